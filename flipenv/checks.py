@@ -1,0 +1,73 @@
+"""Checks of boxes, images and actions; each message says what was given and what to do."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+from flipenv.errors import BoxError, ImageError, MaskError
+
+
+def check_image(image: Any, name: str = "image") -> None:
+    """Raise ImageError unless `image` is a non-empty (height, width) uint8 array."""
+    shape = getattr(image, "shape", None)
+    if shape is None:
+        raise ImageError(f"{name} is a {type(image).__name__}; expected a (height, width) uint8 array")
+    dtype = str(image.dtype)
+    if len(shape) == 3:
+        raise ImageError(
+            f"{name} has shape {tuple(shape)} ({shape[2]} channels); expected grey (height, width): convert it first, "
+            "for example with PIL's convert('L')"
+        )
+    if len(shape) != 2 or 0 in shape:
+        raise ImageError(f"{name} has shape {tuple(shape)}; expected a non-empty (height, width)")
+    if not dtype.endswith("uint8"):
+        nan = " with NaN in it" if "float" in dtype and bool((image != image).any()) else ""
+        raise ImageError(
+            f"{name} has dtype {dtype}{nan}; expected uint8 grey levels 0..255: choose a window and rescale, for example "
+            "((x - low) / (high - low) * 255).clip(0, 255).astype('uint8')"
+        )
+
+
+def check_companion(name: str, array: Any, shape: tuple[int, ...], dtype: str) -> None:
+    """Raise MaskError unless `array` is None or has the image's shape and the given dtype."""
+    if array is None:
+        return
+    if tuple(getattr(array, "shape", ())) != tuple(shape):
+        raise MaskError(
+            f"{name} has shape {tuple(getattr(array, 'shape', ()))} but its image has {tuple(shape)}; "
+            "they must be drawn on the same pixels: resample one of them"
+        )
+    if not str(array.dtype).endswith(dtype):
+        raise MaskError(f"{name} has dtype {array.dtype}; expected {dtype}: use `array > 0` or `.astype('{dtype}')`")
+
+
+def check_box(box: Any, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """Return the box as four ints; raise BoxError unless it lies inside the image and holds a pixel."""
+    height, width = shape[:2]
+    expected = f"expected (top, left, bottom, right) in pixels of a {height}x{width} image (height x width)"
+    try:
+        top, left, bottom, right = (_whole(value) for value in box)
+    except (TypeError, ValueError) as error:
+        raise BoxError(f"box {box!r} is not four whole numbers ({error}); {expected}") from None
+    given = f"box {(top, left, bottom, right)}"
+    if bottom == top or right == left:
+        side = "height (top == bottom)" if bottom == top else "width (left == right)"
+        raise BoxError(f"{given} has no {side}; {expected}")
+    if bottom < top or right < left:
+        side = "bottom is above top" if bottom < top else "right is left of left"
+        raise BoxError(f"{given} is inverted ({side}); {expected}")
+    if top < 0 or left < 0 or bottom > height or right > width:
+        raise BoxError(f"{given} reaches outside its image; {expected}: clip it, or check that rows come before columns")
+    return top, left, bottom, right
+
+
+def _whole(value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        number = float(value)
+        if not math.isfinite(number) or number != math.floor(number):
+            raise ValueError(f"{value!r} is not a whole number") from None
+        return int(number)

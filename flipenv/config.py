@@ -1,0 +1,172 @@
+"""Every constant of the environment once, with its unit and where it comes from."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import numbers
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from flipenv.errors import ConfigError
+from flipenv.registry import unknown
+
+CanvasKind = Literal["roi", "whole"]
+Csr = Literal["sign", "difference", "logit"]
+Credit = Literal["joint", "sequential", "counterfactual"]
+Idr = Literal["superpixel", "cumulative", "none"]
+ObservationKind = Literal["joint", "egocentric"]
+
+FINE = 75.0  # canvas px² a superpixel; the authors' fine superpixels have 64-85 at 448x320
+COARSE = 375.0  # canvas px² a superpixel; the authors' coarse ones have 350-400
+
+
+@dataclass(frozen=True)
+class CanvasSpec:
+    """The fixed-size picture that is cut from an image and erased on.
+
+    `roi`: the area plus `context`, scaled so that its long side fills the canvas; independent of the image's scale.
+    `whole`: the image scaled to fit the canvas, aspect ratio kept, as in the paper (448x320, width x height).
+    """
+
+    kind: CanvasKind = "roi"
+    height: int = 128  # px
+    width: int = 128  # px
+    context: float = 0.5  # of the area's long side, shared by both ends; unused by `whole`
+
+    def __post_init__(self) -> None:
+        with _naming("CanvasSpec"):
+            _one_of("kind", self.kind, get_args(CanvasKind))
+            _between("height", self.height, 16, 4096, whole=True)
+            _between("width", self.width, 16, 4096, whole=True)
+            _between("context", self.context, 0.0, 10.0)
+
+    @classmethod
+    def of(cls, value: CanvasSpec | str | Mapping[str, Any]) -> CanvasSpec:
+        """Read a spec from itself, from "roi" or "whole", or from a mapping of its fields."""
+        if isinstance(value, CanvasSpec):
+            return value
+        if isinstance(value, str):
+            return cls(kind="whole", height=320, width=448) if value == "whole" else cls(kind=value)  # type: ignore[arg-type]
+        return cls(**_known_fields(cls, value))
+
+
+@dataclass(frozen=True)
+class EnvConfig:
+    """What an episode is. 'paper' in a comment means that the value is printed in it; the rest is decided in docs/paper.md."""
+
+    # what is prepared
+    canvas: CanvasSpec = dataclasses.field(default_factory=CanvasSpec)
+    margin: int = 0  # image px around the box that may be erased too; 30 makes shifted boxes recoverable
+    background: str = "eq1"  # eraser source: eq1 (paper), mirror, inpaint, or a registered name
+    superpixels: str = "seeds"  # seeds (paper), slic, grid, or a registered name
+    cell_area: float = FINE  # canvas px² a superpixel
+    jitter: tuple[float, float] = (0.0, 0.0)  # image px: least and largest shift of the box's centre (paper, Table 3)
+    variants: int = 1  # jittered copies of each case
+    # who walks
+    n_agents: int = 2  # paper; 1, 2 or 4
+    order: str = "index"  # index (paper), radial, or a registered name
+    # what they see
+    window: int = 64  # canvas px, side of the square around the agent's superpixel (paper)
+    frames: int = 6  # last areas seen, all agents together (paper); rounded up to whole steps
+    observation: ObservationKind = "joint"  # paper: every agent sees the same stack; egocentric: own frames first
+    coarse_channels: bool = False  # stage 2 of the paper: the earlier stage's mask for each frame
+    channels: tuple[str, ...] = ()  # extra channels for each agent: superpixel, erased, box, ellipse, or registered names
+    # what they are paid
+    reward: str = "paper"  # Eq. 2, or a registered name
+    csr: Csr = "sign"  # paper
+    dead_zone: float = 1e-4  # score change taken as none, so that float noise does not become a sign
+    credit: Credit = "joint"  # whose classification reward is what two simultaneous erasures did
+    idr: Idr = "superpixel"  # what Eq. 2 compares; `cumulative` is its literal reading
+    theta: float = 25.0  # grey levels (paper)
+    standardise: bool = False  # measure theta on images scaled to a deviation of 50 grey levels in the area
+    # when it ends
+    beta: float | None = 0.05  # nodule score under which the tag counts as flipped (paper); None never ends early
+    traversals: int = 2  # N (paper)
+    max_cycles: int | None = None  # joint steps after which an episode is cut, whatever is left to walk
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "canvas", CanvasSpec.of(self.canvas))
+        object.__setattr__(self, "jitter", tuple(float(shift) for shift in self.jitter))
+        object.__setattr__(self, "channels", tuple(self.channels))
+        with _naming("EnvConfig"):
+            _between("margin", self.margin, 0, 4096, whole=True)
+            _between("cell_area", self.cell_area, 1.0, math.inf)
+            if len(self.jitter) != 2 or not 0 <= self.jitter[0] <= self.jitter[1] < math.inf:
+                raise ConfigError(f"jitter={self.jitter}; expected (least, largest) shift in pixels, 0 <= least <= largest")
+            _between("variants", self.variants, 1, 10_000, whole=True)
+            _one_of("n_agents", self.n_agents, (1, 2, 4))
+            _between("window", self.window, 8, 512, whole=True)
+            _between("frames", self.frames, 1, 64, whole=True)
+            _one_of("observation", self.observation, get_args(ObservationKind))
+            _one_of("csr", self.csr, get_args(Csr))
+            _between("dead_zone", self.dead_zone, 0.0, 1.0)
+            _one_of("credit", self.credit, get_args(Credit))
+            _one_of("idr", self.idr, get_args(Idr))
+            _between("theta", self.theta, 0.0, 255.0)
+            if self.beta is not None:
+                _between("beta", self.beta, 0.0, 1.0)
+            _between("traversals", self.traversals, 1, 1000, whole=True)
+            if self.max_cycles is not None:
+                _between("max_cycles", self.max_cycles, 1, 10**9, whole=True)
+
+    @property
+    def history(self) -> int:
+        """Steps F whose windows are in the observation."""
+        return math.ceil(self.frames / self.n_agents)
+
+    @property
+    def n_channels(self) -> int:
+        """Channels C of one agent's observation."""
+        return self.history * self.n_agents * (1 + self.coarse_channels) + self.n_agents * len(self.channels)
+
+    @classmethod
+    def paper(cls, stage: Literal[1, 2] = 2, **options: Any) -> EnvConfig:
+        """The paper's environment as far as its text goes: whole image, coarse superpixels in stage 1, fine in stage 2."""
+        preset: dict[str, Any] = {"canvas": "whole", "cell_area": COARSE if stage == 1 else FINE, "coarse_channels": stage == 2}
+        return cls().replace(**{**preset, **options})
+
+    def replace(self, **options: Any) -> EnvConfig:
+        """Return a copy with some options changed; ConfigError names an option that does not exist."""
+        return dataclasses.replace(self, **_known_fields(EnvConfig, options))
+
+    @classmethod
+    def of(cls, value: EnvConfig | Mapping[str, Any] | None, **options: Any) -> EnvConfig:
+        """Read a config from itself, a mapping of its fields (as JSON has it) or None, and change some options."""
+        base = value if isinstance(value, EnvConfig) else cls().replace(**(value or {}))
+        return base.replace(**options)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; `EnvConfig.of` reads it back."""
+        return dataclasses.asdict(self)
+
+
+def _known_fields(cls: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    names = [field.name for field in dataclasses.fields(cls)]
+    for name in options:
+        if name not in names:
+            raise ConfigError(unknown(f"{cls.__name__} option", name, names))
+    return dict(options)
+
+
+@contextmanager
+def _naming(owner: str) -> Iterator[None]:
+    """Put the name of the class before the message of a ConfigError."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{owner}: {error}") from None
+
+
+def _one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:
+    if value not in allowed or isinstance(value, bool):
+        raise ConfigError(f"{name}={value!r}; expected one of {', '.join(map(repr, allowed))}")
+
+
+def _between(name: str, value: Any, least: float, most: float, *, whole: bool = False) -> None:
+    wanted = numbers.Integral if whole else numbers.Real
+    if isinstance(value, bool) or not isinstance(value, wanted) or not least <= value <= most:
+        kind = "a whole number" if whole else "a number"
+        raise ConfigError(f"{name}={value!r}; expected {kind} between {least} and {most}")

@@ -1,0 +1,151 @@
+"""The data that flows through the package: frozen, batch first, the shape written once on each field.
+
+Axes: B episodes, A agents, S superpixels (padded), T steps a traversal (padded), H and W canvas rows and columns,
+K intensity bins (256), P window side, C channels, M prepared channels, F frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeAlias
+
+from flipenv.checks import check_box, check_companion, check_image
+
+Array: TypeAlias = Any  # any array of the Python array API standard: NumPy, torch, array_api_strict
+
+
+class Box(NamedTuple):
+    """A half-open box in pixels: rows top..bottom-1 and columns left..right-1."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top
+
+    @property
+    def width(self) -> int:
+        return self.right - self.left
+
+    @property
+    def rows(self) -> slice:
+        return slice(self.top, self.bottom)
+
+    @property
+    def columns(self) -> slice:
+        return slice(self.left, self.right)
+
+    @classmethod
+    def from_xyxy(cls, x0: int, y0: int, x1: int, y1: int) -> Box:
+        """Box of the corner convention x0 y0 x1 y1 (columns first, half-open)."""
+        return cls(y0, x0, y1, x1)
+
+    @classmethod
+    def from_coco(cls, x: float, y: float, width: float, height: float) -> Box:
+        """Box of COCO's x, y, width, height; fractional corners are rounded to the nearest pixel."""
+        return cls(round(y), round(x), round(y + height), round(x + width))
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One image with the box around its nodule; what a source yields.
+
+    The mask is read by evaluation alone: no agent, reward or classifier of this package sees it.
+
+    Raises ImageError, BoxError or MaskError (see `flipenv.errors`) when the parts do not fit together.
+    """
+
+    image: Array  # (height, width) uint8, grey levels 0..255
+    box: Box  # in pixels of the image
+    id: str = "case"
+    mask: Array | None = None  # (height, width) bool, the nodule; None where nobody drew one
+    background: Array | None = None  # (height, width) uint8, eraser source in place of a computed one
+    coarse: Array | None = None  # (height, width) bool, an earlier stage's mask, seen by the agents of the next stage
+    meta: Mapping[str, str] = field(default_factory=dict)  # free text for reports: class, split, spacing
+
+    def __post_init__(self) -> None:
+        check_image(self.image)
+        object.__setattr__(self, "box", Box(*check_box(self.box, self.image.shape)))
+        for name in ("mask", "coarse"):
+            check_companion(name, getattr(self, name), self.image.shape, "bool")
+        check_companion("background", self.background, self.image.shape, "uint8")
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How canvas pixels lie on the image: image = canvas * scale + offset, in (row, column) pixel corners."""
+
+    scale: float  # image pixels per canvas pixel
+    top: float  # image row of the canvas' upper edge
+    left: float  # image column of the canvas' left edge
+    height: int  # image rows
+    width: int  # image columns
+
+
+@dataclass(frozen=True, eq=False)
+class Episode:
+    """One case made ready to walk over; all that can be computed before the first step."""
+
+    image: Array  # (H, W) uint8
+    background: Array  # (H, W) uint8, what an erased pixel shows; equals the image outside the area
+    labels: Array  # (H, W) int16, superpixel of each pixel, -1 outside the area
+    order: Array  # (A, T) int16, superpixel where each agent stands at each step of a traversal
+    centers: Array  # (S, 2) int16, row and column of each superpixel's centre
+    histograms: Array  # (S, K) int32, cumulative count of pixels with grey level <= k in each superpixel
+    channels: Array  # (M, H, W) uint8, prepared observation channels in the order of the config
+    coarse: Array  # (H, W) uint8, 255 where an earlier stage erased
+    deviation_gain: float  # factor on Wasserstein distances; 1 unless intensities are standardised
+    area: Box  # canvas pixels that the agents may erase
+    box: Box  # the case's box on the canvas
+    geometry: Geometry
+    id: str
+
+    @property
+    def n_superpixels(self) -> int:
+        return int(self.centers.shape[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Episodes:
+    """A batch of episodes, padded to common S and T; a padded label never matches a pixel."""
+
+    image: Array  # (B, H, W) uint8
+    background: Array  # (B, H, W) uint8
+    labels: Array  # (B, H, W) int16
+    order: Array  # (B, A, T) int16
+    centers: Array  # (B, S, 2) int16
+    histograms: Array  # (B, S, K) int32
+    channels: Array  # (B, M, H, W) uint8
+    coarse: Array  # (B, H, W) uint8
+    deviation_gain: Array  # (B,) float64
+    steps: Array  # (B,) int32, steps of one traversal
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """What changes from step to step."""
+
+    canvas: Array  # (B, H, W) uint8, the image as erased so far
+    erased: Array  # (B, S) bool
+    histogram: Array  # (B, K) int64, cumulative count over the original grey levels of all erased pixels
+    score: Array  # (B,) float32, nodule score of the canvas; NaN without a scorer
+    frames: Array  # (B, F, A, L, P, P) uint8, windows seen at the last F steps, newest last; L = 1, or 2 with coarse
+    step: Array  # (B,) int32, joint steps taken
+    terminated: Array  # (B,) bool, the tag flipped
+    truncated: Array  # (B,) bool, all traversals spent
+
+
+@dataclass(frozen=True, eq=False)
+class Transition:
+    """What one joint step did."""
+
+    state: State
+    observation: Array  # (B, A, C, P, P) uint8
+    reward: Array  # (B, A) float32
+    csr: Array  # (B, A) float32, the classification score part of the reward
+    idr: Array  # (B, A) float32, the intensity distribution part of the reward
+    changed: Array  # (B, A) bool, whether the agent's erase changed anything
