@@ -1,0 +1,72 @@
+"""Erase to segment: an environment in which agents erase a boxed nodule until a classifier's tag flips.
+
+What was erased is the mask. `parallel_env` is the PettingZoo view, `env` its turn-based form, `vector_env` the batched
+Gymnasium view; `gymnasium.make("flipenv/EraseToSegment-v0")` and `"flipenv/EraseToSegmentJoint-v0"` are registered.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import gymnasium
+import pettingzoo
+
+from flipenv.background import BACKGROUNDS
+from flipenv.batch import Batch
+from flipenv.channels import CHANNELS
+from flipenv.config import COARSE, FINE, CanvasSpec, EnvConfig
+from flipenv.errors import FlipError
+from flipenv.parallel import EraseParallelEnv, env, parallel_env
+from flipenv.pool import EpisodePool
+from flipenv.reward import REWARDS
+from flipenv.scorer import ContrastScorer, Scorer
+from flipenv.single import EraseEnv
+from flipenv.sources import SOURCES, Source, open_source
+from flipenv.superpixels import SUPERPIXELS
+from flipenv.types import Box, Case
+from flipenv.vector import EraseVectorEnv, vector_env
+from flipenv.walks import ORDERS
+
+__version__ = version("flip-learning")
+
+__all__ = [
+    "BACKGROUNDS",
+    "CHANNELS",
+    "COARSE",
+    "FINE",
+    "ORDERS",
+    "REWARDS",
+    "SOURCES",
+    "SUPERPIXELS",
+    "Batch",
+    "Box",
+    "CanvasSpec",
+    "Case",
+    "ContrastScorer",
+    "EnvConfig",
+    "EpisodePool",
+    "EraseEnv",
+    "EraseParallelEnv",
+    "EraseVectorEnv",
+    "FlipError",
+    "Scorer",
+    "Source",
+    "env",
+    "open_source",
+    "parallel_env",
+    "vector_env",
+]
+
+for _name, _agents in (("EraseToSegment", 1), ("EraseToSegmentJoint", 2)):
+    if f"flipenv/{_name}-v0" not in gymnasium.registry:
+        gymnasium.register(
+            f"flipenv/{_name}-v0",
+            entry_point="flipenv.single:EraseEnv",
+            vector_entry_point="flipenv.vector:EraseVectorEnv",
+            kwargs={"n_agents": _agents},
+        )
+
+# PettingZoo has a registry since 1.27
+if hasattr(pettingzoo, "register") and "flipenv/EraseToSegment-v0" not in pettingzoo.parallel_registry:
+    pettingzoo.register("parallel", "flipenv/EraseToSegment-v0", entry_point="flipenv.parallel:parallel_env")
+    pettingzoo.register("aec", "flipenv/EraseToSegment-v0", entry_point="flipenv.parallel:env")

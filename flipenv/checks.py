@@ -6,7 +6,7 @@ import math
 import operator
 from typing import Any
 
-from flipenv.errors import BoxError, ImageError, MaskError
+from flipenv.errors import ActionError, BoxError, ImageError, MaskError
 
 
 def check_image(image: Any, name: str = "image") -> None:
@@ -23,10 +23,10 @@ def check_image(image: Any, name: str = "image") -> None:
     if len(shape) != 2 or 0 in shape:
         raise ImageError(f"{name} has shape {tuple(shape)}; expected a non-empty (height, width)")
     if not dtype.endswith("uint8"):
-        nan = " with NaN in it" if "float" in dtype and bool((image != image).any()) else ""
+        nan = " with NaN in it" if "float" in dtype and bool((image != image).any()) else ""  # noqa: PLR0124 - NaN differs from itself
         raise ImageError(
-            f"{name} has dtype {dtype}{nan}; expected uint8 grey levels 0..255: choose a window and rescale, for example "
-            "((x - low) / (high - low) * 255).clip(0, 255).astype('uint8')"
+            f"{name} has dtype {dtype}{nan}; expected uint8 grey levels 0..255: choose a window and rescale, "
+            "for example ((x - low) / (high - low) * 255).clip(0, 255).astype('uint8')"
         )
 
 
@@ -59,8 +59,40 @@ def check_box(box: Any, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
         side = "bottom is above top" if bottom < top else "right is left of left"
         raise BoxError(f"{given} is inverted ({side}); {expected}")
     if top < 0 or left < 0 or bottom > height or right > width:
-        raise BoxError(f"{given} reaches outside its image; {expected}: clip it, or check that rows come before columns")
+        raise BoxError(
+            f"{given} reaches outside its image; {expected}: clip it, or check that rows come before columns"
+        )
     return top, left, bottom, right
+
+
+def check_actions(actions: Any, shape: tuple[int, ...], choices: int) -> None:
+    """Raise ActionError unless `actions` is a whole-number array of this shape with values 0..choices-1."""
+    expected = f"expected whole numbers 0..{choices - 1} of shape {shape}"
+    given = tuple(getattr(actions, "shape", ()))
+    if given != tuple(shape):
+        raise ActionError(f"actions have shape {given}; {expected}")
+    if "int" not in str(actions.dtype):
+        raise ActionError(f"actions have dtype {actions.dtype}; {expected}: use .astype('int64')")
+    wrong = (actions < 0) | (actions >= choices)
+    if bool(wrong.any()):
+        raise ActionError(f"actions hold {actions[wrong].ravel()[:4].tolist()}; {expected}")
+
+
+def check_action(action: Any, choices: int, agent: str = "") -> int:
+    """Return one action as an int; ActionError unless it is a whole number 0..choices-1."""
+    whose = f" of {agent}" if agent else ""
+    try:
+        value = operator.index(action)
+    except TypeError:
+        shape = getattr(action, "shape", None)
+        kind = type(action).__name__ if shape is None else f"{action.dtype} array of shape {tuple(shape)}"
+        raise ActionError(
+            f"action{whose} is {action!r} ({kind}); expected a whole number 0..{choices - 1}, such as "
+            "env.action_space.sample() gives"
+        ) from None
+    if isinstance(action, bool) or not 0 <= value < choices:
+        raise ActionError(f"action{whose} is {action!r}; expected 0..{choices - 1}")
+    return value
 
 
 def _whole(value: Any) -> int:

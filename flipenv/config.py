@@ -55,7 +55,7 @@ class CanvasSpec:
 
 @dataclass(frozen=True)
 class EnvConfig:
-    """What an episode is. 'paper' in a comment means that the value is printed in it; the rest is decided in docs/paper.md."""
+    """What an episode is. 'paper' marks a value that is printed there; docs/paper.md gives the reasons for the rest."""
 
     # what is prepared
     canvas: CanvasSpec = dataclasses.field(default_factory=CanvasSpec)
@@ -73,7 +73,7 @@ class EnvConfig:
     frames: int = 6  # last areas seen, all agents together (paper); rounded up to whole steps
     observation: ObservationKind = "joint"  # paper: every agent sees the same stack; egocentric: own frames first
     coarse_channels: bool = False  # stage 2 of the paper: the earlier stage's mask for each frame
-    channels: tuple[str, ...] = ()  # extra channels for each agent: superpixel, erased, box, ellipse, or registered names
+    channels: tuple[str, ...] = ()  # extra for each agent: superpixel, erased, box, ellipse, or registered names
     # what they are paid
     reward: str = "paper"  # Eq. 2, or a registered name
     csr: Csr = "sign"  # paper
@@ -95,7 +95,9 @@ class EnvConfig:
             _between("margin", self.margin, 0, 4096, whole=True)
             _between("cell_area", self.cell_area, 1.0, math.inf)
             if len(self.jitter) != 2 or not 0 <= self.jitter[0] <= self.jitter[1] < math.inf:
-                raise ConfigError(f"jitter={self.jitter}; expected (least, largest) shift in pixels, 0 <= least <= largest")
+                raise ConfigError(
+                    f"jitter={self.jitter}; expected (least, largest) shift in pixels, 0 <= least <= largest"
+                )
             _between("variants", self.variants, 1, 10_000, whole=True)
             _one_of("n_agents", self.n_agents, (1, 2, 4))
             _between("window", self.window, 8, 512, whole=True)
@@ -124,8 +126,12 @@ class EnvConfig:
 
     @classmethod
     def paper(cls, stage: Literal[1, 2] = 2, **options: Any) -> EnvConfig:
-        """The paper's environment as far as its text goes: whole image, coarse superpixels in stage 1, fine in stage 2."""
-        preset: dict[str, Any] = {"canvas": "whole", "cell_area": COARSE if stage == 1 else FINE, "coarse_channels": stage == 2}
+        """The paper's environment as far as its text goes: coarse superpixels in stage 1, fine ones in stage 2."""
+        preset: dict[str, Any] = {
+            "canvas": "whole",
+            "cell_area": COARSE if stage == 1 else FINE,
+            "coarse_channels": stage == 2,
+        }
         return cls().replace(**{**preset, **options})
 
     def replace(self, **options: Any) -> EnvConfig:
@@ -167,6 +173,6 @@ def _one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:
 
 def _between(name: str, value: Any, least: float, most: float, *, whole: bool = False) -> None:
     wanted = numbers.Integral if whole else numbers.Real
-    if isinstance(value, bool) or not isinstance(value, wanted) or not least <= value <= most:
+    if isinstance(value, bool) or not isinstance(value, wanted) or not least <= float(value) <= most:
         kind = "a whole number" if whole else "a number"
         raise ConfigError(f"{name}={value!r}; expected {kind} between {least} and {most}")

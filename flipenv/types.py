@@ -25,18 +25,22 @@ class Box(NamedTuple):
 
     @property
     def height(self) -> int:
+        """Rows."""
         return self.bottom - self.top
 
     @property
     def width(self) -> int:
+        """Columns."""
         return self.right - self.left
 
     @property
     def rows(self) -> slice:
+        """Row index of the box into a picture."""
         return slice(self.top, self.bottom)
 
     @property
     def columns(self) -> slice:
+        """Column index of the box into a picture."""
         return slice(self.left, self.right)
 
     @classmethod
@@ -77,11 +81,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Geometry:
-    """How canvas pixels lie on the image: image = canvas * scale + offset, in (row, column) pixel corners."""
+    """Where a canvas lies on its image: it shows `window`, resampled to its own size."""
 
-    scale: float  # image pixels per canvas pixel
-    top: float  # image row of the canvas' upper edge
-    left: float  # image column of the canvas' left edge
+    window: Box  # image px; may reach beyond the image
+    area: Box  # image px that may be erased
     height: int  # image rows
     width: int  # image columns
 
@@ -106,6 +109,7 @@ class Episode:
 
     @property
     def n_superpixels(self) -> int:
+        """S."""
         return int(self.centers.shape[0])
 
 
@@ -123,6 +127,7 @@ class Episodes:
     coarse: Array  # (B, H, W) uint8
     deviation_gain: Array  # (B,) float64
     steps: Array  # (B,) int32, steps of one traversal
+    counts: Array  # (B,) int32, superpixels
 
 
 @dataclass(frozen=True, eq=False)

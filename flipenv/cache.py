@@ -1,0 +1,134 @@
+"""Prepared episodes on disk, named by the content and the options that they depend on."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from flipenv.background import BACKGROUNDS
+from flipenv.channels import CHANNELS
+from flipenv.config import EnvConfig
+from flipenv.observation import LIVE_CHANNELS
+from flipenv.superpixels import SUPERPIXELS
+from flipenv.types import Box, Episode, Geometry
+from flipenv.walks import ORDERS
+
+VERSION = 1  # raised whenever `prepare` gives different arrays for the same case and options
+_PREPARED = (  # options that change what `prepare` returns
+    "canvas",
+    "margin",
+    "background",
+    "superpixels",
+    "cell_area",
+    "n_agents",
+    "order",
+    "coarse_channels",
+    "channels",
+    "standardise",
+)
+_ARRAYS = ("image", "background", "labels", "order", "centers", "histograms", "channels", "coarse")
+
+
+def default_folder() -> Path:
+    """Where episodes are kept: $FLIPENV_CACHE, or flipenv under the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("FLIPENV_CACHE") or Path(base) / "flipenv")
+
+
+class EpisodeCache:
+    """A folder of safetensors files; a file that cannot be written or read costs time, never a result."""
+
+    def __init__(self, folder: str | Path | None = None) -> None:
+        self.folder = Path(folder) if folder is not None else default_folder()
+
+    def key(self, fingerprint: str, case_id: str, shift: tuple[float, float], config: EnvConfig) -> str:
+        """Name of the episode of a case whose box is shifted by (rows, columns)."""
+        options = config.to_dict()
+        parts = [
+            VERSION,
+            cv2.__version__,
+            fingerprint,
+            case_id,
+            shift,
+            {name: options[name] for name in _PREPARED},
+            _code(BACKGROUNDS[config.background]),
+            _code(SUPERPIXELS[config.superpixels]),
+            _code(ORDERS[config.order]),
+            [_code(CHANNELS[name]) for name in config.channels if name not in LIVE_CHANNELS],
+        ]
+        return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+    def load(self, key: str) -> Episode | None:
+        """Return the episode, or None where there is none; a damaged file is reported and prepared anew."""
+        path = self._path(key)
+        if not path.exists():
+            return None
+        try:
+            with safe_open(path, framework="numpy") as file:
+                about = json.loads(file.metadata()["episode"])
+                arrays = {name: file.get_tensor(name) for name in _ARRAYS}
+        except (SafetensorError, OSError, KeyError, ValueError) as error:
+            warnings.warn(f"{path} is damaged ({error}); the episode is prepared anew", RuntimeWarning, stacklevel=2)
+            return None
+        return _episode(arrays, about)
+
+    def save(self, key: str, episode: Episode) -> None:
+        """Write under a temporary name and rename; a full disk is a warning, since the episode is at hand."""
+        path = self._path(key)
+        about = {
+            "deviation_gain": episode.deviation_gain,
+            "area": episode.area,
+            "box": episode.box,
+            "geometry": dataclasses.asdict(episode.geometry),
+            "id": episode.id,
+        }
+        arrays = {name: np.ascontiguousarray(getattr(episode, name)) for name in _ARRAYS}
+        temporary = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+            os.close(handle)
+            save_file(arrays, temporary, metadata={"episode": json.dumps(about)})
+            os.replace(temporary, path)
+        except (OSError, SafetensorError) as error:
+            if temporary is not None:
+                Path(temporary).unlink(missing_ok=True)
+            warnings.warn(
+                f"cannot cache episodes in {self.folder} ({error}); free space there, set FLIPENV_CACHE to another "
+                "folder, or pass cache=False",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key}.safetensors"
+
+
+def _code(part: Callable[..., Any]) -> str:
+    """What a registered function does, so that an edited one is not answered from the cache."""
+    code = getattr(part, "__code__", None)
+    return repr(part) if code is None else hashlib.blake2b(code.co_code + repr(code.co_consts).encode()).hexdigest()
+
+
+def _episode(arrays: dict[str, Any], about: dict[str, Any]) -> Episode:
+    geometry = about["geometry"]
+    return Episode(
+        **arrays,
+        deviation_gain=about["deviation_gain"],
+        area=Box(*about["area"]),
+        box=Box(*about["box"]),
+        geometry=Geometry(Box(*geometry["window"]), Box(*geometry["area"]), geometry["height"], geometry["width"]),
+        id=about["id"],
+    )

@@ -1,0 +1,182 @@
+"""From a case to an episode: all that is computed before the first step, and episodes stacked into a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from flipenv import superpixels
+from flipenv.background import BACKGROUNDS
+from flipenv.channels import CHANNELS
+from flipenv.checks import check_companion, check_image
+from flipenv.config import CanvasSpec, EnvConfig
+from flipenv.errors import MaskError
+from flipenv.observation import LIVE_CHANNELS
+from flipenv.types import Array, Box, Case, Episode, Episodes, Geometry
+from flipenv.walks import walking_order
+
+BINS = 256  # one a grey level: distances are exact
+TYPICAL_DEVIATION = 50.0  # grey levels, to which `standardise` scales the area; about the median over BUSI's boxes
+
+
+def prepare(case: Case, config: EnvConfig) -> Episode:
+    """Return the episode of one case, all arrays NumPy.
+
+    Raises MaskError where the config asks for coarse channels and the case has no coarse mask; ConfigError for an
+    unknown background, superpixel method, order or channel.
+    """
+    if config.coarse_channels and case.coarse is None:
+        raise MaskError(
+            f"case '{case.id}' has no coarse mask, which coarse_channels=True shows to the agents; "
+            "give one with dataclasses.replace(case, coarse=mask), or set coarse_channels=False"
+        )
+    area = _grow(case.box, config.margin, case.image.shape)
+    painted = BACKGROUNDS[config.background](case.image, area)
+    if case.background is not None:
+        painted[area.rows, area.columns] = case.background[area.rows, area.columns]
+    geometry = Geometry(_window(area, case.image.shape, config.canvas), area, *case.image.shape)
+    canvas = _resample(case.image, geometry.window, config.canvas)
+    on_canvas = _to_canvas(area, geometry.window, config.canvas)
+    box = _to_canvas(case.box, geometry.window, config.canvas)
+    labels = np.full(canvas.shape, -1, np.int16)
+    inside = canvas[on_canvas.rows, on_canvas.columns]
+    own = superpixels.segment(inside, config.cell_area, config.superpixels)
+    labels[on_canvas.rows, on_canvas.columns] = own
+    centers = superpixels.centers(own)
+    order = walking_order(centers, config.n_agents, config.order, on_canvas.height, on_canvas.width)
+    prepared = [CHANNELS[name](canvas, box) for name in config.channels if name not in LIVE_CHANNELS]
+    deviation = max(float(inside.std()), 1.0)
+    coarse = np.zeros_like(canvas) if case.coarse is None else _coarse(case.coarse, geometry.window, config.canvas)
+    return Episode(
+        image=canvas,
+        background=_resample(painted, geometry.window, config.canvas),
+        labels=labels,
+        order=order,
+        centers=centers + np.array([on_canvas.top, on_canvas.left], np.int16),
+        histograms=_histograms(inside, own),
+        channels=np.stack(prepared) if prepared else np.zeros((0, *canvas.shape), np.uint8),
+        coarse=coarse,
+        deviation_gain=TYPICAL_DEVIATION / deviation if config.standardise else 1.0,
+        area=on_canvas,
+        box=box,
+        geometry=geometry,
+        id=case.id,
+    )
+
+
+def stack(episodes: Sequence[Episode]) -> Episodes:
+    """Stack episodes of one config into a NumPy batch; S and T are padded to the largest (T by standing still)."""
+    superpixel_count = max(episode.n_superpixels for episode in episodes)
+    steps = np.array([episode.order.shape[1] for episode in episodes], np.int32)
+
+    def pad(array: Array, size: int, axis: int, mode: str) -> Array:
+        missing = [(0, size - length if index == axis else 0) for index, length in enumerate(array.shape)]
+        return np.pad(array, missing, mode=mode)  # type: ignore[call-overload]
+
+    return Episodes(
+        image=np.stack([episode.image for episode in episodes]),
+        background=np.stack([episode.background for episode in episodes]),
+        labels=np.stack([episode.labels for episode in episodes]),
+        order=np.stack([pad(episode.order, int(steps.max()), 1, "edge") for episode in episodes]),
+        centers=np.stack([pad(episode.centers, superpixel_count, 0, "constant") for episode in episodes]),
+        histograms=np.stack([pad(episode.histograms, superpixel_count, 0, "constant") for episode in episodes]),
+        channels=np.stack([episode.channels for episode in episodes]),
+        coarse=np.stack([episode.coarse for episode in episodes]),
+        deviation_gain=np.array([episode.deviation_gain for episode in episodes], np.float64),
+        steps=steps,
+        counts=np.array([episode.n_superpixels for episode in episodes], np.int32),
+    )
+
+
+def shift_box(box: Box, rows: float, columns: float, shape: tuple[int, ...]) -> Box:
+    """Move a box by whole pixels as far as it stays inside the image; its size is kept."""
+    down = int(np.clip(round(rows), -box.top, shape[0] - box.bottom))
+    right = int(np.clip(round(columns), -box.left, shape[1] - box.right))
+    return Box(box.top + down, box.left + right, box.bottom + down, box.right + right)
+
+
+def mask_on_canvas(mask: npt.NDArray[np.bool_], geometry: Geometry, canvas: CanvasSpec) -> npt.NDArray[np.bool_]:
+    """Resample a mask (height, width) of the image onto the canvas (H, W): set where half a pixel is covered."""
+    check_companion("mask", mask, (geometry.height, geometry.width), "bool")
+    return _coarse(mask, geometry.window, canvas) > 0
+
+
+def mask_on_image(mask: npt.NDArray[np.bool_], geometry: Geometry) -> npt.NDArray[np.bool_]:
+    """Resample a mask (H, W) of the canvas onto the image (height, width); nothing outside the area is ever set."""
+    window = geometry.window
+    shown = cv2.resize(mask.astype(np.float32), (window.width, window.height), interpolation=cv2.INTER_LINEAR) >= 0.5
+    image = np.zeros((geometry.height, geometry.width), np.bool_)
+    area = geometry.area
+    rows = slice(area.top - window.top, area.bottom - window.top)
+    columns = slice(area.left - window.left, area.right - window.left)
+    image[area.rows, area.columns] = shown[rows, columns]
+    return image
+
+
+def _grow(box: Box, margin: int, shape: tuple[int, ...]) -> Box:
+    return Box(
+        max(box.top - margin, 0),
+        max(box.left - margin, 0),
+        min(box.bottom + margin, shape[0]),
+        min(box.right + margin, shape[1]),
+    )
+
+
+def _window(area: Box, shape: tuple[int, ...], canvas: CanvasSpec) -> Box:
+    """The part of the image, in whole pixels, that the canvas shows; it has the canvas' aspect ratio."""
+    height, width = (shape[0], shape[1]) if canvas.kind == "whole" else (area.height, area.width)
+    scale = max(height / canvas.height, width / canvas.width)
+    if canvas.kind == "roi":
+        scale *= 1 + canvas.context
+    rows, columns = max(round(scale * canvas.height), height), max(round(scale * canvas.width), width)
+    if canvas.kind == "whole":
+        return Box(0, 0, rows, columns)
+    top, left = (area.top + area.bottom - rows) // 2, (area.left + area.right - columns) // 2
+    return Box(top, left, top + rows, left + columns)
+
+
+def _resample(
+    picture: npt.NDArray[np.uint8], window: Box, canvas: CanvasSpec, border: int = cv2.BORDER_REPLICATE
+) -> npt.NDArray[np.uint8]:
+    """Cut the window out of the picture, whose edge is continued, and resize it to the canvas."""
+    check_image(picture)
+    height, width = picture.shape
+    inside = picture[max(window.top, 0) : window.bottom, max(window.left, 0) : window.right]
+    beyond = (
+        max(-window.top, 0),
+        max(window.bottom - height, 0),
+        max(-window.left, 0),
+        max(window.right - width, 0),
+    )
+    cut = cv2.copyMakeBorder(np.ascontiguousarray(inside), *beyond, border)
+    shrinks = window.height > canvas.height or window.width > canvas.width
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(cut, (canvas.width, canvas.height), interpolation=interpolation), np.uint8)
+
+
+def _coarse(mask: npt.NDArray[np.bool_], window: Box, canvas: CanvasSpec) -> npt.NDArray[np.uint8]:
+    grey = _resample(mask.astype(np.uint8) * 255, window, canvas, cv2.BORDER_CONSTANT)
+    return np.where(grey >= 128, 255, 0).astype(np.uint8)
+
+
+def _to_canvas(box: Box, window: Box, canvas: CanvasSpec) -> Box:
+    """Nearest canvas pixels of an image box, at least one pixel wide and high, inside the canvas."""
+
+    def span(start: int, stop: int, origin: int, length: int, size: int) -> tuple[int, int]:
+        low = min(max(round((start - origin) * size / length), 0), size - 1)
+        return low, min(max(round((stop - origin) * size / length), low + 1), size)
+
+    top, bottom = span(box.top, box.bottom, window.top, window.height, canvas.height)
+    left, right = span(box.left, box.right, window.left, window.width, canvas.width)
+    return Box(top, left, bottom, right)
+
+
+def _histograms(image: npt.NDArray[np.uint8], labels: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
+    """Cumulative grey-level counts of each superpixel, (S, K) int32."""
+    count = int(labels.max()) + 1
+    cells = labels.astype(np.int64) * BINS + image
+    counts = np.bincount(cells.ravel(), minlength=count * BINS).reshape(count, BINS)
+    return np.cumsum(counts, axis=1, dtype=np.int32)

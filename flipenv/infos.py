@@ -1,0 +1,58 @@
+"""What the views tell beside observation and reward: plain numbers, made anew at every step.
+
+episode      index in the pool; `pool.source.ids[episode // variants]` is its case
+score        nodule score of the canvas, NaN without a scorer
+area         share of the superpixels that is erased
+superpixel   where the agent stands
+changed      whether the agent's last erase changed anything
+csr, idr     the two parts of the last reward
+action_mask  which actions are not the same as a smaller one, int8: erasing what is erased does what passing does
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flipenv.batch import Batch, to_numpy
+from flipenv.spaces import action_mask
+from flipenv.types import Transition
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+def joint_infos(batch: Batch, transition: Transition | None) -> Arrays:
+    """For the views in which one learner moves all agents: arrays (B,), (B, A) and action_mask (B, 2^A)."""
+    lanes, agents, may_erase = _numbers(batch, transition)
+    return {**lanes, **agents, "action_mask": action_mask(may_erase)}
+
+
+def agent_infos(batch: Batch, transition: Transition | None) -> list[dict[str, Any]]:
+    """For the view in which each agent is a learner: one dict for each agent of a batch of one."""
+    lanes, agents, may_erase = _numbers(batch, transition)
+    shared = {name: array[0].item() for name, array in lanes.items()}
+    own = {name: array[0].tolist() for name, array in agents.items()}
+    masks = action_mask(may_erase[0, :, None])
+    return [
+        {**shared, **{name: values[agent] for name, values in own.items()}, "action_mask": mask}
+        for agent, mask in enumerate(masks)
+    ]
+
+
+def _numbers(batch: Batch, transition: Transition | None) -> tuple[Arrays, Arrays, npt.NDArray[np.bool_]]:
+    """Numbers of lanes (B,), numbers of agents (B, A), and whether erasing would change anything (B, A)."""
+    state, here = batch.state, to_numpy(batch.here())
+    assert state is not None
+    assert batch.episodes is not None
+    erased = to_numpy(state.erased)
+    lanes = {
+        "episode": batch.drawn.copy(),
+        "score": to_numpy(state.score),
+        "area": erased.sum(axis=1) / to_numpy(batch.episodes.counts),
+    }
+    agents = {"superpixel": here}
+    for name, kind in (("changed", np.bool_), ("csr", np.float32), ("idr", np.float32)):
+        agents[name] = to_numpy(getattr(transition, name)) if transition else np.zeros(here.shape, kind)
+    return lanes, agents, ~np.take_along_axis(erased, here.astype(np.int64), axis=1)

@@ -1,0 +1,90 @@
+"""What an agent sees: the last windows of all agents, and the channels that were asked for."""
+
+from __future__ import annotations
+
+from array_api_compat import array_namespace, device
+
+from flipenv.arrays import pick, windows
+from flipenv.config import EnvConfig
+from flipenv.types import Array, Episodes, State
+
+LIVE_CHANNELS = ("superpixel", "erased")  # drawn at every step; all others are prepared once (see flipenv.channels)
+
+
+def positions(episodes: Episodes, step: Array) -> tuple[Array, Array]:
+    """Superpixel (B, A) int16 of each agent after `step` (B,) joint steps, and its centre (B, A, 2)."""
+    xp = array_namespace(step)
+    batch, agents, steps = episodes.order.shape
+    column = xp.broadcast_to((step % episodes.steps)[:, None], (batch, agents))
+    here = pick(xp.reshape(episodes.order, (batch * agents, steps)), xp.reshape(column, (-1, 1)))
+    here = xp.reshape(here, (batch, agents))
+    return here, pick(episodes.centers, here)
+
+
+def look(episodes: Episodes, canvas: Array, centers: Array, config: EnvConfig) -> Array:
+    """One frame: the windows that the agents see now, (B, A, L, P, P) uint8; L = 2 with coarse channels."""
+    xp = array_namespace(canvas)
+    layers = (canvas, episodes.coarse) if config.coarse_channels else (canvas,)
+    return xp.stack([windows(layer, centers, config.window) for layer in layers], axis=2)
+
+
+def observe(episodes: Episodes, state: State, config: EnvConfig) -> Array:
+    """Return what each agent sees, (B, A, C, P, P) uint8.
+
+    Channels: F x A windows of grey levels, oldest step first, agents in order; then the coarse mask in the same
+    windows, if asked for; then the extra channels of each agent's current window, agent by agent. `joint`: the same
+    stack for all agents, as a broadcast view; `egocentric`: in each group the agent's own comes first, the others
+    follow cyclically.
+    """
+    xp = array_namespace(state.frames)
+    batch, steps, agents, layers, side, _ = state.frames.shape
+    extra = _extra(episodes, state, config)
+
+    def stack(first: int) -> Array:
+        frames = state.frames if first == 0 else xp.roll(state.frames, -first, axis=2)
+        groups = [xp.reshape(frames[:, :, :, layer], (batch, steps * agents, side, side)) for layer in range(layers)]
+        if extra is not None:
+            own = extra if first == 0 else xp.roll(extra, -first, axis=1)
+            groups.append(xp.reshape(own, (batch, -1, side, side)))
+        return groups[0] if len(groups) == 1 else xp.concat(groups, axis=1)
+
+    if config.observation == "joint":
+        seen = stack(0)
+        return xp.broadcast_to(seen[:, None], (batch, agents, *seen.shape[1:]))
+    return xp.stack([stack(agent) for agent in range(agents)], axis=1)
+
+
+def _extra(episodes: Episodes, state: State, config: EnvConfig) -> Array | None:
+    """The extra channels of each agent's current window, (B, A, M, P, P) uint8, or None where none is asked for."""
+    if not config.channels:
+        return None
+    xp = array_namespace(state.canvas)
+    here, centers = positions(episodes, state.step)
+    labels = windows(episodes.labels, centers, config.window)
+    prepared = [name for name in config.channels if name not in LIVE_CHANNELS]
+    pictures = []
+    for name in config.channels:
+        if name == "superpixel":
+            picture = _white(labels == here[:, :, None, None])
+        elif name == "erased":
+            picture = _white(erased_pixels(state.erased, labels))
+        else:
+            picture = windows(episodes.channels[:, prepared.index(name)], centers, config.window)
+        pictures.append(picture)
+    return xp.stack(pictures, axis=2)
+
+
+def erased_pixels(erased: Array, labels: Array) -> Array:
+    """Whether the superpixel under each label was erased: erased (B, S) bool, labels (B, ...) -> (B, ...) bool."""
+    xp = array_namespace(erased)
+    batch, superpixels = erased.shape
+    lane = xp.arange(batch, dtype=xp.int64, device=device(erased)) * superpixels
+    shape = (batch,) + (1,) * (labels.ndim - 1)
+    index = xp.reshape(lane, shape) + xp.astype(xp.where(labels < 0, xp.zeros_like(labels), labels), xp.int64)
+    under = xp.reshape(xp.take(xp.reshape(erased, (-1,)), xp.reshape(index, (-1,)), axis=0), labels.shape)
+    return under & (labels >= 0)
+
+
+def _white(mask: Array) -> Array:
+    xp = array_namespace(mask)
+    return xp.astype(mask, xp.uint8) * 255

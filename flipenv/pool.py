@@ -1,0 +1,109 @@
+"""All episodes that a source and a config make: prepared when asked for, or all ahead, and kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import zlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+from rich.progress import track
+
+from flipenv.cache import EpisodeCache
+from flipenv.config import EnvConfig
+from flipenv.episode import prepare, shift_box, stack
+from flipenv.errors import SourceError
+from flipenv.sources import SourceLike, find, open_source
+from flipenv.types import Case, Episode, Episodes
+
+IN_MEMORY = 4096  # episodes kept by a pool that prepares on demand; about 0.7 GB at the default canvas
+WORTH_WORKERS = 64  # episodes to prepare from which starting worker processes pays
+
+
+class EpisodePool:
+    """Episode i is variant i % variants of case i // variants; the same pool gives the same episodes on every machine.
+
+    `cache`: True for the default folder, a folder, or False for none.
+    """
+
+    def __init__(self, source: SourceLike, config: EnvConfig, *, cache: bool | str | Path = True) -> None:
+        self.source = open_source(source)
+        if len(self.source) == 0:
+            raise SourceError(f"source {source!r} holds no case with a box; check its path, split and file names")
+        self.config = config
+        self._cache = None if cache is False else EpisodeCache(None if cache is True else cache)
+        self._kept: OrderedDict[int, Episode] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self.source) * self.config.variants
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_kept": OrderedDict()}  # prepared anew, or read from the cache, where it arrives
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> EpisodePool:
+        return self  # a pool never changes what it gives
+
+    def index(self, case_id: str) -> int:
+        """First episode of the case with that id; SourceError where there is none."""
+        return find(self.source, case_id) * self.config.variants
+
+    def shift(self, index: int) -> tuple[float, float]:
+        """By how many (rows, columns) the box of episode `index` is shifted: a direction and a length drawn evenly."""
+        least, largest = self.config.jitter
+        if largest == 0:
+            return 0.0, 0.0
+        case, variant = divmod(index, self.config.variants)
+        draw = np.random.default_rng([zlib.crc32(self.source.ids[case].encode()), variant])
+        angle, length = draw.uniform(0, 2 * math.pi), draw.uniform(least, largest)
+        return length * math.sin(angle), length * math.cos(angle)
+
+    def case(self, index: int) -> Case:
+        """Load the case of episode `index`, its box shifted: for evaluation, which may look at the mask."""
+        case = self.source.load(index // self.config.variants)
+        return dataclasses.replace(case, box=shift_box(case.box, *self.shift(index), case.image.shape))
+
+    def episode(self, index: int) -> Episode:
+        """Return episode `index` from memory, from the cache, or by preparing it."""
+        if index not in self._kept:
+            self._kept[index] = self._prepare(index)
+            if len(self._kept) > IN_MEMORY:
+                self._kept.popitem(last=False)
+        return self._kept[index]
+
+    def rows(self, indices: Sequence[int]) -> Episodes:
+        """The episodes of these indices as a NumPy batch."""
+        return stack([self.episode(index) for index in indices])
+
+    def prepare_all(self, *, workers: int | None = None, progress: bool = True) -> Episodes:
+        """Prepare every episode, in worker processes where it pays, and return them as one NumPy batch.
+
+        workers: None for one a core, 1 for none but this process.
+        """
+        workers = workers or os.cpu_count() or 1
+        if len(self) < WORTH_WORKERS:
+            workers = 1
+        chunks = [range(start, min(start + 16, len(self))) for start in range(0, len(self), 16)]
+        jobs = Parallel(n_jobs=workers, return_as="generator")(delayed(self._prepare_some)(chunk) for chunk in chunks)
+        done = track(jobs, "preparing episodes", len(chunks), transient=True, disable=not progress)
+        return stack([episode for chunk in done for episode in chunk])
+
+    def _prepare_some(self, indices: Sequence[int]) -> list[Episode]:
+        return [self._prepare(index) for index in indices]
+
+    def _prepare(self, index: int) -> Episode:
+        if self._cache is None:
+            return prepare(self.case(index), self.config)
+        case = index // self.config.variants
+        fingerprint = self.source.fingerprint(case)
+        key = self._cache.key(fingerprint, self.source.ids[case], self.shift(index), self.config)
+        episode = self._cache.load(key)
+        if episode is None:
+            episode = prepare(self.case(index), self.config)
+            self._cache.save(key, episode)
+        return episode

@@ -1,0 +1,393 @@
+"""Pictures of an episode: one frame a moment, an overlay for reports, and GIF or MP4 of many frames.
+
+Colours keep one meaning everywhere and stay apart under colour blindness (Okabe and Ito): green is what was erased,
+red the score, yellow the truth and the Dice against it, white the box; each agent has its own.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from flipenv.checks import check_box, check_companion, check_image
+from flipenv.errors import ConfigError, ImageError, MissingDependencyError
+from flipenv.types import Box
+
+Grey: TypeAlias = npt.NDArray[np.uint8]  # (H, W)
+Mask: TypeAlias = npt.NDArray[np.bool_]  # (H, W)
+Rgb: TypeAlias = npt.NDArray[np.uint8]  # (h, w, 3)
+Colour: TypeAlias = tuple[int, int, int]
+FilePath: TypeAlias = str | os.PathLike[str]
+
+AGENTS: tuple[Colour, ...] = ((230, 159, 0), (86, 180, 233), (204, 121, 167), (213, 94, 0))
+ERASED: Colour = (0, 178, 128)
+SCORE: Colour = (238, 82, 72)
+TRUTH: Colour = (240, 228, 66)
+BOX: Colour = (255, 255, 255)
+TEXT: Colour = (232, 234, 237)
+QUIET: Colour = (150, 155, 163)
+GRID: Colour = (62, 66, 73)
+BACKDROP: Colour = (24, 26, 30)
+
+PANEL = 560  # px, wanted long side of the image panel
+SIDE = 384  # px, width of the panel with the numbers
+SIDE_HEIGHT = (320, 560)  # px, least and largest height of its contents
+MARGIN = 16  # px
+FLIP = 0.5  # score under which the tag reads 'normal tissue'
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """One moment of one episode.
+
+    Raises ImageError or MaskError (see `flipenv.errors`) when the pictures are not drawn on the same pixels.
+    """
+
+    image: Grey  # (H, W) uint8, the original canvas
+    canvas: Grey  # (H, W) uint8, as erased so far
+    labels: npt.NDArray[np.int16]  # (H, W) int16, superpixel of each pixel, -1 outside the area
+    erased: Mask  # (H, W) bool
+    box: Box  # canvas px
+    area: Box  # canvas px that the agents may erase
+    cursors: npt.NDArray[Any]  # (A,) int, superpixel of each agent
+    centers: npt.NDArray[Any]  # (A, 2) int, row and column of it
+    window: int  # canvas px, side of the agents' squares
+    score: float  # 0..1, NaN without a scorer
+    step: int
+    steps: int  # of the whole episode
+    scores: Sequence[float]  # after each step so far; may begin with the one before the first step
+    areas: Sequence[float]  # likewise, erased share of the area
+    truth: Mask | None = None  # (H, W) bool, for evaluation pictures
+    dices: Sequence[float] = ()  # likewise, Dice against the truth
+
+    def __post_init__(self) -> None:
+        check_image(self.image)
+        for name, dtype in (("canvas", "uint8"), ("labels", "int16"), ("erased", "bool"), ("truth", "bool")):
+            check_companion(name, getattr(self, name), self.image.shape, dtype)
+
+
+def draw(scene: Scene, scale: int | None = None) -> Rgb:
+    """Draw the canvas with everything on it, and beside it the numbers so far.
+
+    `scale` is the whole number of picture pixels a canvas pixel; by default the image panel comes near 560 px. The size
+    depends on the canvas and `scale` alone, and is even, as video wants it. Inputs are left as they are.
+    Returns (h, w, 3) uint8 RGB. Raises ConfigError for a scale that is not a whole number >= 1.
+    """
+    if scale is None:
+        scale = max(1, round(PANEL / max(scene.image.shape)))
+    if not isinstance(scale, int) or scale < 1:
+        raise ConfigError(f"scale={scale!r}; expected a whole number >= 1 of picture pixels a canvas pixel")
+    panel = _panel(scene, scale)
+    rows, columns = panel.shape[:2]
+    height = max(rows, SIDE_HEIGHT[0]) + 2 * MARGIN
+    width = columns + SIDE + 3 * MARGIN
+    frame = _blank(height + height % 2, width + width % 2)
+    top = (height - rows) // 2
+    frame[top : top + rows, MARGIN : MARGIN + columns] = panel
+    side = _side(scene, min(height - 2 * MARGIN, SIDE_HEIGHT[1]))
+    frame[MARGIN : MARGIN + side.shape[0], columns + 2 * MARGIN : columns + 2 * MARGIN + SIDE] = side
+    return frame
+
+
+def overlay(image: Grey, mask: Mask, box: tuple[int, int, int, int] | None = None, truth: Mask | None = None) -> Rgb:
+    """Draw a filled translucent mask with its contour on an image, for reports.
+
+    `image` is (H, W) uint8, `mask` (H, W) bool and may be empty; `box` is (top, left, bottom, right) in its pixels;
+    `truth` is a (H, W) bool mask whose contour is dashed. Returns (H, W, 3) uint8 RGB; inputs are left as they are.
+    Raises ImageError, MaskError or BoxError.
+    """
+    check_image(image)
+    check_companion("mask", mask, image.shape, "bool")
+    check_companion("truth", truth, image.shape, "bool")
+    line = max(1, round(max(image.shape) / 400))
+    picture = np.repeat(image[..., None], 3, axis=2)
+    _fill(picture, mask, ERASED, line)
+    if box is not None:
+        _square(picture, Box(*check_box(box, image.shape)), BOX, line)
+    if truth is not None:
+        _dashes(picture, truth, TRUTH, line)
+    return picture
+
+
+def write_gif(path: FilePath, frames: Iterable[Rgb], fps: float = 10, hold: float = 1.0) -> None:
+    """Write (h, w, 3) uint8 frames as a looping GIF with one palette fitted to all of them.
+
+    The last frame stays for `hold` seconds. GIF counts in hundredths of a second, and a frame equal to the one before
+    only prolongs it. An existing file is replaced once the new one is complete, and kept when writing fails.
+    Raises ImageError for no frames or unequal ones, ConfigError for a rate <= 0, OSError when the disk refuses.
+    """
+    pictures = [Image.fromarray(frame) for frame in _same(frames, fps)]
+    sample = pictures[:: math.ceil(len(pictures) / 8)] + pictures[-1:]
+    strip = Image.fromarray(np.concatenate([np.asarray(picture) for picture in sample]))
+    palette = strip.quantize(256, method=Image.Quantize.FASTOCTREE)
+    first, *rest = (picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures)
+    each = max(20, 10 * round(100 / fps))  # viewers slow down anything faster than 20 ms
+    durations = [each] * len(rest) + [max(each, 10 * round(100 * hold))]
+    with _replacing(path, ".gif") as scratch:
+        first.save(scratch, format="GIF", save_all=True, append_images=rest, duration=durations, loop=0)
+
+
+def write_mp4(path: FilePath, frames: Iterable[Rgb], fps: float = 10) -> None:
+    """Write (h, w, 3) uint8 frames as an MPEG-4 video; an odd side grows by a repeated pixel, as the codec needs.
+
+    An existing file is replaced once the new one is complete, and kept when writing fails.
+    Raises ImageError for no frames or unequal ones, ConfigError for a rate <= 0, MissingDependencyError when this
+    OpenCV has no mp4v codec, OSError when the folder does not exist or the disk refuses.
+    """
+    pictures = _same(frames, fps)
+    rows, columns = pictures[0].shape[:2]
+    if not Path(path).parent.is_dir():
+        raise FileNotFoundError(f"cannot write {path}: its folder does not exist")
+    with _replacing(path, ".mp4") as scratch:
+        size = (columns + columns % 2, rows + rows % 2)
+        writer = cv2.VideoWriter(str(scratch), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
+        if not writer.isOpened():
+            raise MissingDependencyError(
+                f"cannot write {path}: this OpenCV {cv2.__version__} opens no mp4v video; write a GIF, or pip install "
+                "opencv-contrib-python from PyPI, which brings the codec"
+            )
+        for picture in pictures:
+            even = cv2.copyMakeBorder(picture, 0, rows % 2, 0, columns % 2, cv2.BORDER_REPLICATE)
+            writer.write(cv2.cvtColor(even, cv2.COLOR_RGB2BGR))
+        writer.release()
+        # OpenCV says nothing when the disk is full, so what was written is counted.
+        video = cv2.VideoCapture(str(scratch))
+        written = max(0, int(video.get(cv2.CAP_PROP_FRAME_COUNT)))
+        video.release()
+        if written != len(pictures):
+            raise OSError(f"cannot write {path}: {written} of {len(pictures)} frames reached the disk")
+
+
+def _same(frames: Iterable[Rgb], fps: float) -> list[Rgb]:
+    if not 0 < fps < math.inf:
+        raise ConfigError(f"fps={fps!r}; expected a number of frames a second > 0")
+    pictures = [np.ascontiguousarray(frame) for frame in frames]
+    if not pictures:
+        raise ImageError("there are no frames to write; expected at least one (h, w, 3) uint8 array")
+    for index, picture in enumerate(pictures):
+        shape = picture.shape
+        if picture.dtype != np.uint8 or picture.ndim != 3 or shape[2] != 3 or shape != pictures[0].shape:
+            raise ImageError(
+                f"frame {index} is {shape} {picture.dtype}, the first {pictures[0].shape} {pictures[0].dtype}; "
+                "expected (h, w, 3) uint8 RGB, all of one size"
+            )
+    return pictures
+
+
+@contextmanager
+def _replacing(path: FilePath, suffix: str) -> Iterator[Path]:
+    """Lend a name in the same folder, and move what was written there to `path` only if nothing went wrong."""
+    scratch = Path(path).with_name(f".flipenv-{secrets.token_hex(6)}{suffix}")
+    try:
+        yield scratch
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _panel(scene: Scene, scale: int) -> Rgb:
+    """The canvas, enlarged, with everything that lies on it."""
+    size = (scene.image.shape[1] * scale, scene.image.shape[0] * scale)
+    line = 2 if scale > 2 else 1
+    grey = cv2.resize(scene.canvas, size, interpolation=cv2.INTER_CUBIC)
+    picture = np.repeat(np.asarray(grey, np.uint8)[..., None], 3, axis=2)
+    labels = cv2.resize(scene.labels, size, interpolation=cv2.INTER_NEAREST)
+    edges = np.zeros(labels.shape, np.bool_)
+    edges[1:] = labels[1:] != labels[:-1]
+    edges[:, 1:] |= labels[:, 1:] != labels[:, :-1]
+    _tint(picture, edges, BOX, 0.22 if scale > 2 else 0.13)
+    _fill(picture, _enlarge(scene.erased, size), ERASED, line)
+    if scene.area != scene.box:
+        _square(picture, _scaled(scene.area, scale), QUIET, 1)
+    _square(picture, _scaled(scene.box, scale), BOX, line)
+    if scene.truth is not None:
+        _dashes(picture, _enlarge(scene.truth, size), TRUTH, line)
+    # Agents that stand on one superpixel (as all do at the start) are drawn inside each other.
+    nested = [int(np.sum(scene.cursors[:agent] == cursor)) for agent, cursor in enumerate(scene.cursors)]
+    for agent, (row, column) in enumerate(scene.centers):
+        top, left = int(row) - scene.window // 2, int(column) - scene.window // 2
+        view = _scaled(Box(top, left, top + scene.window, left + scene.window), scale)
+        inset = 3 * nested[agent]
+        view = Box(view.top + inset, view.left + inset, view.bottom - inset, view.right - inset)
+        _square(picture, view, AGENTS[agent % len(AGENTS)], 1)
+        _number(picture, agent, max(view.left, 0) + 13 * nested[agent], max(view.top, 0))
+    for agent, cursor in enumerate(scene.cursors):
+        here = _enlarge(scene.labels == cursor, size)
+        ring = line if np.sum(scene.cursors == cursor) > 1 else line + 1
+        _tint(picture, _rim(here, nested[agent] * ring, ring), AGENTS[agent % len(AGENTS)], 1.0)
+    return picture
+
+
+def _side(scene: Scene, height: int) -> Rgb:
+    """The numbers: status line, curves so far, legend, and the segmentation on the untouched image."""
+    side = _blank(height, SIDE)
+    _words(side, _status(scene), 17, 0.55)
+    curves: list[tuple[str, Colour, Sequence[float]]] = [("erased area", ERASED, scene.areas)]
+    if len(scene.dices):
+        curves.append(("Dice", TRUTH, scene.dices))
+    if not math.isnan(scene.score):
+        curves.append(("score", SCORE, scene.scores))
+    foot = max(116, round(0.36 * height))
+    _chart(side, Box(62, 26, height - foot - 36, SIDE - 2), scene, curves)
+    now = [(f"{name} {values[-1]:.2f}" if len(values) else name, colour) for name, colour, values in curves]
+    _words(side, now, 46, 0.42, left=26)
+    _legend(side[height - foot :], scene)
+    _thumbnail(side[height - foot :, SIDE // 2 - 8 :], scene)
+    return side
+
+
+def _status(scene: Scene) -> list[tuple[str, Colour]]:
+    words = [(f"step {scene.step}/{scene.steps}", TEXT)]
+    if math.isnan(scene.score):
+        return [*words, ("no scorer", QUIET)]
+    return [*words, (f"score {scene.score:.2f}", SCORE), ("nodule" if scene.score >= FLIP else "normal tissue", TEXT)]
+
+
+def _chart(side: Rgb, plot: Box, scene: Scene, curves: Sequence[tuple[str, Colour, Sequence[float]]]) -> None:
+    """Axes from 0 to 1 over the whole episode, the level where the tag flips, and the curves up to now."""
+    steps = max(scene.steps, 1)
+
+    def at(step: float, value: float) -> tuple[int, int]:
+        x = plot.left + min(step / steps, 1) * (plot.width - 1)
+        return round(x), round(plot.bottom - 1 - min(max(value, 0), 1) * (plot.height - 1))
+
+    for value, name in ((0.0, "0"), (FLIP, "0.5"), (1.0, "1")):
+        cv2.line(side, at(0, value), at(steps, value), GRID, 1)
+        _text(side, name, (plot.left - 7, at(0, value)[1] + 4), QUIET, 0.38, anchor=1)
+    if not math.isnan(scene.score):
+        y = at(0, FLIP)[1]
+        for x in range(plot.left, plot.right, 9):
+            cv2.line(side, (x, y), (min(x + 4, plot.right), y), QUIET, 1)
+        _text(side, "nodule", (plot.right, y - 6), QUIET, 0.36, anchor=1)
+        _text(side, "normal tissue", (plot.right, y + 14), QUIET, 0.36, anchor=1)
+    for name, x, anchor in (
+        ("0", plot.left, 0.5),
+        ("step", (plot.left + plot.right) // 2, 0.5),
+        (str(scene.steps), plot.right, 1.0),
+    ):
+        _text(side, name, (x, plot.bottom + 17), QUIET, 0.38, anchor=anchor)
+    for _, colour, values in curves:
+        # The last value belongs to the current step, so a series may or may not hold the one before the first step.
+        points = [
+            at(scene.step - len(values) + 1 + index, value)
+            for index, value in enumerate(values)
+            if math.isfinite(value)
+        ]
+        if points:
+            line = 2 if scene.steps < 300 else 1
+            cv2.polylines(side, [np.array(points, np.int32)], False, colour, line, cv2.LINE_AA)
+            cv2.circle(side, points[-1], 4, colour, -1, cv2.LINE_AA)
+
+
+def _legend(foot: Rgb, scene: Scene) -> None:
+    """What each line on the image means; the same through an episode."""
+    rows: list[tuple[str, Colour]] = [("box", BOX)]
+    if scene.area != scene.box:
+        rows.append(("may be erased", QUIET))
+    rows.append(("erased", ERASED))
+    if scene.truth is not None:
+        rows.append(("truth", TRUTH))
+    y = 2
+    for name, colour in rows:
+        key = Box(y, 0, y + 11, 18)
+        if name == "truth":
+            for x in range(key.left, key.right, 7):
+                cv2.line(foot, (x, y + 5), (x + 3, y + 5), colour, 2)
+        else:
+            _fill(foot[key.rows, key.columns], np.full((11, 18), name == "erased"), colour, 1)
+            _square(foot, key, colour, 1)
+        _text(foot, name, (28, y + 10), TEXT, 0.4)
+        y += 18
+    for agent in range(len(scene.cursors)):
+        _number(foot, agent, 28 + 17 * agent, y)
+    _square(foot, Box(y - 1, 0, y + 14, 18), AGENTS[0], 1)
+    _square(foot, Box(y + 4, 6, y + 9, 12), AGENTS[0], 1)
+    _text(foot, "view, superpixel", (32 + 17 * len(scene.cursors), y + 10), QUIET, 0.37)
+
+
+def _thumbnail(corner: Rgb, scene: Scene) -> None:
+    """What was erased so far, on the untouched image: the segmentation that the episode is making."""
+    _text(corner, "segmentation so far", (corner.shape[1], 12), QUIET, 0.38, anchor=1)
+    rows, columns = scene.image.shape
+    scale = min((corner.shape[0] - 22) / rows, corner.shape[1] / columns)
+    size = (max(1, round(columns * scale)), max(1, round(rows * scale)))
+    image = cv2.resize(scene.image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    truth = None if scene.truth is None else _enlarge(scene.truth, size)
+    small = overlay(np.asarray(image, np.uint8), _enlarge(scene.erased, size), truth=truth)
+    corner[22 : 22 + size[1], corner.shape[1] - size[0] :] = small
+
+
+def _blank(height: int, width: int) -> Rgb:
+    return np.full((height, width, 3), BACKDROP, np.uint8)
+
+
+def _enlarge(mask: Mask, size: tuple[int, int]) -> Mask:
+    return cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(np.bool_)
+
+
+def _scaled(box: Box, scale: int) -> Box:
+    return Box(*(value * scale for value in box))
+
+
+def _rim(mask: Mask, start: int, width: int) -> Mask:
+    """The band of `width` px that begins `start` px inside the mask; it never leaves the mask."""
+    outer, inner = (
+        cv2.erode(mask.astype(np.uint8), np.ones((2 * depth + 1, 2 * depth + 1), np.uint8))
+        for depth in (start, start + width)
+    )
+    return np.asarray(outer > inner)
+
+
+def _tint(picture: Rgb, mask: Mask, colour: Colour, strength: float) -> None:
+    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    if width:
+        part = picture[y : y + height, x : x + width]
+        mixed = cv2.addWeighted(part, 1 - strength, np.full_like(part, colour), strength, 0)
+        np.copyto(part, mixed, where=mask[y : y + height, x : x + width, None])
+
+
+def _fill(picture: Rgb, mask: Mask, colour: Colour, line: int) -> None:
+    _tint(picture, mask, colour, 0.3)
+    _tint(picture, _rim(mask, 0, line), colour, 0.9)
+
+
+def _square(picture: Rgb, box: Box, colour: Colour, line: int) -> None:
+    cv2.rectangle(picture, (box.left, box.top), (box.right - 1, box.bottom - 1), colour, line)
+
+
+def _dashes(picture: Rgb, mask: Mask, colour: Colour, line: int) -> None:
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    dash = 4 * line
+    for contour in contours:
+        pieces = [contour[start : start + dash + 1] for start in range(0, len(contour), 2 * dash)]
+        cv2.polylines(picture, pieces, False, colour, line, cv2.LINE_AA)
+
+
+def _text(picture: Rgb, text: str, place: tuple[int, int], colour: Colour, size: float, *, anchor: float = 0) -> int:
+    """Write on a baseline; `anchor` is the share of the width left of `place`. Returns the width in px."""
+    (width, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
+    origin = (round(place[0] - anchor * width), place[1])
+    cv2.putText(picture, text, origin, cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
+    return width
+
+
+def _number(picture: Rgb, agent: int, x: int, y: int) -> None:
+    """The agent's number on a patch of its colour, readable on any image."""
+    cv2.rectangle(picture, (x, y), (x + 12, y + 13), AGENTS[agent % len(AGENTS)], -1)
+    _text(picture, str(agent + 1), (x + 6, y + 11), BACKDROP, 0.4, anchor=0.5)
+
+
+def _words(picture: Rgb, words: Sequence[tuple[str, Colour]], baseline: int, size: float, *, left: int = 0) -> None:
+    for text, colour in words:
+        left += _text(picture, text, (left, baseline), colour, size) + 16

@@ -1,0 +1,82 @@
+"""What the agents are paid: classification score reward, intensity distribution reward, and how they add up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from array_api_compat import array_namespace
+
+from flipenv.arrays import pick
+from flipenv.config import EnvConfig
+from flipenv.distance import wasserstein
+from flipenv.registry import Registry
+from flipenv.types import Array, Episodes, State
+
+SCORE_MARGIN = 1e-6  # scores are kept this far from 0 and 1 before a logarithm is taken
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """All that a reward may look at after one joint step."""
+
+    episodes: Episodes
+    before: State
+    after: State
+    here: Array  # (B, A) int16, superpixel on which each agent acted
+    changed: Array  # (B, A) bool, whether its erase changed anything
+    score_before: Array  # (B, A) float32, the score against which an agent's part is measured (see `credit`)
+    score_after: Array  # (B, A) float32
+    csr: Array  # (B, A) float32
+    idr: Array  # (B, A) float32
+
+
+Reward: TypeAlias = Callable[[Outcome, EnvConfig], Array]  # -> (B, A) float32
+REWARDS: Registry[Reward] = Registry("reward")
+
+
+@REWARDS.register("paper")
+def paper(outcome: Outcome, config: EnvConfig) -> Array:
+    """Eq. 2: classification score reward plus intensity distribution reward, (B, A) float32."""
+    return outcome.csr + outcome.idr
+
+
+def csr(before: Array, after: Array, config: EnvConfig) -> Array:
+    """Classification score reward for scores before and after (...) float32: positive where the score fell.
+
+    `sign`: -1, 0 or 1 (Eq. 2); `difference`: the fall itself; `logit`: the fall of the log-odds, which summed over an
+    episode depends on its two ends alone (Ng et al. 1999). Falls within the dead zone count as none; so do NaN scores.
+    """
+    xp = array_namespace(before, after)
+    fall = before - after
+    known = xp.abs(fall) > config.dead_zone  # false for NaN
+    if config.csr == "sign":
+        value = xp.sign(fall)
+    elif config.csr == "difference":
+        value = fall
+    else:
+        value = _log_odds(before) - _log_odds(after)
+    return xp.where(known, value, xp.zeros_like(fall))
+
+
+def idr(episodes: Episodes, histogram: Array, here: Array, changed: Array, config: EnvConfig) -> Array:
+    """Intensity distribution reward (B, A) float32: -1 where an erased superpixel looks unlike what was erased before.
+
+    histogram (B, K) is the cumulative histogram of all that was erased before this step. `superpixel` compares it with
+    the new superpixel; `cumulative` with itself after the superpixel is added. The first erasure has nothing before it.
+    """
+    xp = array_namespace(histogram)
+    if config.idr == "none":
+        return xp.zeros_like(changed, dtype=xp.float32)
+    new = xp.astype(pick(episodes.histograms, here), xp.int64)
+    erased = xp.broadcast_to(histogram[:, None, :], new.shape)
+    distance = wasserstein(erased, new if config.idr == "superpixel" else erased + new)
+    unlike = distance * episodes.deviation_gain[:, None] > config.theta
+    return 0.0 - xp.astype(changed & unlike & (histogram[:, None, -1] > 0), xp.float32)
+
+
+def _log_odds(score: Array) -> Array:
+    xp = array_namespace(score)
+    score = xp.clip(score, SCORE_MARGIN, 1 - SCORE_MARGIN)
+    return xp.log(score) - xp.log1p(-score)

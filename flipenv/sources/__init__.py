@@ -1,0 +1,30 @@
+"""Where cases come from: phantoms, the BUSI folder, subject folders, COCO, CSV tables, and cases in memory."""
+
+from flipenv.sources.base import Source, find
+from flipenv.sources.busi import BusiSource
+from flipenv.sources.cases import CaseSource
+from flipenv.sources.coco import CocoSource
+from flipenv.sources.folders import FolderSource
+from flipenv.sources.lesion import largest_component, tight_box
+from flipenv.sources.opening import SOURCES, SourceLike, open_source
+from flipenv.sources.phantoms import PhantomSource
+from flipenv.sources.readers import read_image, read_mask
+from flipenv.sources.table import TableSource
+
+__all__ = [
+    "SOURCES",
+    "BusiSource",
+    "CaseSource",
+    "CocoSource",
+    "FolderSource",
+    "PhantomSource",
+    "Source",
+    "SourceLike",
+    "TableSource",
+    "find",
+    "largest_component",
+    "open_source",
+    "read_image",
+    "read_mask",
+    "tight_box",
+]

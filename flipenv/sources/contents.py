@@ -1,0 +1,59 @@
+"""What determines a case, as bytes: reading files whole and hashing them without decoding."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from flipenv.errors import SourceError
+
+FORMAT = "flipenv case 1"  # part of every digest: another number forgets all cached cases
+Part: TypeAlias = Path | str | tuple[int, ...] | Mapping[str, Any] | np.ndarray[Any, Any] | None
+
+
+def file_bytes(path: Path) -> bytes:
+    """Return all bytes of a file; SourceError names it when it is missing or cannot be read."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise SourceError(f"{path}: no such file; check the path, or whether the data set is complete") from None
+    except IsADirectoryError:
+        raise SourceError(f"{path}: is a folder; expected a file") from None
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read ({error.strerror}); check its permissions and its disk") from error
+
+
+def digest(*parts: Part) -> str:
+    """Return the hex blake2b (32 digits) of parts in order: a path stands for the bytes of its file, not for its name.
+
+    Each part is hashed with its kind and length, so that moving a byte from one to the next changes the digest.
+
+    Raises SourceError when a file cannot be read.
+    """
+    total = hashlib.blake2b(FORMAT.encode(), digest_size=16)
+    for part in parts:
+        kind, content = _content(part)
+        total.update(f"{kind}:{len(content)}:".encode())
+        total.update(content)
+    return total.hexdigest()
+
+
+def _content(part: Part) -> tuple[str, bytes]:
+    match part:
+        case None:
+            return "none", b""
+        case Path():
+            return "file", file_bytes(part)
+        case str():
+            return "text", part.encode()
+        case np.ndarray():
+            return f"{part.dtype}{part.shape}", np.ascontiguousarray(part).tobytes()
+        case Mapping():
+            return "map", json.dumps(dict(part), sort_keys=True, default=str).encode()
+        case _:
+            return "numbers", ",".join(str(int(number)) for number in part).encode()

@@ -1,0 +1,64 @@
+"""A case whose box is known and whose pictures lie in files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flipenv.errors import SourceError
+from flipenv.sources.base import make_case
+from flipenv.sources.contents import digest
+from flipenv.sources.readers import read_image, read_mask
+from flipenv.types import Box, Case
+
+
+@dataclass(frozen=True, eq=False)
+class FileCase:
+    """Where the parts of a case lie; `where` is what an error calls it."""
+
+    id: str
+    where: str
+    image: Path
+    box: Box
+    mask: Path | None = None
+    background: Path | None = None
+    coarse: Path | None = None
+    meta: Mapping[str, str] = field(default_factory=dict)
+
+    def load(self) -> Case:
+        """Read the case; see `Source.load`."""
+        image = read_image(self.image)
+        return make_case(
+            self.where,
+            image=image,
+            box=self.box,
+            id=self.id,
+            mask=None if self.mask is None else read_mask(self.mask, image.shape),
+            background=None if self.background is None else read_image(self.background),
+            coarse=None if self.coarse is None else read_mask(self.coarse, image.shape),
+            meta=self.meta,
+        )
+
+    def fingerprint(self) -> str:
+        """Hash what determines the case; see `Source.fingerprint`."""
+        return digest(self.id, self.box, self.meta, self.image, self.mask, self.background, self.coarse)
+
+
+def folder_at(path: Path, expected: str) -> Path:
+    """Return the absolute path of a folder; SourceError says what was `expected` in it when there is none."""
+    return _at(path, is_there=path.expanduser().is_dir(), wanted=f"a folder with {expected}")
+
+
+def file_at(path: Path, expected: str) -> Path:
+    """Return the absolute path of a file; SourceError says what was `expected` when there is none."""
+    return _at(path, is_there=path.expanduser().is_file(), wanted=expected)
+
+
+def _at(path: Path, *, is_there: bool, wanted: str) -> Path:
+    # Absolute, because a worker process may have another current directory.
+    absolute = path.expanduser().absolute()
+    if is_there:
+        return absolute
+    found = f"is a {'folder' if absolute.is_dir() else 'file'}" if absolute.exists() else "does not exist"
+    raise SourceError(f"{absolute}: {found}; expected {wanted}")

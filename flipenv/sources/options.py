@@ -1,0 +1,47 @@
+"""How the text after `kind:` is read: an argument and its options."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flipenv.errors import SourceError
+from flipenv.registry import unknown
+
+
+def split_options(kind: str, text: str, known: Sequence[str] | None) -> tuple[str, dict[str, str]]:
+    """Split `ARGUMENT?option=value&option=value` in its argument and its options; None as `known` lets any option pass.
+
+    A question mark that no `option=` follows belongs to the argument: file names may hold one.
+
+    Raises SourceError for an option that is not known, is given twice or has no value.
+    """
+    argument, mark, tail = text.rpartition("?")
+    if not mark or "=" not in tail:
+        return text, {}
+    options: dict[str, str] = {}
+    for pair in tail.split("&"):
+        name, _, value = pair.partition("=")
+        if known is not None and name not in known:
+            reason = unknown("option", name, known) if known else f"unknown option {name!r}: {kind} takes none"
+            raise SourceError(f"'{kind}:{text}': {reason}")
+        if not value or name in options:
+            fault = "is given twice" if name in options else "has no value"
+            raise SourceError(f"'{kind}:{text}': option {name!r} {fault}; expected {name}=VALUE, once")
+        options[name] = value
+    return argument, options
+
+
+def need_path(kind: str, argument: str, example: str) -> str:
+    """Return the path after `kind:`; SourceError shows the `example` when there is none."""
+    if not argument:
+        raise SourceError(f"source '{kind}' needs a path; expected for example '{example}'")
+    return argument
+
+
+def whole_number(kind: str, name: str, text: str) -> int:
+    """Return an option as an int; SourceError when it is not a number of digits alone."""
+    if not (text.isascii() and text.isdigit()):
+        raise SourceError(
+            f"source '{kind}': {name}={text!r} is not a whole number; expected digits, for example {name}=64"
+        )
+    return int(text)

@@ -1,0 +1,75 @@
+"""Synthetic breast ultrasound as a source: cases without data at hand."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flipenv import phantom
+from flipenv.errors import ConfigError
+from flipenv.sources.base import ListedSource
+from flipenv.sources.contents import digest
+from flipenv.types import Case
+
+
+@dataclass(frozen=True)
+class PhantomCase:
+    """The arguments that one phantom is made of."""
+
+    seed: int
+    height: int
+    width: int
+
+    @property
+    def id(self) -> str:
+        """The case's id; see `Source.ids`."""
+        return f"phantom-{self.seed:04d}"
+
+    def load(self) -> Case:
+        """Read the case; see `Source.load`."""
+        return phantom.phantom_case(self.seed, self.height, self.width)
+
+    def fingerprint(self) -> str:
+        """Hash what determines the case; see `Source.fingerprint`."""
+        return digest(self.id, (self.seed, self.height, self.width), _generator())
+
+
+class PhantomSource(ListedSource):
+    """Phantoms of consecutive seeds; the same seed gives the same case everywhere.
+
+    Args:
+        count: how many cases.
+        height: pixels.
+        width: pixels.
+        first: seed of the first case; two sources whose seeds do not overlap share no anatomy.
+
+    Raises ConfigError for a count or seed that is no natural number; ImageError on loading a picture that is too small.
+    """
+
+    def __init__(self, count: int = 64, height: int = 320, width: int = 448, first: int = 0) -> None:
+        for name, value, least in (
+            ("count", count, 1),
+            ("height", height, 1),
+            ("width", width, 1),
+            ("first", first, 0),
+        ):
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ConfigError(f"phantom source: {name}={value!r}; expected a whole number, {least} or more")
+        super().__init__([PhantomCase(seed, height, width) for seed in range(first, first + count)], "phantom")
+
+    def load_normal(self, index: int) -> NDArray[Any]:
+        """Return the (height, width) uint8 image of the same breast without its nodule."""
+        entry = self.entries[index]
+        assert isinstance(entry, PhantomCase)
+        return phantom.normal_image(entry.seed, entry.height, entry.width)
+
+
+@functools.cache
+def _generator() -> str:
+    """What makes phantoms: its text, and the random streams it draws from."""
+    return digest(Path(phantom.__file__), np.__version__)

@@ -1,0 +1,102 @@
+"""How a file becomes a grey image or a mask."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flipenv.errors import ImageError, MaskError
+from flipenv.sources.contents import file_bytes
+from flipenv.sources.medical import decode_dicom, decode_nifti
+from flipenv.sources.pictures import decode_picture, decode_picture_mask
+
+Grey: TypeAlias = NDArray[np.uint8]
+Mask: TypeAlias = NDArray[np.bool_]
+
+
+def read_image(path: str | os.PathLike[str], *, frame: int = 0) -> Grey:
+    """Return the grey image in a file as a (height, width) uint8 array.
+
+    PNG, JPEG, TIFF and BMP must hold 8-bit grey levels: palettes and colour pictures are taken when their three
+    channels are equal, an alpha channel when it is opaque everywhere. Pixels stay as they are stored: an EXIF
+    orientation is not applied. DICOM and NIfTI are windowed to 8 bits, see `flipenv.sources.medical`.
+
+    Args:
+        path: the file; DICOM is known by `.dcm` or its own mark, NIfTI by `.nii` or `.nii.gz`.
+        frame: which frame of a DICOM cine loop or page of a TIFF, from 0.
+
+    Raises:
+        SourceError: there is no such file.
+        ImageError: it is damaged, or is not 8-bit grey; the message says what was found and what to do.
+        MissingDependencyError: DICOM or NIfTI without `pip install flip-learning[medical]`.
+    """
+    path = Path(path)
+    data = file_bytes(path)
+    if _is_nifti(path):
+        return _one_channel(decode_nifti(path), path)
+    if _is_dicom(path, data):
+        return _one_channel(decode_dicom(path, data, frame), path)
+    return _one_channel(decode_picture(path, data, frame), path)
+
+
+def read_mask(path: str | os.PathLike[str], shape: tuple[int, ...]) -> Mask:
+    """Return the mask in a file as a (height, width) bool array: True where a pixel is not black.
+
+    Any bit depth or colour counts, fully transparent pixels do not. JPEG is refused: it smears the edge of a mask.
+
+    Args:
+        path: the file, in a format of `read_image`.
+        shape: (height, width) of the image that the mask belongs to.
+
+    Raises:
+        SourceError: there is no such file.
+        ImageError: it is damaged.
+        MaskError: it is a JPEG, or its size is not that of the image.
+        MissingDependencyError: DICOM or NIfTI without `pip install flip-learning[medical]`.
+    """
+    path = Path(path)
+    data = file_bytes(path)
+    mask: Mask
+    if _is_nifti(path):
+        mask = decode_nifti(path, raw=True) != 0
+    elif _is_dicom(path, data):
+        mask = decode_dicom(path, data, 0, raw=True) != 0
+    else:
+        mask = decode_picture_mask(path, data)
+    if mask.ndim == 3:
+        mask = np.logical_or.reduce(mask, axis=2)
+    if mask.shape != tuple(shape):
+        raise MaskError(
+            f"{path}: mask is {_size(mask.shape)} but its image is {_size(shape)} (height x width); "
+            "they must be drawn on the same pixels: resample the mask with nearest neighbour, or find the right file"
+        )
+    return mask
+
+
+def _is_nifti(path: Path) -> bool:
+    return path.name.lower().endswith((".nii", ".nii.gz"))
+
+
+def _is_dicom(path: Path, data: bytes) -> bool:
+    return path.suffix.lower() in (".dcm", ".dicom") or data[128:132] == b"DICM"
+
+
+def _one_channel(pixels: NDArray[np.uint8], path: Path) -> Grey:
+    if pixels.ndim == 2:
+        return pixels
+    spread = pixels.max(axis=2) - pixels.min(axis=2)
+    if spread.any():
+        raise ImageError(
+            f"{path}: found colour (channels differ by up to {spread.max()} grey levels in {(spread > 0).mean():.1%} "
+            "of the pixels); expected grey levels: if the colour means nothing, convert the file first, for example "
+            f"Image.open({path.name!r}).convert('L').save(...)"
+        )
+    return np.ascontiguousarray(pixels[:, :, 0])
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

@@ -1,0 +1,81 @@
+"""The mask in a COCO annotation: polygons, run lengths, or compressed run lengths."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from flipenv.errors import MaskError
+from flipenv.sources.extras import need
+
+FINE = 8  # drawn this much larger, because fillPoly also fills every pixel that the outline touches
+FORMS = "a list of polygons [[x0, y0, x1, y1, ...], ...] or run lengths {'size': [height, width], 'counts': ...}"
+
+
+def decode_segmentation(segmentation: Any, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
+    """Return a `segmentation` value of COCO as a (height, width) bool array, or None when it is absent or empty.
+
+    Polygons are united; a pixel belongs to one when its centre does.
+
+    Raises MaskError for any other form or size, MissingDependencyError for compressed run lengths without pycocotools.
+    """
+    if not segmentation:
+        return None
+    if isinstance(segmentation, dict):
+        return _run_lengths(segmentation, shape)
+    if not isinstance(segmentation, list) or not all(isinstance(polygon, list) for polygon in segmentation):
+        raise MaskError(f"segmentation is {_brief(segmentation)}; expected {FORMS}")
+    mask = np.zeros(shape, dtype=bool)
+    for polygon in segmentation:
+        _fill(mask, polygon)
+    return mask
+
+
+def _fill(mask: NDArray[np.bool_], polygon: list[Any]) -> None:
+    """Add a polygon to the mask; only its surroundings are drawn large."""
+    try:
+        points = np.array(polygon, dtype=np.float64).reshape(-1, 2)
+    except (TypeError, ValueError):
+        points = np.empty((0, 2))
+    if len(points) < 3 or not np.isfinite(points).all():
+        raise MaskError(f"polygon {_brief(polygon)} is no outline; expected at least three x, y pairs: {FORMS}")
+    height, width = mask.shape
+    left, top = np.floor(points.min(axis=0)).clip(0, (width, height)).astype(int)
+    right, bottom = np.ceil(points.max(axis=0)).clip(0, (width, height)).astype(int)
+    large = np.zeros(((bottom - top) * FINE, (right - left) * FINE), dtype=np.uint8)
+    if large.size:
+        corners = np.rint((points - (left, top)) * FINE - 0.5).astype(np.int32)
+        cv2.fillPoly(large, [corners.reshape(-1, 1, 2)], 1)
+        mask[top:bottom, left:right] |= large[FINE // 2 :: FINE, FINE // 2 :: FINE] > 0
+
+
+def _run_lengths(segmentation: dict[str, Any], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    size, counts = segmentation.get("size"), segmentation.get("counts")
+    if not isinstance(size, list) or not isinstance(counts, list | str):
+        raise MaskError(f"segmentation is {_brief(segmentation)}; expected {FORMS}")
+    if tuple(size) != tuple(shape):
+        raise MaskError(f"run lengths are for size {size} but the image is {list(shape)} (height, width)")
+    mask: NDArray[np.bool_]
+    if isinstance(counts, str):
+        tools = need("pycocotools.mask", extra="coco", purpose="reading compressed run lengths")
+        try:
+            mask = tools.decode({"size": size, "counts": counts.encode()}).astype(bool)
+        # pycocotools raises what its C code happens to meet.
+        except Exception as error:
+            raise MaskError(f"run lengths {_brief(counts)} cannot be decoded ({error}); export them again") from error
+        return mask
+    if not all(isinstance(count, int) and count >= 0 for count in counts) or sum(counts) != size[0] * size[1]:
+        raise MaskError(
+            f"run lengths {_brief(counts)} do not fill the image; expected whole numbers, {size[0] * size[1]} in all"
+        )
+    inside = np.arange(len(counts)) % 2 == 1
+    mask = np.repeat(inside, counts).reshape(size[1], size[0]).T
+    return np.ascontiguousarray(mask)
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,75 @@
+"""A window on the screen for `render_mode='human'`, drawn by pygame."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flipenv.errors import FlipError, MissingDependencyError
+
+
+class Window:
+    """Shows frames as they come; opened by the first one.
+
+    Once the user has closed it, further frames are ignored: an episode runs on without being watched. After `close` the
+    next frame opens it anew. pygame has one display, so that a second Window draws over the first.
+    """
+
+    def __init__(self, title: str = "Flip Learning") -> None:
+        self.title = title
+        self._pygame: Any = None
+        self._screen: Any = None
+        self._dismissed = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a window now."""
+        return self._screen is not None
+
+    def show(self, frame: npt.NDArray[np.uint8]) -> None:
+        """Show a (h, w, 3) uint8 RGB frame and answer the window's events.
+
+        Raises MissingDependencyError without pygame, FlipError where no window can be opened.
+        """
+        if self._dismissed:
+            return
+        if self._pygame is None:
+            self._pygame = _pygame()
+        size = (frame.shape[1], frame.shape[0])
+        if self._screen is None or self._screen.get_size() != size:
+            self._open(size)
+        # pygame's axes are (x, y).
+        self._pygame.surfarray.blit_array(self._screen, frame.swapaxes(0, 1))
+        self._pygame.display.flip()
+        if any(event.type == self._pygame.QUIT for event in self._pygame.event.get()):
+            self.close()
+            self._dismissed = True
+
+    def close(self) -> None:
+        """Close the window; without effect when there is none."""
+        if self._screen is not None:
+            self._screen = None
+            self._pygame.display.quit()
+        self._dismissed = False
+
+    def _open(self, size: tuple[int, int]) -> None:
+        try:
+            self._pygame.display.init()
+            self._screen = self._pygame.display.set_mode(size)
+            self._pygame.display.set_caption(self.title)
+        except self._pygame.error as error:
+            raise FlipError(
+                f"no window can be opened ({error}); use render_mode='rgb_array' where there is no screen"
+            ) from error
+
+
+def _pygame() -> Any:
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+    try:
+        import pygame  # noqa: PLC0415, an optional package that takes a second to import
+    except ImportError as error:
+        raise MissingDependencyError("render_mode='human' needs pygame: pip install flip-learning[render]") from error
+    return pygame
