@@ -43,7 +43,7 @@ def inputs(n: int, seed: int) -> Iterator[dict[str, Any]]:
             long = np.exp(random.uniform(0, np.log(LONGEST + 0.5)))
             short = long / np.exp(random.uniform(0, np.log(ASPECT)) * random.integers(2))
             height, width = (max(1, round(side)) for side in random.permutation([long, short]))
-            cell_area = np.exp(random.uniform(0, np.log(LARGEST_CELL)))
+            cell_area = np.exp(random.uniform(0, np.log(min(LARGEST_CELL, height * width))))
             cell_area = max(cell_area, height * width / MOST_CELLS)
         yield {"index": index, "height": height, "width": width, "cell_area": float(cell_area), "kind": kind}
 

@@ -134,12 +134,14 @@ class Batch:
         return Episodes(**{name: array[indices] for name, array in vars(self._all).items()})
 
     def _place(self, episodes: Episodes) -> Episodes:
+        return Episodes(**{name: self._put(array) for name, array in vars(episodes).items()})
+
+    def _put(self, array: npt.NDArray[Any]) -> Array:
         if self.device is None:
-            return episodes
+            return array
         from array_api_compat import torch  # noqa: PLC0415 - torch is optional and slow to import
 
-        arrays = {name: torch.asarray(array, device=self.device) for name, array in vars(episodes).items()}
-        return Episodes(**arrays)
+        return torch.asarray(array).to(self.device)
 
     def _initial(self, rows: Episodes, indices: npt.NDArray[np.int64]) -> Array:
         """First scores of these episodes (B,) float32; each episode of the pool is scored once."""

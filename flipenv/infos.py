@@ -1,6 +1,6 @@
 """What the views tell beside observation and reward: plain numbers, made anew at every step.
 
-episode      index in the pool; `pool.source.ids[episode // variants]` is its case
+case         index of the case in its source, whose `ids` name it
 score        nodule score of the canvas, NaN without a scorer
 area         share of the superpixels that is erased
 superpixel   where the agent stands
@@ -48,7 +48,7 @@ def _numbers(batch: Batch, transition: Transition | None) -> tuple[Arrays, Array
     assert batch.episodes is not None
     erased = to_numpy(state.erased)
     lanes = {
-        "episode": batch.drawn.copy(),
+        "case": batch.drawn // batch.config.variants,
         "score": to_numpy(state.score),
         "area": erased.sum(axis=1) / to_numpy(batch.episodes.counts),
     }

@@ -1,62 +1,32 @@
-"""Synthetic breast ultrasound from the physics of speckle: exact masks, any number of cases, no data at hand.
+"""Synthetic breast ultrasound: layered tissue, a nodule, an exact mask; any number of cases, no data at hand.
 
-An image is random scatterers seen through a point spread function (the convolution model of Bamber and Dickinson,
-Phys Med Biol 25:463, 1980, doi:10.1088/0031-9155/25/3/006; scatterers drawn as in Jensen's Field II, Med Biol Eng
-Comput 34:351, 1996), then attenuated, detected and log-compressed. Tissue is drawn flat and bent afterwards. Echo
-strengths are in dB against fibroglandular tissue; positions are in pixels, and the image always shows 40 mm of depth.
+Tissue is drawn flat, bent, given a nodule, and handed to the scanner model of `flipenv.speckle`. What tells benign from
+malignant are the features of the BI-RADS ultrasound lexicon: shape, margin, echo pattern, posterior features. Ranges
+without a source are tuned by eye and by grey-level statistics to public breast ultrasound images.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from flipenv.errors import ImageError
+from flipenv.speckle import DEPTH_MM, FREQUENCY_MHZ, REFERENCE_ROWS, Field, Image, Probe, Tissue, as_field, scan
 from flipenv.types import Box, Case
 
-Field: TypeAlias = NDArray[np.float32]  # (height, width)
 Mask: TypeAlias = NDArray[np.bool_]  # (height, width)
-Image: TypeAlias = NDArray[np.uint8]  # (height, width)
 
-DEPTH_MM = 40.0  # shown from skin to the lowest row
-FREQUENCY_MHZ = 10.0  # centre of a linear breast probe's band
-REFERENCE_ROWS = 320  # rows of the image size that lengths below are given for
 LEAST_SIDE = 32  # px; in a smaller image no nodule has room
-STRIP = 16  # rows over which the lateral width is taken as constant
 MALIGNANT_SHARE = 1 / 3  # of all cases, as in public breast ultrasound collections
 CYST_SHARE = 1 / 4  # of the benign ones
+BENIGN_WIDTH = 0.10, 0.45  # of the image's width, least and largest
+MALIGNANT_WIDTH = 0.20, 0.55
 EDGE = 4  # px between a nodule and the image's border, at least
 SKIN_MM = 1.6
-GREY_TOE = 0.04  # of white, shown where a straight map would reach black: scanners bend the map there
-FAT_DB, MUSCLE_DB, SKIN_DB = -8.0, -10.0, -3.0
-
-
-@dataclass(frozen=True)
-class Probe:
-    """What the scanner does to echoes; lengths are in pixels of a 320-row image (0.125 mm)."""
-
-    axial: float = 1.0  # px, deviation of the pulse's envelope
-    lateral: float = 2.0  # px, deviation of the beam at its focus
-    focus: float = 0.4  # of the depth
-    focal_range: float = 0.35  # of the depth, distance from the focus at which the beam is sqrt(2) wider
-    clutter_db: float = -26.0  # of side lobes and reverberation against the surroundings
-    looks: int = 3  # steering angles whose envelopes are averaged (spatial compounding)
-    smoothing: tuple[float, float] = (0.5, 0.8)  # px, rows and columns, of the scanner's speckle reduction
-    noise_db: float = -48.0  # of the receiver, before time-gain compensation
-    dynamic_range_db: float = 62.0  # shown between black and white
-    white_db: float = 17.0  # of the brightest grey above the gain reference
-
-
-class Tissue(NamedTuple):
-    """What the beam meets."""
-
-    echo_db: Field  # backscatter against fibroglandular tissue
-    interfaces: Field  # amplitude of smooth reflectors, 1 is the amplitude of fibroglandular tissue
-    excess_db: Field  # loss left over by time-gain compensation, two ways
+FAT_DB, MUSCLE_DB, SKIN_DB = -8.0, -10.0, -3.0  # against fibroglandular tissue
 
 
 class Nodule(NamedTuple):
@@ -67,26 +37,18 @@ class Nodule(NamedTuple):
     cyst: bool
 
 
-def phantom_case(
-    seed: int,
-    height: int = 320,
-    width: int = 448,
-    *,
-    benign_width: tuple[float, float] = (0.10, 0.45),
-    malignant_width: tuple[float, float] = (0.20, 0.55),
-) -> Case:
+def phantom_case(seed: int, height: int = 320, width: int = 448) -> Case:
     """Return a breast with one nodule: a uint8 image (height, width), its exact bool mask and tight box.
 
-    `benign_width` and `malignant_width` are the least and largest nodule width as a share of the image's. The same
-    arguments give the same bytes in every process; `normal_image` of the same seed is the breast without the nodule,
-    so split training from testing by seed. `meta["class"]` is "benign" or "malignant".
+    The same arguments give the same bytes in every process. `normal_image` of the same seed is the same breast without
+    the nodule, so split training from testing by seed. `meta["class"]` is "benign" or "malignant".
 
-    Raises ImageError for a side under 32 pixels.
+    Raises ImageError for a side under 32 pixels, ValueError for a negative seed.
     """
     anatomy, lesion, scanner = _generators(seed, height, width)
     tissue, probe = _breast(anatomy, height, width), _probe(scanner)
-    nodule = _nodule(lesion, height, width, benign_width, malignant_width)
-    image = _scan(_insert(lesion, tissue, nodule), probe, scanner)
+    nodule = _nodule(lesion, height, width)
+    image = scan(_insert(lesion, tissue, nodule), probe, scanner)
     left, top, columns, rows = cv2.boundingRect(nodule.mask.astype(np.uint8))
     return Case(
         image=image,
@@ -100,48 +62,17 @@ def phantom_case(
 def normal_image(seed: int, height: int = 320, width: int = 448) -> Image:
     """Return a breast without a nodule, uint8 (height, width): the tissue that `phantom_case(seed)` has around its own.
 
-    Raises ImageError for a side under 32 pixels.
+    Raises ImageError for a side under 32 pixels, ValueError for a negative seed.
     """
     anatomy, _, scanner = _generators(seed, height, width)
-    return _scan(_breast(anatomy, height, width), _probe(scanner), scanner)
-
-
-def envelope(amplitude: Field, interfaces: Field, probe: Probe, rng: np.random.Generator) -> Field:
-    """Return the detected echo amplitude (height, width), its square averaging `amplitude` squared where that is flat.
-
-    The signal is complex, demodulated from the carrier: a pixel is wider than half a wavelength (0.08 mm at 10 MHz),
-    so the carrier's phase at a scatterer is uniform, its reflectivity a circular complex normal, and one look at an
-    even region has Rayleigh statistics. `interfaces` reflect in phase; the beam widens away from its focus.
-    """
-    height, width = amplitude.shape
-    scale = height / REFERENCE_ROWS
-    pulse, here = _psf(probe.axial * scale), np.ones(1)
-    detected = np.zeros((height, width), np.float32)
-    for _ in range(probe.looks):
-        echoes = rng.standard_normal((2, height, width), dtype=np.float32) * (amplitude * np.float32(np.sqrt(0.5)))
-        echoes[0] += interfaces
-        for part in echoes:
-            pulsed = cv2.sepFilter2D(part, -1, here, pulse, borderType=cv2.BORDER_REFLECT)
-            for top in range(0, height, STRIP):
-                defocus = ((top + STRIP / 2) / height - probe.focus) / probe.focal_range
-                beam = _psf(probe.lateral * scale * float(np.hypot(1.0, defocus)))
-                rows = slice(top, top + STRIP)
-                part[rows] = cv2.sepFilter2D(pulsed[rows], -1, beam, here, borderType=cv2.BORDER_REFLECT)
-        detected += cv2.magnitude(echoes[0], echoes[1]) / probe.looks
-    return detected
-
-
-def _psf(deviation: float) -> NDArray[np.float64]:
-    """A Gaussian of unit energy, so that speckle keeps its power whatever the beam's width."""
-    deviation = max(deviation, 0.5)  # px: narrower is not resolved by the grid
-    kernel = cv2.getGaussianKernel(2 * int(np.ceil(3 * deviation)) + 1, deviation)
-    return cast("NDArray[np.float64]", kernel / np.linalg.norm(kernel))
+    return scan(_breast(anatomy, height, width), _probe(scanner), scanner)
 
 
 def _generators(seed: int, height: int, width: int) -> list[np.random.Generator]:
     if min(height, width) < LEAST_SIDE:
         raise ImageError(
-            f"a phantom of {height}x{width} pixels (height x width) has no room; give at least {LEAST_SIDE}x{LEAST_SIDE}"
+            f"a phantom of {height}x{width} pixels (height x width) has no room for a nodule; "
+            f"expected at least {LEAST_SIDE}x{LEAST_SIDE}"
         )
     return [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(3)]
 
@@ -155,7 +86,7 @@ def _probe(rng: np.random.Generator) -> Probe:
         clutter_db=rng.uniform(-32.0, -18.0),
         looks=int(rng.integers(3, 6)),
         smoothing=(rng.uniform(0.3, 0.6), rng.uniform(0.5, 1.0)),
-        noise_db=rng.uniform(-46.0, -34.0),
+        noise_db=rng.uniform(-44.0, -32.0),
         dynamic_range_db=rng.uniform(41.0, 52.0),
         white_db=rng.uniform(15.0, 20.0),
     )
@@ -166,7 +97,7 @@ def _noise(rng: np.random.Generator, height: int, width: int, rows: float, colum
     grid = round(height / rows) + 2, round(width / columns) + 2
     coarse = rng.standard_normal(grid, dtype=np.float32)
     # interpolation loses a quarter of the variance; `remap` would round positions to a 32nd of a feature
-    return cast(Field, cv2.resize(coarse * np.float32(1.15), (width, height), interpolation=cv2.INTER_CUBIC))
+    return as_field(cv2.resize(coarse * np.float32(1.15), (width, height), interpolation=cv2.INTER_CUBIC))
 
 
 def _sheets(noise: Field, thickness: float) -> Field:
@@ -178,12 +109,12 @@ def _sheets(noise: Field, thickness: float) -> Field:
     slope = cv2.magnitude(cv2.Sobel(noise, -1, 1, 0, scale=1 / 8), down) + np.float32(0.004)
     distance = noise / slope / np.float32(thickness)
     facing = np.square(down / slope)
-    return cast(Field, cv2.exp(-distance * distance) * facing * facing)
+    return as_field(cv2.exp(-distance * distance) * facing * facing)
 
 
 def _step(x: NDArray[Any]) -> Field:
     """A soft step from 0 to 1, one unit wide."""
-    return (0.5 + 0.5 * np.tanh(2.0 * x)).astype(np.float32)
+    return as_field(0.5 + 0.5 * np.tanh(2.0 * x))
 
 
 def _breast(rng: np.random.Generator, height: int, width: int) -> Tissue:
@@ -209,16 +140,14 @@ def _breast(rng: np.random.Generator, height: int, width: int) -> Tissue:
     septa = _sheets(noise(17, 110), 0.9 * scale) * strength
     strands = _sheets(noise(9, 85), 0.9 * scale) * strength
     rich = rng.uniform(0.4, 1.3)
-    echo_db = (
-        fat * (FAT_DB * rng.uniform(0.7, 1.5) + grain * 1.8 + fibres * 1.0 + 9 * rich * septa)
-        + gland * (streaks * 2.4 + fibres * 2.2 + grain * 2.2 + noise(34, 70) * 2.6 + 6 * rich * strands)
-        + muscle
-        * (MUSCLE_DB * rng.uniform(0.8, 1.5) + fibres * 2.8 + grain * 1.2 + noise(12, 100) * 3.0 + 8 * rich * strands)
-    )
+    fat_db = FAT_DB * rng.uniform(0.7, 1.5) + grain * 1.8 + fibres * 1.0 + 9 * rich * septa
+    gland_db = streaks * 2.4 + fibres * 2.2 + grain * 2.2 + noise(34, 70) * 2.6 + 6 * rich * strands
+    muscle_db = MUSCLE_DB * rng.uniform(0.6, 1.3) + fibres * 2.8 + grain * 1.2 + noise(12, 100) * 3 + 8 * rich * strands
     fascia = np.exp(-(((depth + mingled * 0.3 - muscle_start) / (2.5 * scale)) ** 2))
-    echo_db += fascia * 7 * np.clip(noise(30, 70) + 0.8, 0, 2)
-    interfaces = rich * (septa * fat * 0.35 + strands * (1 - fat) * 0.2)
-    echo_db, interfaces = _bend(rng, [echo_db, interfaces], depth, scale)
+    fascia_db = fascia * 7 * np.clip(noise(30, 70) + 0.8, 0, 2)
+    flat_db = as_field(fat * fat_db + gland * gland_db + muscle * muscle_db + fascia_db)
+    flat_interfaces = as_field(rich * (septa * fat * 0.35 + strands * (1 - fat) * 0.2))
+    echo_db, interfaces = _bend(rng, (flat_db, flat_interfaces), depth, scale)
 
     wavy = depth + noise(200, 90) * np.float32(1.2 * scale)
     skin = 1 - _step((wavy - skin_end) / (4 * scale))
@@ -229,13 +158,13 @@ def _breast(rng: np.random.Generator, height: int, width: int) -> Tissue:
 
     share = depth[:, :1] / height
     late = np.maximum(share - rng.uniform(0.3, 0.7), 0)
-    excess_db = rng.uniform(-2, 12) * share + rng.uniform(0, 90) * late**1.5
+    excess_db = rng.uniform(0, 16) * share + rng.uniform(0, 100) * late**1.5
     excess_db = excess_db + noise(500, 45) * rng.uniform(0.5, 2.0) * (0.4 + share)
     excess_db += rng.uniform(0, 0.3) * _shadow(strength * fascia + interfaces, 4 * scale)
-    return Tissue(echo_db, interfaces, excess_db.astype(np.float32))
+    return Tissue(as_field(echo_db), as_field(interfaces), as_field(excess_db))
 
 
-def _bend(rng: np.random.Generator, fields: list[Field], depth: Field, scale: float) -> list[Field]:
+def _bend(rng: np.random.Generator, fields: tuple[Field, Field], depth: Field, scale: float) -> list[Field]:
     """Move columns up and down smoothly, more at depth, as breast lies under a probe."""
     height, width = depth.shape
     wave = _noise(rng, height, width, 130 * scale, 170 * scale) * np.float32(9 * scale)
@@ -243,32 +172,29 @@ def _bend(rng: np.random.Generator, fields: list[Field], depth: Field, scale: fl
     tilt = np.linspace(-1, 1, width, dtype=np.float32) * np.float32(rng.normal(0, 14) * scale)
     rows = depth + (wave + tilt) * np.minimum(depth / (50 * scale), 1)
     columns = np.tile(np.arange(width, dtype=np.float32), (height, 1))
-    return [cv2.remap(field, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT) for field in fields]
+    return [as_field(cv2.remap(f, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)) for f in fields]
 
 
 def _shadow(loss_db: NDArray[Any], spread: float) -> Field:
     """Two-way loss behind each pixel in dB, blurred sideways because an aperture looks past what is small."""
-    return cast(
-        Field, cv2.GaussianBlur(np.cumsum(loss_db, axis=0, dtype=np.float32), (0, 0), max(spread, 0.5), sigmaY=0.1)
-    )
+    behind = np.cumsum(loss_db, axis=0, dtype=np.float32)
+    return as_field(cv2.GaussianBlur(behind, (0, 0), max(spread, 0.5), sigmaY=0.1))
 
 
-def _nodule(
-    rng: np.random.Generator, height: int, width: int, benign: tuple[float, float], malignant: tuple[float, float]
-) -> Nodule:
+def _nodule(rng: np.random.Generator, height: int, width: int) -> Nodule:
     """Benign: smooth, wider than tall. Malignant: lobed, spiculated, larger and taller."""
     is_malignant = bool(rng.random() < MALIGNANT_SHARE)
     cyst = not is_malignant and bool(rng.random() < CYST_SHARE)
-    least, largest = malignant if is_malignant else benign
+    least, largest = MALIGNANT_WIDTH if is_malignant else BENIGN_WIDTH
     columns = width * np.exp(rng.uniform(np.log(least), np.log(largest)))
     rows = columns * rng.uniform(*((0.5, 1.15) if is_malignant else (0.38, 0.82)))
     shrink = min(1.0, 0.62 * height / rows)
     rows, columns = max(rows * shrink, 8.0), max(columns * shrink, 8.0)
-    roughness = rng.uniform(0.12, 0.30) if is_malignant else rng.uniform(0.04, 0.08 if cyst else 0.16)
+    roughness = rng.uniform(0.12, 0.30) if is_malignant else rng.uniform(0.05, 0.10 if cyst else 0.18)
     mask = _outline(rng, rows, columns, roughness, malignant=is_malignant)
     high, wide = mask.shape
     high, wide = min(high, height - 2 * EDGE), min(wide, width - 2 * EDGE)
-    mask = cv2.resize(mask, (wide, high), interpolation=cv2.INTER_NEAREST)
+    mask = np.asarray(cv2.resize(mask, (wide, high), interpolation=cv2.INTER_NEAREST), np.uint8)
     middle = height * rng.normal(0.40 if is_malignant else 0.33, 0.10)
     top = int(np.clip(middle - high / 2, max(EDGE, 0.06 * height), height - EDGE - high))
     left = int(rng.integers(EDGE, width - EDGE - wide + 1))
@@ -282,20 +208,18 @@ def _outline(rng: np.random.Generator, rows: float, columns: float, roughness: f
     angles = np.linspace(0, 2 * np.pi, 720, endpoint=False)
     orders = np.arange(2, 14)
     weights = roughness * rng.standard_normal(12) * (2 / orders) ** (1.4 if malignant else 1.7)
-    radius = 1 + (weights[:, None] * np.cos(orders[:, None] * angles + rng.uniform(0, 2 * np.pi, 12)[:, None])).sum(
-        axis=0
-    )
+    waves = np.cos(orders[:, None] * angles + rng.uniform(0, 2 * np.pi, 12)[:, None])
+    radius = 1 + (weights[:, None] * waves).sum(axis=0)
     for _ in range(int(rng.integers(0, 6)) if malignant else 0):
-        radius += rng.uniform(0.05, 0.3) * np.exp(
-            (np.cos(angles - rng.uniform(0, 2 * np.pi)) - 1) * rng.uniform(30, 150)
-        )
+        away = 1 - np.cos(angles - rng.uniform(0, 2 * np.pi))
+        radius += rng.uniform(0.05, 0.3) * np.exp(-away * rng.uniform(30, 150))
     radius = np.maximum(radius, 0.35 if malignant else 0.65)
     tilt = rng.normal(0, 0.15)
     x, y = radius * np.cos(angles) * columns / 2, radius * np.sin(angles) * rows / 2
     points = np.stack([x * np.cos(tilt) - y * np.sin(tilt), x * np.sin(tilt) + y * np.cos(tilt)], axis=1)
     points = np.round(points - points.min(axis=0)).astype(np.int32)
     canvas = np.zeros(points.max(axis=0)[::-1] + 1, np.uint8)
-    return cast(Image, cv2.fillPoly(canvas, [points], 1))
+    return np.asarray(cv2.fillPoly(canvas, [points], 1), np.uint8)
 
 
 def _insert(rng: np.random.Generator, tissue: Tissue, nodule: Nodule) -> Tissue:
@@ -314,7 +238,7 @@ def _insert(rng: np.random.Generator, tissue: Tissue, nodule: Nodule) -> Tissue:
     margin = 2 + 3.5 * np.clip(noise(30, 40) + 0.8, 0, 2.5) if nodule.malignant else rng.uniform(1.0, 3.5)
     share = _step(inward / (margin * scale))
 
-    low, high = (22, 34) if nodule.cyst else (5, 14) if nodule.malignant else (5, 19)
+    low, high = (22, 34) if nodule.cyst else (4, 13) if nodule.malignant else (5, 19)
     texture = 0.6 if nodule.cyst else rng.uniform(1.0, 2.8)
     inside = around - rng.uniform(low, high) + texture * (noise(16, 24) + 0.8 * noise(5, 13))
     echo_db = tissue.echo_db + share * (inside - tissue.echo_db)
@@ -330,12 +254,12 @@ def _insert(rng: np.random.Generator, tissue: Tissue, nodule: Nodule) -> Tissue:
         interfaces += rng.uniform(0, 0.6) * wall
         echo_db += rng.uniform(0, 8) * wall
 
-    loss = -0.5 if nodule.cyst else rng.uniform(*((-0.1, 0.45) if nodule.malignant else (-0.45, 0.05)))  # dB/cm/MHz
+    loss = -0.65 if nodule.cyst else rng.uniform(*((-0.2, 0.4) if nodule.malignant else (-0.6, 0.0)))  # dB/cm/MHz
     per_row = 2 * loss * FREQUENCY_MHZ * DEPTH_MM / 10 / height
     excess_db = tissue.excess_db + _shadow(solid * np.float32(per_row), 5 * scale)
     if not nodule.malignant:
         excess_db += _edge_shadows(rng, nodule.mask, scale)
-    return Tissue(echo_db, interfaces.astype(np.float32), excess_db)
+    return Tissue(as_field(echo_db), as_field(interfaces), as_field(excess_db))
 
 
 def _edge_shadows(rng: np.random.Generator, mask: Mask, scale: float) -> Field:
@@ -344,21 +268,4 @@ def _edge_shadows(rng: np.random.Generator, mask: Mask, scale: float) -> Field:
     x, y = np.arange(mask.shape[1]), np.arange(mask.shape[0])
     flanks = sum(np.exp(-(((x - at) / (8 * scale)) ** 2)) for at in (left, left + columns - 1))
     behind = _step((y - top - 0.7 * rows) / (0.6 * rows))
-    return np.outer(behind, rng.uniform(0, 4) * flanks).astype(np.float32)
-
-
-def _scan(tissue: Tissue, probe: Probe, rng: np.random.Generator) -> Image:
-    """Insonify, detect, compensate for depth and compress to grey levels."""
-    decibel = np.float32(np.log(10) / 20)
-    amplitude = cv2.exp((tissue.echo_db - tissue.excess_db) * decibel)
-    haze = cv2.blur(amplitude, (2 * len(amplitude) // 25 + 1,) * 2) * 10 ** (probe.clutter_db / 20)
-    amplitude = cv2.magnitude(amplitude, haze.astype(np.float32))
-    interfaces = tissue.interfaces * cv2.exp(-tissue.excess_db * decibel)
-    echoes = envelope(amplitude, interfaces, probe, rng)
-    gain = np.linspace(0, 6, len(echoes), dtype=np.float32)[:, None]  # dB; compensation lifts the noise at depth
-    noise = np.abs(rng.standard_normal(echoes.shape, dtype=np.float32)) * cv2.exp((gain + probe.noise_db) * decibel)
-    level = cv2.GaussianBlur(cv2.log(echoes + noise) / decibel, (0, 0), probe.smoothing[1], sigmaY=probe.smoothing[0])
-    reference = float(np.percentile(level[::4, ::4], 90))  # an examiner sets the gain by what is on the screen
-    grey = (level - reference - probe.white_db) / probe.dynamic_range_db + 1
-    grey = 0.5 * (grey + np.sqrt(grey * grey + 4 * GREY_TOE**2))
-    return np.clip(grey * 255, 0, 255).astype(np.uint8)
+    return as_field(np.outer(behind, rng.uniform(0, 4) * flanks))

@@ -12,7 +12,8 @@ from PIL import Image
 
 from flipenv import render
 from flipenv.errors import BoxError, ConfigError, FlipError, ImageError, MaskError, MissingDependencyError
-from flipenv.render import AGENTS, ERASED, MARGIN, SCORE, TRUTH, Scene, draw, overlay, write_gif, write_mp4
+from flipenv.film import write_gif, write_mp4
+from flipenv.render import AGENTS, ERASED, MARGIN, SCORE, TRUTH, Scene, draw, overlay
 from flipenv.types import Box
 from flipenv.window import Window
 

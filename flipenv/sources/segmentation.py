@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from flipenv.errors import MaskError
 from flipenv.sources.extras import need
 
-FINE = 8  # drawn this much larger, because fillPoly also fills every pixel that the outline touches
 FORMS = "a list of polygons [[x0, y0, x1, y1, ...], ...] or run lengths {'size': [height, width], 'counts': ...}"
 
 
@@ -35,7 +33,10 @@ def decode_segmentation(segmentation: Any, shape: tuple[int, ...]) -> NDArray[np
 
 
 def _fill(mask: NDArray[np.bool_], polygon: list[Any]) -> None:
-    """Add a polygon to the mask; only its surroundings are drawn large."""
+    """Add the pixels whose centres are inside by the even-odd rule.
+
+    Not with OpenCV's fillPoly: it also fills every pixel that the outline touches, 8% more on a nodule 40 px across.
+    """
     try:
         points = np.array(polygon, dtype=np.float64).reshape(-1, 2)
     except (TypeError, ValueError):
@@ -43,13 +44,14 @@ def _fill(mask: NDArray[np.bool_], polygon: list[Any]) -> None:
     if len(points) < 3 or not np.isfinite(points).all():
         raise MaskError(f"polygon {_brief(polygon)} is no outline; expected at least three x, y pairs: {FORMS}")
     height, width = mask.shape
-    left, top = np.floor(points.min(axis=0)).clip(0, (width, height)).astype(int)
-    right, bottom = np.ceil(points.max(axis=0)).clip(0, (width, height)).astype(int)
-    large = np.zeros(((bottom - top) * FINE, (right - left) * FINE), dtype=np.uint8)
-    if large.size:
-        corners = np.rint((points - (left, top)) * FINE - 0.5).astype(np.int32)
-        cv2.fillPoly(large, [corners.reshape(-1, 1, 2)], 1)
-        mask[top:bottom, left:right] |= large[FINE // 2 :: FINE, FINE // 2 :: FINE] > 0
+    (x, y), (next_x, next_y) = points.T, np.roll(points, -1, axis=0).T
+    centers = np.arange(height) + 0.5
+    edge, row = np.nonzero((y[:, None] > centers) != (next_y[:, None] > centers))
+    slope = (next_x[edge] - x[edge]) / (next_y[edge] - y[edge])
+    crossing = x[edge] + (centers[row] - y[edge]) * slope
+    flips = np.zeros((height, width + 1), dtype=np.int64)
+    np.add.at(flips, (row, np.ceil(crossing - 0.5).clip(0, width).astype(np.int64)), 1)
+    mask |= flips.cumsum(axis=1)[:, :width] % 2 == 1
 
 
 def _run_lengths(segmentation: dict[str, Any], shape: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -53,7 +53,7 @@ def _entry(folder: Path, row: Row, seen: Counter[str]) -> FileCase:
         raise SourceError(f"{row.where}: the cell of 'image' is empty; expected a path relative to the table")
     box = box_of(row)
     files = {name: _file(folder, row, name) for name in ("image", *FILES) if row.cells.get(name)}
-    taken = {"image", "id", *FILES, *(TLBR if TLBR[0] in row.cells else XYXY)}
+    taken = {"image", "id", *FILES, *TLBR, *XYXY}
     case_id = row.cells.get("id", "")
     if not case_id:
         stem = str(PurePosixPath(row.cells["image"].replace("\\", "/")).with_suffix(""))
