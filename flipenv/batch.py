@@ -24,7 +24,7 @@ from flipenv.types import Array, Episodes, State, Transition
 
 def to_numpy(array: Array) -> npt.NDArray[Any]:
     """Copy an array of any library and device to NumPy memory."""
-    return np.array(array.cpu() if hasattr(array, "cpu") else array)
+    return np.array(array.cpu().numpy() if hasattr(array, "cpu") else array)
 
 
 class Batch:

@@ -53,14 +53,13 @@ class EpisodeCache:
     def __init__(self, folder: str | Path | None = None) -> None:
         self.folder = Path(folder) if folder is not None else default_folder()
 
-    def key(self, fingerprint: str, case_id: str, shift: tuple[float, float], config: EnvConfig) -> str:
+    def key(self, fingerprint: str, shift: tuple[float, float], config: EnvConfig) -> str:
         """Name of the episode of a case whose box is shifted by (rows, columns)."""
         options = config.to_dict()
         parts = [
             VERSION,
             cv2.__version__,
             fingerprint,
-            case_id,
             shift,
             {name: options[name] for name in _PREPARED},
             _code(BACKGROUNDS[config.background]),

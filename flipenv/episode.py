@@ -47,12 +47,14 @@ def prepare(case: Case, config: EnvConfig) -> Episode:
     labels[on_canvas.rows, on_canvas.columns] = own
     centers = superpixels.centers(own)
     order = walking_order(centers, config.n_agents, config.order, on_canvas.height, on_canvas.width)
+    # resampling mixes the pixels along the area's edge; outside it the eraser must change nothing
+    background = np.where(labels < 0, canvas, _resample(painted, geometry.window, config.canvas))
     prepared = [CHANNELS[name](canvas, box) for name in config.channels if name not in LIVE_CHANNELS]
     deviation = max(float(inside.std()), 1.0)
     coarse = np.zeros_like(canvas) if case.coarse is None else _coarse(case.coarse, geometry.window, config.canvas)
     return Episode(
         image=canvas,
-        background=_resample(painted, geometry.window, config.canvas),
+        background=background,
         labels=labels,
         order=order,
         centers=centers + np.array([on_canvas.top, on_canvas.left], np.int16),

@@ -40,8 +40,9 @@ class Nodule(NamedTuple):
 def phantom_case(seed: int, height: int = 320, width: int = 448) -> Case:
     """Return a breast with one nodule: a uint8 image (height, width), its exact bool mask and tight box.
 
-    The same arguments give the same bytes in every process. `normal_image` of the same seed is the same breast without
-    the nodule, so split training from testing by seed. `meta["class"]` is "benign" or "malignant".
+    The same arguments give the same bytes in every process (another build of OpenCV may round differently).
+    `normal_image` of the same seed is the same breast without the nodule, so split training from testing by seed.
+    `meta["class"]` is "benign" or "malignant".
 
     Raises ImageError for a side under 32 pixels, ValueError for a negative seed.
     """

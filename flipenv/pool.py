@@ -15,12 +15,19 @@ import numpy as np
 from joblib import Parallel, delayed
 from rich.progress import track
 
+from flipenv.background import BACKGROUNDS
 from flipenv.cache import EpisodeCache
+from flipenv.channels import CHANNELS
 from flipenv.config import EnvConfig
 from flipenv.episode import prepare, shift_box, stack
-from flipenv.errors import SourceError
+from flipenv.errors import ConfigError, SourceError
+from flipenv.observation import LIVE_CHANNELS
+from flipenv.registry import unknown
+from flipenv.reward import REWARDS
 from flipenv.sources import SourceLike, find, open_source
+from flipenv.superpixels import SUPERPIXELS
 from flipenv.types import Case, Episode, Episodes
+from flipenv.walks import ORDERS
 
 IN_MEMORY = 4096  # episodes kept by a pool that prepares on demand; about 0.7 GB at the default canvas
 WORTH_WORKERS = 64  # episodes to prepare from which starting worker processes pays
@@ -37,6 +44,7 @@ class EpisodePool:
         if len(self.source) == 0:
             raise SourceError(f"source {source!r} holds no case with a box; check its path, split and file names")
         self.config = config
+        _check_names(config)
         self._cache = None if cache is False else EpisodeCache(None if cache is True else cache)
         self._kept: OrderedDict[int, Episode] = OrderedDict()
 
@@ -101,9 +109,19 @@ class EpisodePool:
             return prepare(self.case(index), self.config)
         case = index // self.config.variants
         fingerprint = self.source.fingerprint(case)
-        key = self._cache.key(fingerprint, self.source.ids[case], self.shift(index), self.config)
+        key = self._cache.key(fingerprint, self.shift(index), self.config)
         episode = self._cache.load(key)
         if episode is None:
             episode = prepare(self.case(index), self.config)
             self._cache.save(key, episode)
         return episode
+
+
+def _check_names(config: EnvConfig) -> None:
+    """Raise ConfigError for a part that is not registered, before an episode is drawn that needs it."""
+    parts = {BACKGROUNDS: config.background, SUPERPIXELS: config.superpixels, ORDERS: config.order}
+    for registry, name in {**parts, REWARDS: config.reward}.items():
+        registry[name]  # type: ignore[index]
+    for name in config.channels:
+        if name not in (*LIVE_CHANNELS, *CHANNELS):
+            raise ConfigError(unknown(CHANNELS.kind, name, (*LIVE_CHANNELS, *CHANNELS)))

@@ -7,8 +7,8 @@ which is what makes them safe and their count exact; their labels are then read 
 Why not SEEDS on the area itself: OpenCV's SEEDS derives its grid from the count asked for by roundings that follow
 each other (rows, columns, finest blocks up to whole pixels, half as many a level, rounding down). A small or flat
 area is left with no superpixel in one direction (a division by zero) or with one block level (labels that were
-never written, used as indices): both kill the process without an exception. Where it survives, it returns
-anything from a quarter to 1.25 times the count, and the last row and column take all the pixels left over.
+never written, used as indices): both kill the process without an exception. Where it survives, it may return
+a quarter of the count, and the last row and column take all the pixels left over.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from flipenv.background import Background
 from flipenv.parallel import EraseParallelEnv
 from flipenv.scorer import Scorer
 from flipenv.single import EraseEnv
+from flipenv.spaces import joint_actions
 from flipenv.types import Box, Case
 from flipenv.vector import EraseVectorEnv
 
@@ -33,7 +34,8 @@ def check_parallel(make: Callable[[], EraseParallelEnv], seed: int = 0) -> None:
     assert same(rollout(env, seed), first), "an environment seeded again gave another episode"
     assert same(rollout(env, seed), first), "reset(seed=...) does not restart the environment"
     check_aliasing(make(), seed)
-    for name, clone in (("pickle", lambda env: pickle.loads(pickle.dumps(env))), ("deepcopy", copy.deepcopy)):
+    clones: dict[str, Callable[[EraseParallelEnv], EraseParallelEnv]] = {"pickle": _pickled, "deepcopy": copy.deepcopy}
+    for name, clone in clones.items():
         env = make()
         env.reset(seed=seed)
         actions = np.random.default_rng(seed)
@@ -74,7 +76,7 @@ def check_lanes(
     actions = np.random.default_rng(seed)
     ended = 0
     for step in range(1000):
-        chosen = actions.integers(0, int(vector.single_action_space.n), lanes)
+        chosen = actions.integers(0, joint_actions(vector.config), lanes)
         seen, rewards, terminated, truncated, infos = vector.step(chosen)
         for lane, single in enumerate(singles):
             picture, *rest, _ = single.step(int(chosen[lane]))
@@ -118,9 +120,7 @@ def check_background(background: Background, case: Case) -> None:
         assert np.array_equal(painted, before), f"the background differs from the image outside the area {tuple(area)}"
 
 
-def check_superpixels(
-    superpixels: Callable[[Grey, int], npt.NDArray[Any]], image: Grey, count: int
-) -> None:
+def check_superpixels(superpixels: Callable[[Grey, int], npt.NDArray[Any]], image: Grey, count: int) -> None:
     """Check that every pixel has a label and that labels run from 0 without a gap."""
     labels = np.asarray(superpixels(image, count))
     assert labels.shape == image.shape, f"labels have shape {labels.shape}; expected {image.shape}"
@@ -145,6 +145,11 @@ def same(first: Any, second: Any) -> bool:
     if one.shape != other.shape or one.dtype != other.dtype:
         return False
     return bool(np.array_equal(one, other, equal_nan=one.dtype.kind == "f"))
+
+
+def _pickled(env: EraseParallelEnv) -> EraseParallelEnv:
+    clone: EraseParallelEnv = pickle.loads(pickle.dumps(env))
+    return clone
 
 
 def _step(env: EraseParallelEnv, actions: np.random.Generator) -> Step:

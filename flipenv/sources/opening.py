@@ -39,9 +39,7 @@ def open_source(source: SourceLike) -> Source:
     if isinstance(source, str):
         kind, _, text = source.partition(":")
         if kind not in SOURCES:
-            raise ConfigError(
-                f"{unknown('source', kind, SOURCES)}; write 'kind:ARGUMENT', for example 'folders:{source}'"
-            )
+            raise ConfigError(f"{unknown('source', kind, SOURCES)}; write 'kind:ARGUMENT', for example 'folders:PATH'")
         return SOURCES[kind](text)
     if isinstance(source, Source):
         return source

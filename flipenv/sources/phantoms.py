@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from flipenv import phantom
+from flipenv import phantom, speckle
 from flipenv.errors import ConfigError
 from flipenv.sources.base import ListedSource
 from flipenv.sources.contents import digest
 from flipenv.types import Case
+
+GENERATOR = (phantom, speckle)  # modules whose text decides what a seed looks like
 
 
 @dataclass(frozen=True)
@@ -71,5 +74,5 @@ class PhantomSource(ListedSource):
 
 @functools.cache
 def _generator() -> str:
-    """What makes phantoms: its text, and the random streams it draws from."""
-    return digest(Path(phantom.__file__), np.__version__)
+    """What makes phantoms: its own text, and the libraries whose random numbers and filters it uses."""
+    return digest(*(Path(str(module.__file__)) for module in GENERATOR), np.__version__, cv2.__version__)

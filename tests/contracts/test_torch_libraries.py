@@ -1,4 +1,4 @@
-"""What the libraries say that need torch: Stable-Baselines3, TorchRL, Gymnasium's torch wrapper, and CUDA where it is."""
+"""What the libraries say that need torch: Stable-Baselines3, TorchRL, Gymnasium's torch wrapper."""
 
 from __future__ import annotations
 
@@ -67,7 +67,8 @@ def test_numpy_to_torch(phantoms: list[flipenv.Case]) -> None:
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("mode", list(AutoresetMode), ids=lambda mode: mode.value)
 def test_lanes_on_torch_equal_lanes_on_numpy(phantoms: list[flipenv.Case], device: str, mode: AutoresetMode) -> None:
-    options: dict[str, Any] = {"autoreset_mode": mode, "max_cycles": 9, "n_agents": 2, "cache": False, "progress": False}
+    options: dict[str, Any] = {"autoreset_mode": mode, "max_cycles": 9, "n_agents": 2, "cache": False}
+    options["progress"] = False
     arrays = flipenv.vector_env(4, phantoms, **options)
     tensors = flipenv.vector_env(4, phantoms, device=device, **options)
     first, second = arrays.reset(seed=2)[0], tensors.reset(seed=2)[0]
@@ -92,7 +93,8 @@ def test_lanes_on_torch_equal_lanes_on_numpy(phantoms: list[flipenv.Case], devic
 def test_joint_view_learns_nothing_from_make(phantoms: list[flipenv.Case]) -> None:
     """`gymnasium.make` wraps in a passive checker, which sees the first step through SB3's own buffers."""
     stable_baselines3 = pytest.importorskip("stable_baselines3")
-    env = gymnasium.make("flipenv/EraseToSegmentJoint-v0", source=phantoms, cache=False, config={**SMALL, "n_agents": 2})
+    config = {**SMALL, "n_agents": 2}
+    env = gymnasium.make("flipenv/EraseToSegmentJoint-v0", source=phantoms, cache=False, config=config)
     model = stable_baselines3.DQN(
         "MlpPolicy", env, buffer_size=64, learning_starts=8, train_freq=8, policy_kwargs={"net_arch": [8]}, device="cpu"
     )

@@ -1,6 +1,8 @@
 """From what a user gives to a source: text, cases, sources; phantoms among them."""
 
+import ast
 import copy
+import inspect
 import pickle
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import pytest
 from flipenv import Box, Case
 from flipenv.errors import ConfigError, ImageError, SourceError
 from flipenv.sources import SOURCES, PhantomSource, Source, find, open_source
+from flipenv.sources.phantoms import GENERATOR
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 60)).astype(np.uint8)
 
@@ -41,6 +44,14 @@ def test_fingerprints_of_phantoms_are_the_same_in_another_process():
     script = "from flipenv.sources import open_source; print(open_source('phantom').fingerprint(5))"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == open_source("phantom").fingerprint(5)
+
+
+def test_fingerprints_of_phantoms_cover_every_module_that_draws():
+    drawing = set()
+    for module in GENERATOR:
+        imports = [node for node in ast.walk(ast.parse(inspect.getsource(module))) if isinstance(node, ast.ImportFrom)]
+        drawing |= {node.module for node in imports if node.module and node.module.startswith("flipenv")}
+    assert drawing - {"flipenv.errors", "flipenv.types"} <= {module.__name__ for module in GENERATOR}
 
 
 @pytest.mark.parametrize(
