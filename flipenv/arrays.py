@@ -30,7 +30,8 @@ def windows(pictures: Array, centers: Array, side: int) -> Array:
     where: dict[str, Any] = {"dtype": xp.int64, "device": device(pictures)}
     reach = xp.arange(side, **where) - side // 2
     middle = xp.astype(centers, xp.int64)
-    row = xp.clip(middle[:, :, 0, None] + reach, 0, height - 1) + xp.arange(batch, **where)[:, None, None] * height
-    column = xp.clip(middle[:, :, 1, None] + reach, 0, width - 1)
+    row = xp.minimum(xp.maximum(middle[:, :, 0, None] + reach, 0), height - 1)
+    row = row + xp.arange(batch, **where)[:, None, None] * height
+    column = xp.minimum(xp.maximum(middle[:, :, 1, None] + reach, 0), width - 1)
     flat = xp.reshape(row[..., :, None] * width + column[..., None, :], (-1,))
     return xp.reshape(xp.take(xp.reshape(pictures, (-1,)), flat, axis=0), (batch, centers.shape[1], side, side))

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from array_api_compat import array_namespace
-from gymnasium.utils import seeding
 
 from flipenv import core
 from flipenv.config import EnvConfig
 from flipenv.episode import mask_on_image
 from flipenv.errors import ConfigError, ScorerError, SourceError
-from flipenv.observation import erased_pixels, observe, positions
+from flipenv.observation import erased_pixels, observe
 from flipenv.pool import EpisodePool
 from flipenv.scorer import ContrastScorer, Scorer
 from flipenv.sources import SourceLike
@@ -67,7 +66,7 @@ class Batch:
         if n_lanes > 1:
             self._all = self._place(self.pool.prepare_all(workers=workers, progress=progress))
         self._first_scores: dict[int, float] = {}
-        self.generators = [seeding.np_random(None)[0] for _ in range(n_lanes)]
+        self.generators = [np.random.default_rng() for _ in range(n_lanes)]
         self.drawn = np.full(n_lanes, -1, np.int64)  # episode of the pool in each lane
         self.episodes: Episodes | None = None
         self.state: State | None = None
@@ -77,7 +76,7 @@ class Batch:
         each = [seeds + lane for lane in range(self.n_lanes)] if isinstance(seeds, int) else seeds
         for lane, seed in enumerate(each or []):
             if seed is not None:
-                self.generators[lane] = seeding.np_random(int(seed))[0]
+                self.generators[lane] = np.random.default_rng(int(seed))
 
     def reset(self, lanes: Sequence[int] | None = None, cases: Sequence[str | int | None] | None = None) -> None:
         """Start new episodes in `lanes` (all by default), drawn evenly or given by case id or index (None: drawn)."""
@@ -105,10 +104,6 @@ class Batch:
     def observation(self) -> Array:
         """What each agent sees now, (B, A, C, P, P) uint8."""
         return observe(self.episodes, self.state, self.config)  # type: ignore[arg-type]
-
-    def here(self) -> Array:
-        """The superpixel on which each agent stands, (B, A) int16."""
-        return positions(self.episodes, self.state.step)[0]  # type: ignore[arg-type, union-attr]
 
     def erased(self) -> Array:
         """What was erased on each canvas, (B, H, W) bool."""

@@ -24,8 +24,8 @@ def reset(episodes: Episodes, score: Array, config: EnvConfig) -> State:
     on = device(episodes.image)
     step = xp.zeros((batch,), dtype=xp.int32, device=on)
     never = xp.zeros((batch,), dtype=xp.bool, device=on)
-    _, centers = positions(episodes, step)
-    frame = look(episodes, episodes.image, centers, config)
+    here = positions(episodes, step)
+    frame = look(episodes, episodes.image, here, config)
     return State(
         canvas=episodes.image,
         erased=xp.zeros((batch, superpixels), dtype=xp.bool, device=on),
@@ -33,6 +33,7 @@ def reset(episodes: Episodes, score: Array, config: EnvConfig) -> State:
         score=score,
         frames=xp.stack([frame] * config.history, axis=1),
         step=step,
+        here=here,
         terminated=never,
         truncated=never,
     )
@@ -53,25 +54,26 @@ def step(episodes: Episodes, state: State, actions: Array, scorer: Scorer | None
     An episode that ended is left as it is and pays nothing. Without a scorer the classification reward is 0.
     """
     xp = array_namespace(state.canvas)
-    here, _ = positions(episodes, state.step)
+    here = state.here
     live = ~(state.terminated | state.truncated)
     changed = (actions == 1) & ~pick(state.erased, here) & live[:, None]
     canvas, before, after, score = _judge(episodes, state, here, changed, scorer, config)
     count = state.step + xp.astype(live, xp.int32)
-    _, centers = positions(episodes, count)
-    frame = look(episodes, canvas, centers, config)
+    next_here = positions(episodes, count)
+    own = xp.astype(pick(episodes.histograms, here), xp.int64)
     new = State(
         canvas=canvas,
         erased=state.erased | _marked(here, changed, state.erased),
-        histogram=state.histogram + _counted(episodes, here, changed),
+        histogram=state.histogram + _counted(own, here, changed),
         score=score,
-        frames=xp.concat([state.frames[:, 1:], frame[:, None]], axis=1),
+        frames=xp.concat([state.frames[:, 1:], look(episodes, canvas, next_here, config)[:, None]], axis=1),
         step=count,
+        here=next_here,
         terminated=state.terminated | terminated(score, config),
         truncated=state.truncated | truncated(count, episodes, config),
     )
     by_score = csr(before, after, config)
-    by_intensity = idr(episodes, state.histogram, here, changed, config)
+    by_intensity = idr(state.histogram, own, episodes.deviation_gain, changed, config)
     outcome = Outcome(episodes, state, new, here, changed, before, after, by_score, by_intensity)
     reward = REWARDS[config.reward](outcome, config)
     return Transition(
@@ -159,8 +161,11 @@ def _marked(here: Array, changed: Array, erased: Array) -> Array:
     return xp.any((superpixel == here[:, :, None]) & changed[:, :, None], axis=1)
 
 
-def _counted(episodes: Episodes, here: Array, changed: Array) -> Array:
-    """Cumulative histogram (B, K) int64 of what was erased in this step; two agents on one superpixel count it once."""
+def _counted(own: Array, here: Array, changed: Array) -> Array:
+    """Cumulative histogram (B, K) of what was erased in this step; two agents on one superpixel count it once.
+
+    own (B, A, K) int64 is the histogram of each agent's superpixel.
+    """
     xp = array_namespace(changed)
     agents = changed.shape[1]
     first = changed
@@ -168,4 +173,4 @@ def _counted(episodes: Episodes, here: Array, changed: Array) -> Array:
         same = (here[:, :, None] == here[:, None, :]) & changed[:, None, :]
         earlier = xp.tril(xp.ones((agents, agents), dtype=xp.int8, device=device(changed)), k=-1) == 1
         first = changed & ~xp.any(same & earlier, axis=2)
-    return xp.sum(xp.astype(pick(episodes.histograms, here), xp.int64) * xp.astype(first, xp.int64)[:, :, None], axis=1)
+    return xp.sum(own * xp.astype(first, xp.int64)[:, :, None], axis=1)

@@ -43,9 +43,10 @@ def agent_infos(batch: Batch, transition: Transition | None) -> list[dict[str, A
 
 def _numbers(batch: Batch, transition: Transition | None) -> tuple[Arrays, Arrays, npt.NDArray[np.bool_]]:
     """Numbers of lanes (B,), numbers of agents (B, A), and whether erasing would change anything (B, A)."""
-    state, here = batch.state, to_numpy(batch.here())
+    state = batch.state
     assert state is not None
     assert batch.episodes is not None
+    here = to_numpy(state.here)
     erased = to_numpy(state.erased)
     lanes = {
         "case": batch.drawn // batch.config.variants,

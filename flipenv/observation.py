@@ -11,19 +11,20 @@ from flipenv.types import Array, Episodes, State
 LIVE_CHANNELS = ("superpixel", "erased")  # drawn at every step; all others are prepared once (see flipenv.channels)
 
 
-def positions(episodes: Episodes, step: Array) -> tuple[Array, Array]:
-    """Superpixel (B, A) int16 of each agent after `step` (B,) joint steps, and its centre (B, A, 2)."""
+def positions(episodes: Episodes, step: Array) -> Array:
+    """Superpixel (B, A) int16 where each agent stands after `step` (B,) joint steps."""
     xp = array_namespace(step)
     batch, agents, steps = episodes.order.shape
-    column = xp.broadcast_to((step % episodes.steps)[:, None], (batch, agents))
-    here = pick(xp.reshape(episodes.order, (batch * agents, steps)), xp.reshape(column, (-1, 1)))
-    here = xp.reshape(here, (batch, agents))
-    return here, pick(episodes.centers, here)
+    first = xp.arange(0, batch * agents * steps, steps, dtype=xp.int64, device=device(step))
+    index = xp.reshape(first, (batch, agents)) + xp.astype(step % episodes.steps, xp.int64)[:, None]
+    here = xp.take(xp.reshape(episodes.order, (-1,)), xp.reshape(index, (-1,)), axis=0)
+    return xp.reshape(here, (batch, agents))
 
 
-def look(episodes: Episodes, canvas: Array, centers: Array, config: EnvConfig) -> Array:
+def look(episodes: Episodes, canvas: Array, here: Array, config: EnvConfig) -> Array:
     """One frame: the windows that the agents see now, (B, A, L, P, P) uint8; L = 2 with coarse channels."""
     xp = array_namespace(canvas)
+    centers = pick(episodes.centers, here)
     layers = (canvas, episodes.coarse) if config.coarse_channels else (canvas,)
     return xp.stack([windows(layer, centers, config.window) for layer in layers], axis=2)
 
@@ -59,13 +60,13 @@ def _extra(episodes: Episodes, state: State, config: EnvConfig) -> Array | None:
     if not config.channels:
         return None
     xp = array_namespace(state.canvas)
-    here, centers = positions(episodes, state.step)
+    centers = pick(episodes.centers, state.here)
     labels = windows(episodes.labels, centers, config.window)
     prepared = [name for name in config.channels if name not in LIVE_CHANNELS]
     pictures = []
     for name in config.channels:
         if name == "superpixel":
-            picture = _white(labels == here[:, :, None, None])
+            picture = _white(labels == state.here[:, :, None, None])
         elif name == "erased":
             picture = _white(erased_pixels(state.erased, labels))
         else:

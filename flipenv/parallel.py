@@ -107,7 +107,7 @@ class EraseParallelEnv(ParallelEnv[str, npt.NDArray[np.uint8], int]):  # type: i
         if self._batch.state is None or self._batch.episodes is None:
             raise EpisodeError("state() before reset(); call reset() first")
         labels = to_numpy(self._batch.episodes.labels[0])
-        here = np.isin(labels, to_numpy(self._batch.here()[0]))
+        here = np.isin(labels, to_numpy(self._batch.state.here[0]))
         marks = np.stack([to_numpy(self._batch.erased()[0]), here]).astype(np.uint8) * 255
         return np.concatenate([to_numpy(self._batch.state.canvas[:1]), marks])
 

@@ -8,7 +8,6 @@ from typing import TypeAlias
 
 from array_api_compat import array_namespace
 
-from flipenv.arrays import pick
 from flipenv.config import EnvConfig
 from flipenv.distance import wasserstein
 from flipenv.registry import Registry
@@ -60,20 +59,20 @@ def csr(before: Array, after: Array, config: EnvConfig) -> Array:
     return xp.where(known, value, xp.zeros_like(fall))
 
 
-def idr(episodes: Episodes, histogram: Array, here: Array, changed: Array, config: EnvConfig) -> Array:
+def idr(erased: Array, new: Array, gain: Array, changed: Array, config: EnvConfig) -> Array:
     """Intensity distribution reward (B, A) float32: -1 where an erased superpixel looks unlike what was erased before.
 
-    histogram (B, K) is the cumulative histogram of all that was erased before this step. `superpixel` compares it with
-    the new superpixel; `cumulative` with itself after the superpixel is added. The first erasure has nothing before it.
+    erased (B, K) is the cumulative histogram of all that was erased before this step, new (B, A, K) that of each
+    agent's superpixel, gain (B,) a factor on their distance. `superpixel` compares the two; `cumulative` compares what
+    was erased before with the same after the superpixel is added. The first erasure has nothing before it.
     """
-    xp = array_namespace(histogram)
+    xp = array_namespace(erased)
     if config.idr == "none":
         return xp.zeros_like(changed, dtype=xp.float32)
-    new = xp.astype(pick(episodes.histograms, here), xp.int64)
-    erased = xp.broadcast_to(histogram[:, None, :], new.shape)
-    distance = wasserstein(erased, new if config.idr == "superpixel" else erased + new)
-    unlike = distance * episodes.deviation_gain[:, None] > config.theta
-    return 0.0 - xp.astype(changed & unlike & (histogram[:, None, -1] > 0), xp.float32)
+    before = erased[:, None, :]
+    distance = wasserstein(before, new if config.idr == "superpixel" else before + new)
+    unlike = distance * gain[:, None] > config.theta
+    return 0.0 - xp.astype(changed & unlike & (before[..., -1] > 0), xp.float32)
 
 
 def _log_odds(score: Array) -> Array:

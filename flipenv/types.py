@@ -140,6 +140,7 @@ class State:
     score: Array  # (B,) float32, nodule score of the canvas; NaN without a scorer
     frames: Array  # (B, F, A, L, P, P) uint8, windows seen at the last F steps, newest last; L = 1, or 2 with coarse
     step: Array  # (B,) int32, joint steps taken
+    here: Array  # (B, A) int16, superpixel where each agent stands
     terminated: Array  # (B,) bool, the tag flipped
     truncated: Array  # (B,) bool, all traversals spent
 

@@ -59,7 +59,7 @@ class Viewer:
         batch, lane, episode = self._batch, self._lane, self._episode()
         config = batch.config
         steps = config.traversals * episode.order.shape[1]
-        here = to_numpy(batch.here()[lane])
+        here = to_numpy(self._scene_value("here"))
         return Scene(
             image=episode.image,
             canvas=to_numpy(self._scene_value("canvas")),
