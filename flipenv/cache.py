@@ -10,6 +10,7 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import cv2
@@ -116,9 +117,15 @@ class EpisodeCache:
 
 
 def _code(part: Callable[..., Any]) -> str:
-    """What a registered function does, so that an edited one is not answered from the cache."""
+    """Digest of what a registered function does, so that an edited one is not answered from the cache."""
     code = getattr(part, "__code__", None)
-    return repr(part) if code is None else hashlib.blake2b(code.co_code + repr(code.co_consts).encode()).hexdigest()
+    return repr(part) if code is None else hashlib.blake2b(_text(code), digest_size=16).hexdigest()
+
+
+def _text(code: CodeType) -> bytes:
+    """Bytecode and constants; a nested function's repr would hold its address."""
+    constants = [_text(value) if isinstance(value, CodeType) else repr(value).encode() for value in code.co_consts]
+    return b"|".join([code.co_code, *constants, repr(code.co_names).encode()])
 
 
 def _episode(arrays: dict[str, Any], about: dict[str, Any]) -> Episode:

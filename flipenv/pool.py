@@ -30,6 +30,7 @@ from flipenv.types import Case, Episode, Episodes
 from flipenv.walks import ORDERS
 
 IN_MEMORY = 4096  # episodes kept by a pool that prepares on demand; about 0.7 GB at the default canvas
+CHUNK = 16  # episodes a worker prepares between two reports
 WORTH_WORKERS = 64  # episodes to prepare from which starting worker processes pays
 
 
@@ -79,7 +80,7 @@ class EpisodePool:
     def episode(self, index: int) -> Episode:
         """Return episode `index` from memory, from the cache, or by preparing it."""
         if index not in self._kept:
-            self._kept[index] = self._prepare(index)
+            self._kept[index] = self._read(index) or self._prepare(index)
             if len(self._kept) > IN_MEMORY:
                 self._kept.popitem(last=False)
         return self._kept[index]
@@ -93,28 +94,33 @@ class EpisodePool:
 
         workers: None for one a core, 1 for none but this process.
         """
-        workers = workers or os.cpu_count() or 1
-        if len(self) < WORTH_WORKERS:
+        every = {index: self._read(index) for index in range(len(self))}
+        missing = [index for index, episode in every.items() if episode is None]
+        if len(missing) < WORTH_WORKERS:
             workers = 1
-        chunks = [range(start, min(start + 16, len(self))) for start in range(0, len(self), 16)]
-        jobs = Parallel(n_jobs=workers, return_as="generator")(delayed(self._prepare_some)(chunk) for chunk in chunks)
-        done = track(jobs, "preparing episodes", len(chunks), transient=True, disable=not progress)
-        return stack([episode for chunk in done for episode in chunk])
+        chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
+        jobs = Parallel(n_jobs=workers or os.cpu_count() or 1, return_as="generator")(
+            delayed(self._prepare_some)(chunk) for chunk in chunks
+        )
+        for chunk in track(jobs, "preparing episodes", len(chunks), transient=True, disable=not (progress and chunks)):
+            every.update(chunk)
+        return stack([episode for episode in every.values() if episode is not None])
 
-    def _prepare_some(self, indices: Sequence[int]) -> list[Episode]:
-        return [self._prepare(index) for index in indices]
+    def _prepare_some(self, indices: Sequence[int]) -> dict[int, Episode]:
+        return {index: self._prepare(index) for index in indices}
 
     def _prepare(self, index: int) -> Episode:
-        if self._cache is None:
-            return prepare(self.case(index), self.config)
-        case = index // self.config.variants
-        fingerprint = self.source.fingerprint(case)
-        key = self._cache.key(fingerprint, self.shift(index), self.config)
-        episode = self._cache.load(key)
-        if episode is None:
-            episode = prepare(self.case(index), self.config)
-            self._cache.save(key, episode)
+        episode = prepare(self.case(index), self.config)
+        if self._cache is not None:
+            self._cache.save(self._key(self._cache, index), episode)
         return episode
+
+    def _read(self, index: int) -> Episode | None:
+        return None if self._cache is None else self._cache.load(self._key(self._cache, index))
+
+    def _key(self, cache: EpisodeCache, index: int) -> str:
+        fingerprint = self.source.fingerprint(index // self.config.variants)
+        return cache.key(fingerprint, self.shift(index), self.config)
 
 
 def _check_names(config: EnvConfig) -> None:

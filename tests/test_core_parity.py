@@ -136,6 +136,7 @@ def assert_lane(lane, reference, state, observation):
     np.testing.assert_array_equal(state.histogram[lane], reference.histogram)
     np.testing.assert_array_equal(state.score[lane], reference.score)
     assert state.step[lane] == reference.taken
+    assert state.here[lane].tolist() == reference.here
     assert (state.terminated[lane], state.truncated[lane]) == (reference.terminated, reference.truncated)
     np.testing.assert_array_equal(observation[lane], reference.observation())
 

@@ -328,10 +328,12 @@ def test_only_canvases_that_changed_are_scored(credit, wanted):
 def test_scorer_is_not_called_where_nothing_changed(credit):
     scorer, config = CountingScorer(), options(credit=credit)
     episodes, state = four_lanes(scorer, config)
-    core.step(episodes, state, np.zeros((4, 2), np.int64), scorer, config)
-    # All are back on superpixel 0, which is erased
-    state = dataclasses.replace(state, step=np.full(4, 3, np.int32))
-    core.step(episodes, state, np.ones((4, 2), np.int64), scorer, config)
+    for _ in range(2):
+        state = core.step(episodes, state, np.zeros((4, 2), np.int64), scorer, config).state
+    # The three that go on are back on superpixel 0, which is erased
+    transition = core.step(episodes, state, np.ones((4, 2), np.int64), scorer, config)
+    assert transition.state.step.tolist() == [4, 4, 4, 1]
+    assert not transition.changed.any()
     assert scorer.sizes == [4, 4]
 
 
@@ -339,7 +341,7 @@ def test_dtypes_are_what_the_fields_say():
     *_, last = play(options(), (1, 0), (1, 1))
     state = last.state
     expected = {"canvas": "uint8", "erased": "bool", "histogram": "int64", "score": "float32", "frames": "uint8"}
-    expected |= {"step": "int32", "terminated": "bool", "truncated": "bool"}
+    expected |= {"step": "int32", "here": "int16", "terminated": "bool", "truncated": "bool"}
     assert {name: str(getattr(state, name).dtype) for name in expected} == expected
     expected = {"observation": "uint8", "reward": "float32", "csr": "float32", "idr": "float32", "changed": "bool"}
     assert {name: str(getattr(last, name).dtype) for name in expected} == expected

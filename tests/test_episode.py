@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -180,6 +182,18 @@ def test_cache_knows_what_changes_an_episode(phantoms: list[Case], tmp_path: Pat
     keys = [key(), key(index=1), key(shift=(1.0, 0.0)), *map(key, changed)]
     assert len(set(keys)) == len(keys)
     assert key(base.replace(theta=40.0, beta=None, csr="logit")) == key()
+
+
+def test_keys_are_the_same_in_another_process(tmp_path: Path) -> None:
+    code = (
+        "import sys, flipenv; from flipenv.cache import EpisodeCache;"
+        "source = flipenv.open_source('phantom:1?height=96&width=128');"
+        "config = flipenv.EnvConfig(background='inpaint', order='radial', channels=('box', 'ellipse'));"
+        "print(EpisodeCache(sys.argv[1]).key(source.fingerprint(0), (1.0, 2.0), config))"
+    )
+    run = [sys.executable, "-c", code, str(tmp_path)]
+    keys = {subprocess.run(run, check=True, capture_output=True, text=True).stdout for _ in range(2)}
+    assert len(keys) == 1
 
 
 def test_a_registered_part_that_is_edited_is_not_read_from_the_cache(tmp_path: Path, phantoms: list[Case]) -> None:
