@@ -60,13 +60,15 @@ def step(episodes: Episodes, state: State, actions: Array, scorer: Scorer | None
     canvas, before, after, score = _judge(episodes, state, here, changed, scorer, config)
     count = state.step + xp.astype(live, xp.int32)
     next_here = positions(episodes, count)
+    frame = look(episodes, canvas, next_here, config)
+    frames = xp.concat([state.frames[:, 1:, ...], frame[:, None, ...]], axis=1)
     own = xp.astype(pick(episodes.histograms, here), xp.int64)
     new = State(
         canvas=canvas,
         erased=state.erased | _marked(here, changed, state.erased),
         histogram=state.histogram + _counted(own, here, changed),
         score=score,
-        frames=xp.concat([state.frames[:, 1:], look(episodes, canvas, next_here, config)[:, None]], axis=1),
+        frames=xp.where(xp.reshape(live, (-1, 1, 1, 1, 1, 1)), frames, state.frames),
         step=count,
         here=next_here,
         terminated=state.terminated | terminated(score, config),

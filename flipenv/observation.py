@@ -43,7 +43,9 @@ def observe(episodes: Episodes, state: State, config: EnvConfig) -> Array:
 
     def stack(first: int) -> Array:
         frames = state.frames if first == 0 else xp.roll(state.frames, -first, axis=2)
-        groups = [xp.reshape(frames[:, :, :, layer], (batch, steps * agents, side, side)) for layer in range(layers)]
+        groups = [
+            xp.reshape(frames[:, :, :, layer, ...], (batch, steps * agents, side, side)) for layer in range(layers)
+        ]
         if extra is not None:
             own = extra if first == 0 else xp.roll(extra, -first, axis=1)
             groups.append(xp.reshape(own, (batch, -1, side, side)))
@@ -51,7 +53,7 @@ def observe(episodes: Episodes, state: State, config: EnvConfig) -> Array:
 
     if config.observation == "joint":
         seen = stack(0)
-        return xp.broadcast_to(seen[:, None], (batch, agents, *seen.shape[1:]))
+        return xp.broadcast_to(seen[:, None, ...], (batch, agents, *seen.shape[1:]))
     return xp.stack([stack(agent) for agent in range(agents)], axis=1)
 
 
@@ -70,7 +72,7 @@ def _extra(episodes: Episodes, state: State, config: EnvConfig) -> Array | None:
         elif name == "erased":
             picture = _white(erased_pixels(state.erased, labels))
         else:
-            picture = windows(episodes.channels[:, prepared.index(name)], centers, config.window)
+            picture = windows(episodes.channels[:, prepared.index(name), ...], centers, config.window)
         pictures.append(picture)
     return xp.stack(pictures, axis=2)
 

@@ -21,6 +21,7 @@ from flipenv.pool import EpisodePool
 from flipenv.scorer import Scorer
 from flipenv.sources import SourceLike
 from flipenv.spaces import agent_names, observation_space, state_space
+from flipenv.types import Array
 from flipenv.viewer import RENDER_FPS, RENDER_MODES, Viewer
 
 Pictures = dict[str, npt.NDArray[np.uint8]]
@@ -80,7 +81,7 @@ class EraseParallelEnv(ParallelEnv[str, npt.NDArray[np.uint8], int]):  # type: i
         self._batch.reset(cases=[(options or {}).get("case")])
         self.agents = list(self.possible_agents)
         self._viewer.record()
-        return self._observations(), self._infos()
+        return self._observations(self._batch.observation()), self._infos()
 
     def step(
         self, actions: Mapping[str, int]
@@ -96,7 +97,7 @@ class EraseParallelEnv(ParallelEnv[str, npt.NDArray[np.uint8], int]):  # type: i
         agents, state = self.agents, transition.state
         ended = bool(state.terminated[0]), bool(state.truncated[0])
         rewards = dict(zip(agents, transition.reward[0].tolist(), strict=True))
-        seen, infos = self._observations(), self._infos(transition)
+        seen, infos = self._observations(transition.observation), self._infos(transition)
         if any(ended):
             self.agents = []
         self._viewer.record()
@@ -123,9 +124,8 @@ class EraseParallelEnv(ParallelEnv[str, npt.NDArray[np.uint8], int]):  # type: i
         """Close the window of mode `human`."""
         self._viewer.close()
 
-    def _observations(self) -> Pictures:
-        seen = self._batch.observation()[0]
-        return {agent: np.array(picture) for agent, picture in zip(self.possible_agents, seen, strict=True)}
+    def _observations(self, seen: Array) -> Pictures:
+        return {agent: np.array(picture) for agent, picture in zip(self.possible_agents, seen[0], strict=True)}
 
     def _infos(self, transition: Any = None) -> Infos:
         return dict(zip(self.possible_agents, agent_infos(self._batch, transition), strict=True))

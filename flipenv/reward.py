@@ -64,7 +64,8 @@ def idr(erased: Array, new: Array, gain: Array, changed: Array, config: EnvConfi
 
     erased (B, K) is the cumulative histogram of all that was erased before this step, new (B, A, K) that of each
     agent's superpixel, gain (B,) a factor on their distance. `superpixel` compares the two; `cumulative` compares what
-    was erased before with the same after the superpixel is added. The first erasure has nothing before it.
+    was erased before with the same after the superpixel is added. The first erasure has nothing before it: its
+    distance is 0.
     """
     xp = array_namespace(erased)
     if config.idr == "none":
@@ -72,7 +73,7 @@ def idr(erased: Array, new: Array, gain: Array, changed: Array, config: EnvConfi
     before = erased[:, None, :]
     distance = wasserstein(before, new if config.idr == "superpixel" else before + new)
     unlike = distance * gain[:, None] > config.theta
-    return 0.0 - xp.astype(changed & unlike & (before[..., -1] > 0), xp.float32)
+    return 0.0 - xp.astype(changed & unlike, xp.float32)
 
 
 def _log_odds(score: Array) -> Array:

@@ -65,7 +65,7 @@ class EraseEnv(gymnasium.Env[npt.NDArray[np.uint8], int]):
         self._batch.reset(cases=[(options or {}).get("case")])
         self._ended = False
         self._viewer.record()
-        return self._observation(), self._info(None)
+        return np.array(self._batch.observation()[0, 0]), self._info(None)
 
     def step(self, action: int) -> tuple[npt.NDArray[np.uint8], float, bool, bool, dict[str, Any]]:
         """Let all agents act. Raises EpisodeError before reset and after the end, ActionError for a bad action."""
@@ -78,7 +78,8 @@ class EraseEnv(gymnasium.Env[npt.NDArray[np.uint8], int]):
         self._ended = terminated or truncated
         self._viewer.record()
         reward = float(transition.reward[0].sum())
-        return self._observation(), reward, terminated, truncated, self._info(transition)
+        seen = np.array(transition.observation[0, 0])
+        return seen, reward, terminated, truncated, self._info(transition)
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Which actions are not the same as a smaller one, (2^A,) bool, in the form that MaskablePPO reads."""
@@ -95,9 +96,6 @@ class EraseEnv(gymnasium.Env[npt.NDArray[np.uint8], int]):
     def close(self) -> None:
         """Close the window of mode `human`."""
         self._viewer.close()
-
-    def _observation(self) -> npt.NDArray[np.uint8]:
-        return np.array(self._batch.observation()[0, 0])
 
     def _info(self, transition: Transition | None) -> dict[str, Any]:
         info = {name: array[0] for name, array in joint_infos(self._batch, transition).items()}

@@ -106,7 +106,7 @@ class EraseVectorEnv(VectorEnv[Array, Array, Array]):
             self._batch.seed([each if lane in lanes else None for lane, each in enumerate(seed)])
         self._start(lanes, [cases[lane] for lane in lanes])
         which = np.isin(np.arange(self.num_envs), lanes)
-        return self._observation(), _masked(joint_infos(self._batch, None), which)
+        return _first(self._batch.observation()), _masked(joint_infos(self._batch, None), which)
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, Infos]:
         """Let all lanes act, actions (B,) whole numbers; lanes that ended are handled as `autoreset_mode` says.
@@ -130,7 +130,7 @@ class EraseVectorEnv(VectorEnv[Array, Array, Array]):
         told = joint_infos(self._batch, transition)
         ended = np.flatnonzero(self._ended)
         if self.autoreset_mode is AutoresetMode.SAME_STEP and len(ended):
-            infos |= self._final(told)
+            infos |= self._final(told, _first(transition.observation))
             for viewer in (self._viewers[lane] for lane in ended):
                 viewer.record()
             self._start(ended.tolist())
@@ -141,7 +141,9 @@ class EraseVectorEnv(VectorEnv[Array, Array, Array]):
         for viewer in self._viewers:
             viewer.record()
         every = np.ones(self.num_envs, np.bool_)
-        return self._observation(), reward, terminated, truncated, {**infos, **_masked(told, every)}
+        restarted = len(waiting) if self.autoreset_mode is AutoresetMode.NEXT_STEP else len(infos)
+        seen = self._batch.observation() if restarted else transition.observation
+        return _first(seen), reward, terminated, truncated, {**infos, **_masked(told, every)}
 
     def masks(self) -> list[npt.NDArray[np.bool_]]:
         """The segmentation so far of each lane, (height, width) bool in pixels of its own image."""
@@ -188,14 +190,9 @@ class EraseVectorEnv(VectorEnv[Array, Array, Array]):
         state = transition.state
         return reward, xp.asarray(state.terminated, copy=True), xp.asarray(state.truncated, copy=True)
 
-    def _observation(self) -> Array:
-        seen = self._batch.observation()[:, 0]
-        return array_namespace(seen).asarray(seen, copy=True)
-
-    def _final(self, told: Arrays) -> Infos:
+    def _final(self, told: Arrays, seen: Array) -> Infos:
         """What ended lanes saw and were told last, before they are reset in the same step."""
         which = self._ended.copy()
-        seen = self._observation()
         final = seen
         if self._batch.device is None:
             final = np.full(self.num_envs, None, dtype=object)
@@ -208,6 +205,12 @@ class EraseVectorEnv(VectorEnv[Array, Array, Array]):
 def vector_env(num_envs: int = 1, *args: Any, **options: Any) -> EraseVectorEnv:
     """Make the batched Gymnasium environment; arguments of `EraseVectorEnv`."""
     return EraseVectorEnv(num_envs, *args, **options)
+
+
+def _first(observation: Array) -> Array:
+    """What the first agent sees (B, C, P, P), for the user to keep and write into."""
+    seen = observation[:, 0]
+    return array_namespace(seen).asarray(seen, copy=True)
 
 
 def _masked(arrays: Arrays, which: npt.NDArray[np.bool_]) -> Infos:

@@ -40,8 +40,8 @@ def test_lane_i_is_the_single_seeded_s_plus_i(real_and_phantom: list[flipenv.Cas
 
 def test_a_broken_promise_is_found(phantoms: list[flipenv.Case]) -> None:
     class Shared(flipenv.EraseParallelEnv):
-        def _observations(self) -> dict[str, Any]:
-            seen = super()._observations()
+        def _observations(self, seen: Any) -> dict[str, Any]:
+            seen = super()._observations(seen)
             return dict.fromkeys(seen, seen["eraser_0"])
 
     class Forgetful(flipenv.EraseParallelEnv):
