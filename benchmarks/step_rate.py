@@ -210,7 +210,7 @@ def processor() -> str:
 
 def table(rows: list[dict[str, Any]], about: dict[str, Any]) -> str:
     lines = [
-        "| arrays | lanes | steps/s, no scorer | µs a step and lane | steps/s, ResNet18 | IQR | scorer share | KiB a lane |",
+        "| arrays | lanes | steps/s, no scorer | µs/step/lane | steps/s, ResNet18 | IQR | scorer share | KiB a lane |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for each in rows[:-1]:

@@ -57,13 +57,15 @@ __all__ = [
     "vector_env",
 ]
 
-for _name, _agents in (("EraseToSegment", 1), ("EraseToSegmentJoint", 2)):
-    if f"flipenv/{_name}-v0" not in gymnasium.registry:
+# without a config EraseEnv has one agent
+_ids: dict[str, dict[str, int]] = {"flipenv/EraseToSegment-v0": {}, "flipenv/EraseToSegmentJoint-v0": {"n_agents": 2}}
+for _id, _options in _ids.items():
+    if _id not in gymnasium.registry:
         gymnasium.register(
-            f"flipenv/{_name}-v0",
+            _id,
             entry_point="flipenv.single:EraseEnv",
             vector_entry_point="flipenv.vector:EraseVectorEnv",
-            kwargs={"n_agents": _agents},
+            kwargs=_options,
         )
 
 # PettingZoo has a registry since 1.27

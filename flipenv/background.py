@@ -16,7 +16,8 @@ Grey: TypeAlias = npt.NDArray[np.uint8]
 Background: TypeAlias = Callable[[Grey, Box], Grey]  # image (H, W), area -> (H, W), the image with the area painted
 
 BACKGROUNDS: Registry[Background] = Registry("background")
-LEAST_ROOM = 4  # px: narrower strips beside the area hold no texture to copy
+LEAST_ROOM = 4  # px: a narrower strip holds no texture to copy
+LEAST_SHARE = 0.25  # of the area's width: a narrower strip would be repeated until its repeats show
 RIM = 5  # px inside the area that are smoothed; read off the authors' example files
 KERNEL = 7  # px, side of the mean filter; read off the authors' example files
 
@@ -27,20 +28,22 @@ def eq1(image: Grey, area: Box) -> Grey:
 
     A side with room for the whole width gives the patch by itself, left before right: that is what the authors'
     example files show. Otherwise both patches, mirrored to the full width, are mixed with
-    alpha = x / ((w_f + w_g) / 2). Where neither side has room the same is done with the strips above and below; an
-    area that fills the image is painted with the image's median.
+    alpha = x / ((w_f + w_g) / 2); a strip narrower than LEAST_ROOM or LEAST_SHARE of the width counts as no room.
+    Where neither side has room the same is done with the strips above and below. An area that fills the image is
+    painted with the image's median.
     """
     turned, box = _with_room(image, area)
     before, after = _patches(turned, box)
-    if before.shape[1] == box.width or after.shape[1] < LEAST_ROOM:
-        patch: npt.NDArray[np.generic] = _widen(before, box.width, mirrored=True)
-    elif after.shape[1] == box.width or before.shape[1] < LEAST_ROOM:
+    least, left, right = _least_room(box.width), before.shape[1], after.shape[1]
+    patch: npt.NDArray[np.generic]
+    if left == box.width or (right < least and left >= right):
+        patch = _widen(before, box.width, mirrored=True)
+    elif right == box.width or left < least:
         patch = _widen(after, box.width, mirrored=False)
     else:
-        alpha = np.clip(np.arange(box.width) / ((before.shape[1] + after.shape[1]) / 2), 0, 1)
-        patch = alpha * _widen(before, box.width, mirrored=True) + (1 - alpha) * _widen(
-            after, box.width, mirrored=False
-        )
+        alpha = np.clip(np.arange(box.width) / ((left + right) / 2), 0, 1)
+        patch = alpha * _widen(before, box.width, mirrored=True)
+        patch = patch + (1 - alpha) * _widen(after, box.width, mirrored=False)
     return _smooth_rim(_paste(image, area, patch if turned is image else patch.T), area)
 
 
@@ -49,7 +52,7 @@ def mirror(image: Grey, area: Box) -> Grey:
     """Both neighbouring strips reflected about the area's edges and cross-faded, so that no edge shows a seam."""
     turned, box = _with_room(image, area)
     before, after = _patches(turned, box)
-    if min(before.shape[1], after.shape[1]) >= LEAST_ROOM:
+    if min(before.shape[1], after.shape[1]) >= _least_room(box.width):
         fade = (np.arange(box.width) + 0.5) / box.width
         from_left = _widen(before, box.width, mirrored=False)[:, ::-1]
         from_right = _widen(after, box.width, mirrored=True)[:, ::-1]
@@ -84,9 +87,13 @@ def _with_room(image: Grey, area: Box) -> tuple[Grey, Box]:
     """The image and area, transposed where only the strips above and below have room to copy from."""
     beside = max(area.left, image.shape[1] - area.right)
     above = max(area.top, image.shape[0] - area.bottom)
-    if beside >= LEAST_ROOM or above < beside:
+    if beside >= _least_room(area.width) or above / area.height <= beside / area.width:
         return image, area
     return image.T, Box(area.left, area.top, area.right, area.bottom)
+
+
+def _least_room(width: int) -> float:
+    return max(LEAST_ROOM, LEAST_SHARE * width)
 
 
 def _patches(image: Grey, area: Box) -> tuple[Grey, Grey]:
@@ -102,9 +109,7 @@ def _patches(image: Grey, area: Box) -> tuple[Grey, Grey]:
 
 
 def _widen(patch: Grey, width: int, *, mirrored: bool) -> Grey:
-    """Extend a strip to `width` columns by mirroring it leftwards (`mirrored`) or rightwards; an empty one is black."""
-    if patch.shape[1] == 0:
-        return np.zeros((patch.shape[0], width), np.uint8)
+    """Extend a strip to `width` columns by mirroring it leftwards (`mirrored`) or rightwards."""
     missing = width - patch.shape[1]
     return np.pad(patch, ((0, 0), (missing, 0) if mirrored else (0, missing)), mode="symmetric")
 

@@ -53,8 +53,11 @@ class Batch:
         **options: Any,
     ) -> None:
         if isinstance(pool, EpisodePool):
-            if config is not None or options:
-                raise ConfigError("the options of an EpisodePool are its own; give them to EpisodePool(source, config)")
+            if EnvConfig.of(pool.config if config is None else config, **options) != pool.config:
+                raise ConfigError(
+                    f"options {options or config} differ from those of the EpisodePool, whose episodes are prepared "
+                    "with its own; give them to EpisodePool(source, config)"
+                )
             self.pool = pool
         else:
             self.pool = EpisodePool(pool, EnvConfig.of(config, **options), cache=cache)

@@ -18,7 +18,7 @@ from flipenv.cache import EpisodeCache
 from flipenv.episode import mask_on_canvas, mask_on_image, prepare, shift_box
 from flipenv.testing import same
 from flipenv.types import Box, Case
-from tests.conftest import SMALL
+from tests.conftest import BUSI, SMALL
 
 
 def ramp(height: int, width: int) -> np.ndarray:
@@ -239,3 +239,17 @@ def test_workers_prepare_the_same(monkeypatch: pytest.MonkeyPatch, phantoms: lis
     alone, together = pool.prepare_all(workers=1, progress=False), pool.prepare_all(workers=2, progress=False)
     assert same(vars(alone), vars(together))
     assert same(vars(pool.rows(range(len(pool)))), vars(alone))
+
+
+@pytest.mark.parametrize("margin", [0, 10, 30])
+def test_every_box_of_busi_prepares(margin: int) -> None:
+    """Densities stay near what was asked, on both canvases."""
+    if BUSI is None:
+        pytest.skip("FLIP_BUSI names no BUSI folder; set it to run on real images")
+    source = flipenv.open_source(f"busi:{BUSI}")
+    config = flipenv.EnvConfig(margin=margin)
+    for index in range(len(source)):
+        episode = prepare(source.load(index), config)
+        wanted = episode.area.height * episode.area.width / config.cell_area
+        assert 0.74 <= episode.n_superpixels / max(1, round(wanted)) <= 1.26, episode.id
+    assert index == 548

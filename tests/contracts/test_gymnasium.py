@@ -147,3 +147,11 @@ def test_case_and_seed_options(phantoms: list[flipenv.Case]) -> None:
     assert single.reset(options={"case": cases[1].id})[1]["case"] == 1
     with pytest.raises(flipenv.FlipError, match="phantom"):
         single.reset(options={"case": "phantm"})
+
+
+def test_a_pool_is_shared_by_all_views(phantoms: list[flipenv.Case]) -> None:
+    pool = flipenv.EpisodePool(phantoms, flipenv.EnvConfig(n_agents=2), cache=False)
+    env = gymnasium.make("flipenv/EraseToSegmentJoint-v0", source=pool)
+    envs = gymnasium.make_vec("flipenv/EraseToSegment-v0", num_envs=2, source=pool, progress=False)
+    assert env.unwrapped._batch.pool is pool
+    assert envs.single_action_space == env.action_space
