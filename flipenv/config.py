@@ -19,8 +19,10 @@ Credit = Literal["joint", "sequential", "counterfactual"]
 Idr = Literal["superpixel", "cumulative", "none"]
 ObservationKind = Literal["joint", "egocentric"]
 
-FINE = 75.0  # canvas px² a superpixel; the authors' fine superpixels have 64-85 at 448x320
-COARSE = 375.0  # canvas px² a superpixel; the authors' coarse ones have 350-400
+PAPER_FINE = 75.0  # canvas px² a superpixel; the authors' fine superpixels have 64-85 at 448x320
+PAPER_COARSE = 375.0  # the authors' coarse ones have 350-400
+FINE = 36.0  # on the default `roi` canvas this gives as many superpixels a box as PAPER_FINE gives on the whole image
+COARSE = 160.0  # likewise for PAPER_COARSE; measured in benchmarks/results/oracle.md
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ class EnvConfig:
         """The paper's environment as far as its text goes: coarse superpixels in stage 1, fine ones in stage 2."""
         preset: dict[str, Any] = {
             "canvas": "whole",
-            "cell_area": COARSE if stage == 1 else FINE,
+            "cell_area": PAPER_COARSE if stage == 1 else PAPER_FINE,
             "coarse_channels": stage == 2,
         }
         return cls().replace(**{**preset, **options})

@@ -1,0 +1,379 @@
+"""Pictures that teach a classifier 'nodule' and 'normal tissue' when boxes are all that is known.
+
+A site is one place on one image, prepared as the environment prepares an episode: its canvas, its superpixels, and the
+background that erasing shows. Nodule sites lie around a case's box; empty sites lie around random boxes on images
+without a nodule, and on nodule images after the nodule has been painted over. Everything that is done to nodule sites
+(superpixels erased, patches pasted) is done to empty sites too, so that a seam tells nothing about the class.
+
+The target of an example is the share of the nodule that is left, where the ellipse inscribed in the box stands for the
+nodule: no mask is read. Fed with whole nodules as 1 and with everything else as 0, a classifier jumps somewhere on the
+way; fed with shares, it falls as the nodule is erased, which is what a reward needs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from flipenv.background import BACKGROUNDS
+from flipenv.config import COARSE, FINE, EnvConfig
+from flipenv.episode import mask_on_canvas, prepare, shift_box
+from flipenv.errors import ConfigError, SourceError
+from flipenv.registry import unknown
+from flipenv.sources import Source
+from flipenv.types import Box, Case, Episode
+
+Grey = NDArray[np.uint8]
+Target = Literal["share", "hard"]
+
+ANYWHERE = "random"  # background that is no registered one: tissue from another place of the same image
+LEAST_SIDE = 12  # px of the image, side of a random box
+TRIES = 30  # random boxes tried before a nodule image is taken to have no room beside its nodule
+
+
+@dataclass(frozen=True)
+class PatchConfig:
+    """How examples are made. None of these values is in the paper, which only names the two classes."""
+
+    env: EnvConfig = dataclasses.field(default_factory=EnvConfig)  # whose canvases the classifier will be asked about
+    target: Target = "share"  # of the ellipse that is left; `hard`: 1 where at least half of it is left, else 0
+    backgrounds: tuple[str, ...] = ("eq1", "mirror", "inpaint", ANYWHERE)  # of all but a site's first variant
+    cell_areas: tuple[float, ...] = (FINE, COARSE)  # canvas px² a superpixel, drawn for each site
+    variants: int = 6  # sites for each box; the first is the box as given with the environment's own options
+    margin: int = 30  # image px: largest margin of half of the variants; the others have the environment's
+    shift: float = 4.0  # image px by which a box's centre is off, or the margin where that is more
+    looseness: float = 0.08  # of a box's side, by which each side may be off
+    per_normal: int = 8  # empty sites on each image without a nodule
+    per_case: int = 2  # empty sites on each image with a nodule, where there is room
+    mix: tuple[float, float, float, float] = (0.28, 0.28, 0.18, 0.26)  # whole, in part erased, all erased, empty
+    pastes: float = 0.5  # share of examples with patches of other tissue pasted in
+    gain: float = 0.2  # grey levels are multiplied by 1 ± this
+    gamma: float = 0.3  # largest |log| of the exponent of grey levels
+    speckle: float = 0.12  # largest deviation of multiplicative noise
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "env", EnvConfig.of(self.env))
+        for name in ("backgrounds", "cell_areas", "mix"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name in self.backgrounds:
+            if name != ANYWHERE:
+                BACKGROUNDS[name]
+        if self.target not in get_args(Target):
+            raise ConfigError(f"PatchConfig: {unknown('target', self.target, get_args(Target))}")
+        if len(self.mix) != 4 or min(self.mix) < 0 or sum(self.mix) <= 0:
+            raise ConfigError(f"PatchConfig: mix={self.mix}; expected four shares: whole, in part, all erased, empty")
+        if min(self.variants, self.per_normal + 1, self.per_case + 1) < 1 or not self.backgrounds:
+            raise ConfigError("PatchConfig: expected variants >= 1, counts >= 0, and at least one background")
+
+    def as_asked(self) -> PatchConfig:
+        """Return the config of sites that the environment itself would make: for checks, not for training."""
+        own = {"backgrounds": (self.env.background,), "cell_areas": (self.env.cell_area,)}
+        return dataclasses.replace(self, **own, variants=1, margin=0, per_normal=max(self.per_normal // 2, 1))
+
+    @classmethod
+    def of(cls, value: PatchConfig | Mapping[str, Any] | None, **options: Any) -> PatchConfig:
+        """Read a config from itself, a mapping of its fields (as JSON has it) or None, and change some options."""
+        if isinstance(value, PatchConfig):
+            return dataclasses.replace(value, **options)
+        options = {**(value or {}), **options}
+        names = [field.name for field in dataclasses.fields(cls)]
+        for name in options:
+            if name not in names:
+                raise ConfigError(unknown("PatchConfig option", name, names))
+        return cls(**options)
+
+
+@dataclass(frozen=True, eq=False)
+class Sites:
+    """Places on images, ready to be erased and pasted on. N sites, nodule sites first."""
+
+    image: Grey  # (N, H, W)
+    background: Grey  # (N, H, W), what an erased pixel shows
+    labels: NDArray[np.int16]  # (N, H, W), superpixel of each pixel, -1 outside the area
+    nodule: NDArray[np.bool_]  # (N, H, W), ellipse inscribed in the true box; nowhere on an empty site
+    centers: tuple[NDArray[np.int16], ...]  # N times (S, 2), row and column of each superpixel
+    first: NDArray[np.int64]  # (N,), the first variant of the same place: the box as given
+    ids: tuple[str, ...]  # N
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    @functools.cached_property
+    def with_nodule(self) -> NDArray[np.bool_]:
+        """Which sites show a nodule, (N,)."""
+        return self.nodule.any(axis=(1, 2))
+
+    @property
+    def as_given(self) -> NDArray[np.bool_]:
+        """Which sites are first variants, (N,): what the environment shows when it starts."""
+        return self.first == np.arange(len(self))
+
+
+def make_sites(source: Source, normals: Iterable[Grey], config: PatchConfig, seed: int = 0) -> Sites:
+    """Prepare all sites of a source and of images (height, width) uint8 without a nodule.
+
+    Only images and boxes are looked at. The same arguments give the same sites. SourceError when no empty site is
+    found: no normal images, and nodules that fill theirs.
+    """
+    cases = [dataclasses.replace(source.load(index), mask=None, coarse=None) for index in range(len(source))]
+    shapes = [(case.box.height / case.image.shape[0], case.box.width / case.image.shape[1]) for case in cases]
+    rows: list[tuple[Episode, NDArray[np.bool_], int]] = []
+    for case in cases:
+        rows += _variants(case, ellipse(case.box, case.image.shape), len(rows), config, seed)
+    count = len(rows)
+    for case in _empty_cases(cases, normals, shapes, config, seed):
+        rows += _variants(case, np.zeros(case.image.shape, np.bool_), len(rows), config, seed, count=1)
+    if len(rows) == count:
+        raise SourceError(
+            "no tissue without a nodule: no normal images were given, and no nodule image has room beside its box; "
+            "give images without a nodule"
+        )
+    episodes = [episode for episode, _, _ in rows]
+    return Sites(
+        image=np.stack([episode.image for episode in episodes]),
+        background=np.stack([episode.background for episode in episodes]),
+        labels=np.stack([episode.labels for episode in episodes]),
+        nodule=np.stack([nodule for _, nodule, _ in rows]),
+        centers=tuple(episode.centers for episode in episodes),
+        first=np.array([first for _, _, first in rows], np.int64),
+        ids=tuple(episode.id for episode in episodes),
+    )
+
+
+def ellipse(box: Box, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Pixels (height, width) whose centre lies in the ellipse inscribed in the box."""
+    rows = (np.arange(shape[0]) + 0.5 - (box.top + box.bottom) / 2) / (box.height / 2)
+    columns = (np.arange(shape[1]) + 0.5 - (box.left + box.right) / 2) / (box.width / 2)
+    inside: NDArray[np.bool_] = rows[:, None] ** 2 + columns[None, :] ** 2 <= 1
+    return inside
+
+
+def normal_images(source: Source) -> list[Grey]:
+    """Images without a nodule that a source offers: the normal class of BUSI, phantoms without their nodule; or none."""
+    load = getattr(source, "load_normal", None)
+    if load is None:
+        return []
+    listed = getattr(source, "normals", None)
+    return [load(index) for index in range(len(source) if listed is None else len(listed()))]
+
+
+def _variants(
+    case: Case, nodule: NDArray[np.bool_], start: int, config: PatchConfig, seed: int, count: int | None = None
+) -> Iterator[tuple[Episode, NDArray[np.bool_], int]]:
+    """Episodes of one box: as given, then with the box moved, stretched and grown and another background."""
+    for variant in range(config.variants if count is None else count):
+        rng = np.random.default_rng([seed, zlib.crc32(case.id.encode()), variant])
+        env = config.env.replace(coarse_channels=False, channels=())
+        moved = case
+        if variant > 0 or not nodule.any():
+            margin = int(rng.integers(0, config.margin + 1)) if config.margin and rng.random() < 0.5 else env.margin
+            name = config.backgrounds[rng.integers(len(config.backgrounds))]
+            area = Box(0, 0, 0, 0)
+            if variant > 0:
+                moved = dataclasses.replace(case, box=_jittered(case, max(config.shift, margin), config.looseness, rng))
+            if name == ANYWHERE:
+                area = _grown(moved.box, margin, case.image.shape)
+                moved = dataclasses.replace(moved, background=_elsewhere(case.image, area, rng))
+            env = env.replace(
+                margin=margin,
+                background=env.background if name == ANYWHERE else name,
+                cell_area=float(config.cell_areas[rng.integers(len(config.cell_areas))]),
+            )
+        episode = prepare(moved, env)
+        yield episode, mask_on_canvas(nodule, episode.geometry, env.canvas), start
+
+
+def _empty_cases(
+    cases: list[Case], normals: Iterable[Grey], shapes: list[tuple[float, float]], config: PatchConfig, seed: int
+) -> Iterator[Case]:
+    """Boxes, as large as nodules' boxes are, where there is no nodule."""
+    for index, image in enumerate(normals):
+        for place in range(config.per_normal):
+            rng = np.random.default_rng([seed, 1, index, place])
+            yield Case(image, _random_box(shapes, image.shape, rng), f"normal {index} place {place}")
+    for case in cases:
+        # else the background of a box beside the nodule would be the nodule
+        tissue = BACKGROUNDS["mirror"](case.image, case.box)
+        taken = _grown(case.box, max(case.box.height, case.box.width) // 8, case.image.shape)
+        for place in range(config.per_case):
+            rng = np.random.default_rng([seed, 2, zlib.crc32(case.id.encode()), place])
+            tried = (_random_box(shapes, case.image.shape, rng) for _ in range(TRIES))
+            box = next((box for box in tried if not _overlap(box, taken)), None)
+            if box is not None:
+                yield Case(tissue, box, f"{case.id} place {place}")
+
+
+def _random_box(shapes: list[tuple[float, float]], shape: tuple[int, ...], rng: np.random.Generator) -> Box:
+    share = shapes[rng.integers(len(shapes))]
+    height, width = (min(max(round(part * side), LEAST_SIDE), side) for part, side in zip(share, shape, strict=True))
+    top, left = (int(rng.integers(0, side - own + 1)) for own, side in zip((height, width), shape, strict=True))
+    return Box(top, left, top + height, left + width)
+
+
+def _jittered(case: Case, shift: float, looseness: float, rng: np.random.Generator) -> Box:
+    """The box as another hand would draw it, moved by up to `shift` px."""
+    box, (height, width) = case.box, case.image.shape
+    off = rng.uniform(-looseness, looseness, 4) * (box.height, box.width, box.height, box.width)
+    top, left = max(round(box.top + off[0]), 0), max(round(box.left + off[1]), 0)
+    stretched = Box(top, left, min(round(box.bottom + off[2]), height), min(round(box.right + off[3]), width))
+    angle, length = rng.uniform(0, 2 * np.pi), rng.uniform(0, shift)
+    return shift_box(stretched, length * np.sin(angle), length * np.cos(angle), case.image.shape)
+
+
+def _elsewhere(image: Grey, area: Box, rng: np.random.Generator) -> Grey:
+    """The image with the area painted by tissue of the same size from a random place outside it, if there is room."""
+    shape = (area.height / image.shape[0], area.width / image.shape[1])
+    tried = (_random_box([shape], image.shape, rng) for _ in range(TRIES))
+    place = next(
+        (b for b in tried if not _overlap(b, area) and (b.height, b.width) == (area.height, area.width)), None
+    )
+    if place is None:
+        return BACKGROUNDS["mirror"](image, area)
+    painted = image.copy()
+    patch = image[place.rows, place.columns]
+    painted[area.rows, area.columns] = patch[:, ::-1] if rng.random() < 0.5 else patch
+    return painted
+
+
+def _grown(box: Box, margin: int, shape: tuple[int, ...]) -> Box:
+    top, left = max(box.top - margin, 0), max(box.left - margin, 0)
+    return Box(top, left, min(box.bottom + margin, shape[0]), min(box.right + margin, shape[1]))
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    rows = one.top < other.bottom and other.top < one.bottom
+    return rows and one.left < other.right and other.left < one.right
+
+
+def draw(sites: Sites, count: int, config: PatchConfig, rng: np.random.Generator) -> tuple[Grey, NDArray[np.float32]]:
+    """Make `count` examples: canvases (count, H, W) uint8 and targets (count,) float32 in [0, 1]."""
+    shows = sites.with_nodule
+    nodules, empties = np.flatnonzero(shows), np.flatnonzero(~shows)
+    kinds = rng.choice(4, count, p=np.array(config.mix) / sum(config.mix))
+    canvases, targets = np.empty((count, *sites.image.shape[1:]), np.uint8), np.empty(count, np.float32)
+    for row, kind in enumerate(kinds):
+        site = int(rng.choice(empties if kind == 3 else nodules))
+        erased = _erased_pixels(sites, site, int(kind), rng)
+        canvas = np.where(erased, sites.background[site], sites.image[site])
+        nodule = sites.nodule[site]
+        left = 1 - (nodule & erased).sum() / max(nodule.sum(), 1) if nodule.any() else 0.0
+        if rng.random() < config.pastes:
+            # on what is left of a nodule a paste would be an erasure, and the target would have to say so
+            canvas = pasted(sites, site, rng, canvas, nodule if left > 0 else None)
+        canvases[row] = _restyled(canvas, config, rng)
+        targets[row] = float(left >= 0.5) if config.target == "hard" else left
+    return canvases, targets
+
+
+def erasing_order(centers: NDArray[np.int16], how: str, rng: np.random.Generator | None = None) -> NDArray[np.intp]:
+    """Order (S,) in which superpixels are erased.
+
+    `radial` from the middle outwards, in the area's own proportions; `index` as two agents of the paper walk, from S/2
+    up and down; `inwards` is `radial` backwards; `blob` grows around a random superpixel; `scattered` is random.
+    """
+    places = centers.astype(np.float64)
+    size = np.maximum(np.ptp(places, axis=0), 1)
+    middle = (places.min(axis=0) + places.max(axis=0)) / 2
+    if how == "index":
+        return np.argsort(np.abs(np.arange(len(places)) - (len(places) - 1) // 2), kind="stable")
+    if how == "scattered":
+        assert rng is not None
+        return rng.permutation(len(places))
+    if how == "blob":
+        assert rng is not None
+        middle = places[rng.integers(len(places))]
+    distance = (((places - middle) / size) ** 2).sum(axis=1)
+    if rng is not None:
+        distance = distance * np.exp(rng.normal(0, rng.uniform(0, 0.5), len(places)))
+    order = np.argsort(distance, kind="stable")
+    return order[::-1] if how == "inwards" else order
+
+
+def pixels_of(chosen: NDArray[np.integer], labels: NDArray[np.int16], count: int) -> NDArray[np.bool_]:
+    """Pixels (H, W) of the chosen ones among `count` superpixels."""
+    table = np.zeros(count + 1, np.bool_)
+    table[chosen] = True
+    table[-1] = False  # label -1: outside the area
+    return table[labels]
+
+
+def _erased_pixels(sites: Sites, site: int, kind: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """What is erased in an example: of a whole nodule at most what lies around it, of an empty site anything."""
+    labels, count = sites.labels[site], len(sites.centers[site])
+    if kind == 2 and rng.random() < 0.5 or (kind == 3 and rng.random() < 0.15):
+        return labels >= 0
+    if kind in (0, 2):
+        inside = labels >= 0
+        covered = np.bincount(labels[inside], sites.nodule[site][inside], count)
+        share = covered / np.maximum(np.bincount(labels[inside], minlength=count), 1)
+        if kind == 2:
+            return pixels_of(np.flatnonzero(share > 0.3), labels, count)
+        around = np.flatnonzero((share < 0.2) & (rng.random(count) < rng.choice([0.0, 0.5, 1.0], p=[0.6, 0.2, 0.2])))
+        return pixels_of(around, labels, count)
+    if kind == 3 and rng.random() < 0.4:
+        return np.zeros(labels.shape, np.bool_)
+    how = ("radial", "inwards", "index", "blob", "scattered")[rng.integers(5)]
+    order = erasing_order(sites.centers[site], how, rng)
+    return pixels_of(order[: round(rng.uniform(0.03, 0.97) * count)], labels, count)
+
+
+def pasted(
+    sites: Sites,
+    site: int,
+    rng: np.random.Generator,
+    canvas: Grey | None = None,
+    spared: NDArray[np.bool_] | None = None,
+) -> Grey:
+    """Paste tissue of another place or image into a canvas (H, W), the site's image by default; `spared` stays as it is.
+
+    One to three pastes, in boxes and in superpixels, with and without a smooth rim.
+    """
+    canvas = sites.image[site] if canvas is None else canvas
+    spared = np.zeros(canvas.shape, np.bool_) if spared is None else spared
+    empties = np.flatnonzero(~sites.with_nodule)
+    height, width = canvas.shape
+    for _ in range(int(rng.integers(1, 4))):
+        own = rng.random() < 0.5
+        tissue = sites.background[sites.first[site]] if own else sites.image[rng.choice(empties)]
+        tissue = np.roll(tissue, (int(rng.integers(-height // 8, height // 8 + 1)), int(rng.integers(width))), (0, 1))
+        shape = np.zeros(canvas.shape, np.bool_)
+        if rng.random() < 0.5:
+            rows, columns = (int(rng.uniform(0.1, 0.6) * side) for side in (height, width))
+            top, left = int(rng.integers(0, height - rows + 1)), int(rng.integers(0, width - columns + 1))
+            shape[top : top + rows, left : left + columns] = True
+        else:
+            other = int(rng.integers(len(sites)))
+            order = erasing_order(sites.centers[other], "blob", rng)
+            cells = order[: max(round(rng.uniform(0.02, 0.5) * len(order)), 1)]
+            shape = pixels_of(cells, sites.labels[other], len(order))
+            shape = np.roll(shape, (int(rng.integers(height)), int(rng.integers(width))), (0, 1))
+        shape &= ~spared
+        canvas = np.where(shape, tissue, canvas)
+        if rng.random() < 0.5:
+            rim = cv2.morphologyEx(shape.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8)) > 0
+            canvas = np.where(rim & ~spared, cv2.blur(canvas, (5, 5)), canvas)
+    return canvas
+
+
+def _restyled(canvas: Grey, config: PatchConfig, rng: np.random.Generator) -> Grey:
+    """Another examination of the same tissue: mirrored left-right, other gain and gamma, other speckle."""
+    if rng.random() < 0.5:
+        canvas = canvas[:, ::-1]
+    gain = 1 + rng.uniform(-config.gain, config.gain)
+    curve = gain * 255 * (np.arange(256) / 255) ** np.exp(rng.uniform(-config.gamma, config.gamma))
+    grey = np.asarray(curve, np.float32)[canvas]
+    deviation = np.float32(rng.uniform(0, config.speckle))
+    if deviation > 0:
+        half = rng.random() < 0.5
+        shape = (grey.shape[0] // 2, grey.shape[1] // 2) if half else grey.shape
+        noise = rng.standard_normal(shape, dtype=np.float32)
+        grey = grey * (1 + deviation * (cv2.resize(noise, grey.shape[::-1]) if half else noise))
+    return np.clip(np.rint(grey), 0, 255).astype(np.uint8)
