@@ -6,7 +6,7 @@ Boxes are all that is looked at. `check` runs everything on sites that the envir
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,8 @@ TEMPERATURES = (0.05, 20.0)
 BINS = 10
 
 
-class Reliability(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Reliability:
     """How often a score of that size was right. K bins of equal width from 0 to 1; NaN where a bin is empty."""
 
     score: Floats  # (K,) mean score

@@ -1,7 +1,7 @@
 """The classifier that says 'nodule' or 'normal tissue': its networks, its training from boxes, and its files.
 
-Paper, section 3: ResNet18, AdamW, learning rate 1e-3, batches of 128; what it was trained on is not described. Here it is
-trained on `flipagents.patches`, its epoch is chosen on validation sites, and its score is calibrated there.
+Paper, section 3: ResNet18, AdamW, learning rate 1e-3, batches of 128; what it was trained on is not described. Here
+that is `flipagents.patches`; its epoch is chosen on validation sites, and its score is calibrated there.
 """
 
 from __future__ import annotations
@@ -25,13 +25,15 @@ from torch import nn
 import flipenv
 from flipagents import checkpoint
 from flipagents.calibration import Checks, auc, check, fit_temperature
+from flipagents.checkpoint import CheckpointError, Snapshot, prefixed
 from flipagents.patches import Grey, PatchConfig, Sites, draw, make_sites, normal_images
 from flipenv.errors import ConfigError
 from flipenv.registry import Registry, unknown
 from flipenv.sources import SourceLike, open_source
 from flipenv.torch_scorer import TorchScorer
 
-KIND = "flipagents classifier"
+KIND, TRAINING = "classifier", "classifier in training"
+FINAL, LAST, LOG = "classifier", "last", "log.csv"  # in the folder of a training
 MEAN, STD = 0.5, 0.25  # grey levels / 255 are standardised with these: TorchScorer's own defaults
 VAL_EXAMPLES = 2048  # drawn once; they choose the epoch
 VAL_VARIANTS = 2
@@ -58,7 +60,7 @@ class SmallNetwork(nn.Sequential):
 @NETWORKS.register("resnet18")
 def resnet18() -> nn.Module:
     """ResNet18 for one grey channel (paper), 45 MB of weights."""
-    from monai.networks.nets import resnet18 as monai_resnet18  # noqa: PLC0415 - takes seconds to import
+    from monai.networks.nets.resnet import resnet18 as monai_resnet18  # noqa: PLC0415 - takes seconds to import
 
     network: nn.Module = monai_resnet18(spatial_dims=2, n_input_channels=1, num_classes=1)
     return network
@@ -138,26 +140,22 @@ class Classifier:
         return TorchScorer(self.network, device=device, **given)
 
     def save(self, folder: str | Path) -> None:
-        """Write weights (safetensors) and config, versions, metrics and temperature (JSON); replaces what is there."""
+        """Write weights (safetensors) and config, versions, metrics and temperature (JSON); replaces the folder."""
         about = {
-            "kind": KIND,
             "config": self.config.to_dict(),
             "temperature": self.temperature,
-            "metrics": self.metrics,
-            "versions": versions(),
+            "metrics": checkpoint.plain(self.metrics),
         }
-        checkpoint.save(Path(folder), _state(self.network), about)
+        checkpoint.write(folder, Snapshot(self.network.state_dict(), about), KIND)
 
     @classmethod
     def load(cls, folder: str | Path) -> Classifier:
-        """Read what `save` wrote, onto the CPU. ConfigError for a folder of something else."""
-        tensors, about = checkpoint.load(Path(folder))
-        if about.get("kind") != KIND:
-            raise ConfigError(f"{folder} holds {about.get('kind', 'something unnamed')!r}; expected {KIND!r}")
-        config = ClassifierConfig.of(about["config"])
+        """Read what `save` wrote, onto the CPU; CheckpointError for anything else."""
+        snapshot = checkpoint.read(folder, KIND)
+        config = ClassifierConfig.of(snapshot.about["config"])
         network = NETWORKS[config.network]()
-        _restore(network, tensors, str(folder))
-        return cls(network.eval(), config, float(about["temperature"]), about["metrics"])
+        _restore(network, snapshot.tensors, folder)
+        return cls(network.eval(), config, float(snapshot.about["temperature"]), snapshot.about["metrics"])
 
     def check(self, source: SourceLike, normals: list[Grey] | None = None, seed: int = 0) -> Checks:
         """Run the checks of `flipagents.calibration` on a source, as the environment would show its boxes."""
@@ -183,7 +181,7 @@ def train_classifier(
 
     normals: images (height, width) uint8 without a nodule; None for those that the source offers.
     val: where the epoch is chosen and the score calibrated; without it the last epoch is kept, uncalibrated.
-    folder: gets `log.csv`, `last` (a checkpoint an epoch), `best`, and the classifier itself; None writes nothing.
+    folder: gets `log.csv`, `last` (a checkpoint an epoch) and, at the end, `classifier`; None writes nothing.
     resume: go on from `last` where there is one. The same seed, machine and threads give the same bits, whether or not
     training was interrupted. ConfigError when `last` is of another config.
     on_epoch: called with the row of the log after each epoch's checkpoint.
@@ -210,7 +208,7 @@ def train_classifier(
         classifier.temperature, classifier.metrics = judge.calibrate(classifier)
     classifier.metrics["epoch"] = run.best_epoch
     if folder is not None:
-        classifier.save(folder)
+        classifier.save(Path(folder) / FINAL)
     return classifier
 
 
@@ -253,7 +251,7 @@ class _Run:
             logits = self.network(_standardised(canvases, self.device))[:, 0]
             loss = nn.functional.binary_cross_entropy_with_logits(logits, torch.from_numpy(targets).to(self.device))
             self.optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
             losses.append(loss.detach())
         mean = float(torch.stack(losses).mean())
@@ -270,29 +268,28 @@ class _Run:
         if self.folder is None:
             return
         adam = {
-            f"adam.{index}.{name}": value
+            f"{index}.{name}": value
             for index, state in self.optimizer.state_dict()["state"].items()
             for name, value in state.items()
         }
-        tensors = {f"network.{name}": value for name, value in _state(self.network).items()}
-        tensors |= {f"best.{name}": value for name, value in self.best.items()} | adam
-        about = {"kind": f"{KIND} in training", "config": self.config.to_dict(), "rows": self.rows, "best": self.best_epoch}
-        checkpoint.save(self.folder / "last", tensors, about | {"versions": versions()})
+        tensors = prefixed("network", self.network.state_dict()) | prefixed("best", self.best) | prefixed("adam", adam)
+        about = {"config": self.config.to_dict(), "rows": self.rows, "best": self.best_epoch}
+        checkpoint.write(self.folder / LAST, Snapshot(tensors, about), TRAINING)
         self._log()
 
     def resume(self) -> None:
         """Go back to the last checkpoint, if there is one."""
-        if self.folder is None or not (self.folder / "last").exists():
+        if self.folder is None or not (self.folder / LAST).exists():
             return
-        tensors, about = checkpoint.load(self.folder / "last")
-        if ClassifierConfig.of(about["config"]) != self.config:
+        snapshot = checkpoint.read(self.folder / LAST, TRAINING)
+        if ClassifierConfig.of(snapshot.about["config"]) != self.config:
             raise ConfigError(
-                f"{self.folder}/last was trained with another config; give another folder, or resume=False"
+                f"{self.folder / LAST} was trained with another config; give another folder, or resume=False"
             )
-        _restore(self.network, _group(tensors, "network."), str(self.folder))
-        self.best, self.best_epoch, self.rows = _group(tensors, "best."), about["best"], about["rows"]
+        _restore(self.network, snapshot.under("network"), self.folder / LAST)
+        self.best, self.best_epoch, self.rows = snapshot.under("best"), snapshot.about["best"], snapshot.about["rows"]
         state: dict[int, dict[str, torch.Tensor]] = {}
-        for name, value in _group(tensors, "adam.").items():
+        for name, value in snapshot.under("adam").items():
             index, _, part = name.partition(".")
             state.setdefault(int(index), {})[part] = value
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
@@ -300,16 +297,17 @@ class _Run:
     def best_network(self) -> nn.Module:
         """The network with the weights of the best epoch."""
         self.network.load_state_dict(self.best)
-        return self.network
+        network: nn.Module = self.network
+        return network
 
     def _log(self) -> None:
         assert self.folder is not None
-        part = self.folder / "log.csv.part"
+        part = self.folder / f"{LOG}.part"
         with part.open("w", newline="") as file:
             writer = csv.DictWriter(file, list(self.rows[0]))
             writer.writeheader()
             writer.writerows(self.rows)
-        os.replace(part, self.folder / "log.csv")
+        os.replace(part, self.folder / LOG)
 
 
 class _Judge:
@@ -319,7 +317,10 @@ class _Judge:
         normals = normal_images(source) if normals is None else normals
         varied = dataclasses.replace(config.patches, variants=min(config.patches.variants, VAL_VARIANTS))
         self.canvases, self.targets = draw(
-            make_sites(source, normals, varied, config.seed), VAL_EXAMPLES, varied, np.random.default_rng([config.seed, 5])
+            make_sites(source, normals, varied, config.seed),
+            VAL_EXAMPLES,
+            varied,
+            np.random.default_rng([config.seed, 5]),
         )
         self.sites = make_sites(source, normals, config.patches.as_asked(), config.seed)
 
@@ -345,15 +346,12 @@ class _Judge:
         return temperature, {**after.numbers(), "ece_before": before.numbers()["ece"], "temperature": temperature}
 
 
-def versions() -> dict[str, str]:
-    """What trained it."""
-    return {"flip-learning": flipenv.__version__, "torch": str(torch.__version__), "numpy": np.__version__}
-
-
 def _logits(network: nn.Module, canvases: Grey, device: torch.device, batch: int = 256) -> NDArray[np.float32]:
     network.to(device).eval()
     with torch.inference_mode():
-        parts = [network(_standardised(canvases[at : at + batch], device))[:, 0] for at in range(0, len(canvases), batch)]
+        parts = [
+            network(_standardised(canvases[at : at + batch], device))[:, 0] for at in range(0, len(canvases), batch)
+        ]
     return torch.cat(parts).float().cpu().numpy()
 
 
@@ -366,12 +364,10 @@ def _state(network: nn.Module) -> dict[str, torch.Tensor]:
     return {name: value.detach().cpu().clone().contiguous() for name, value in network.state_dict().items()}
 
 
-def _group(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _restore(network: nn.Module, tensors: Mapping[str, torch.Tensor], where: str) -> None:
+def _restore(network: nn.Module, tensors: Mapping[str, torch.Tensor], where: str | Path) -> None:
     try:
         network.load_state_dict(dict(tensors))
     except RuntimeError as error:
-        raise ConfigError(f"{where} holds weights of another network: {str(error).splitlines()[-1].strip()}") from None
+        raise CheckpointError(
+            f"{where} holds weights of another network: {str(error).splitlines()[-1].strip()}"
+        ) from None

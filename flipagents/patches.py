@@ -75,8 +75,14 @@ class PatchConfig:
 
     def as_asked(self) -> PatchConfig:
         """Return the config of sites that the environment itself would make: for checks, not for training."""
-        own = {"backgrounds": (self.env.background,), "cell_areas": (self.env.cell_area,)}
-        return dataclasses.replace(self, **own, variants=1, margin=0, per_normal=max(self.per_normal // 2, 1))
+        return dataclasses.replace(
+            self,
+            backgrounds=(self.env.background,),
+            cell_areas=(self.env.cell_area,),
+            variants=1,
+            margin=0,
+            per_normal=max(self.per_normal // 2, 1),
+        )
 
     @classmethod
     def of(cls, value: PatchConfig | Mapping[str, Any] | None, **options: Any) -> PatchConfig:
@@ -109,12 +115,13 @@ class Sites:
     @functools.cached_property
     def with_nodule(self) -> NDArray[np.bool_]:
         """Which sites show a nodule, (N,)."""
-        return self.nodule.any(axis=(1, 2))
+        shows: NDArray[np.bool_] = np.any(self.nodule, axis=(1, 2))
+        return shows
 
     @property
     def as_given(self) -> NDArray[np.bool_]:
         """Which sites are first variants, (N,): what the environment shows when it starts."""
-        return self.first == np.arange(len(self))
+        return np.equal(self.first, np.arange(len(self)))
 
 
 def make_sites(source: Source, normals: Iterable[Grey], config: PatchConfig, seed: int = 0) -> Sites:
@@ -157,7 +164,7 @@ def ellipse(box: Box, shape: tuple[int, ...]) -> NDArray[np.bool_]:
 
 
 def normal_images(source: Source) -> list[Grey]:
-    """Images without a nodule that a source offers: the normal class of BUSI, phantoms without their nodule; or none."""
+    """Images without a nodule that a source offers: BUSI's normal class, phantoms without their nodule; or none."""
     load = getattr(source, "load_normal", None)
     if load is None:
         return []
@@ -232,9 +239,7 @@ def _elsewhere(image: Grey, area: Box, rng: np.random.Generator) -> Grey:
     """The image with the area painted by tissue of the same size from a random place outside it, if there is room."""
     shape = (area.height / image.shape[0], area.width / image.shape[1])
     tried = (_random_box([shape], image.shape, rng) for _ in range(TRIES))
-    place = next(
-        (b for b in tried if not _overlap(b, area) and (b.height, b.width) == (area.height, area.width)), None
-    )
+    place = next((b for b in tried if not _overlap(b, area) and (b.height, b.width) == (area.height, area.width)), None)
     if place is None:
         return BACKGROUNDS["mirror"](image, area)
     painted = image.copy()
@@ -302,14 +307,15 @@ def pixels_of(chosen: NDArray[np.integer], labels: NDArray[np.int16], count: int
     table = np.zeros(count + 1, np.bool_)
     table[chosen] = True
     table[-1] = False  # label -1: outside the area
-    return table[labels]
+    hit: NDArray[np.bool_] = table[labels]
+    return hit
 
 
 def _erased_pixels(sites: Sites, site: int, kind: int, rng: np.random.Generator) -> NDArray[np.bool_]:
     """What is erased in an example: of a whole nodule at most what lies around it, of an empty site anything."""
     labels, count = sites.labels[site], len(sites.centers[site])
-    if kind == 2 and rng.random() < 0.5 or (kind == 3 and rng.random() < 0.15):
-        return labels >= 0
+    if (kind == 2 and rng.random() < 0.5) or (kind == 3 and rng.random() < 0.15):
+        return np.greater_equal(labels, 0)
     if kind in (0, 2):
         inside = labels >= 0
         covered = np.bincount(labels[inside], sites.nodule[site][inside], count)
@@ -332,9 +338,9 @@ def pasted(
     canvas: Grey | None = None,
     spared: NDArray[np.bool_] | None = None,
 ) -> Grey:
-    """Paste tissue of another place or image into a canvas (H, W), the site's image by default; `spared` stays as it is.
+    """Paste tissue of another place or image into a canvas (H, W), by default the site's image.
 
-    One to three pastes, in boxes and in superpixels, with and without a smooth rim.
+    One to three pastes, in boxes and in superpixels, with and without a smooth rim; `spared` (H, W) stays as it is.
     """
     canvas = sites.image[site] if canvas is None else canvas
     spared = np.zeros(canvas.shape, np.bool_) if spared is None else spared

@@ -83,7 +83,7 @@ class EnvConfig:
     credit: Credit = "joint"  # whose classification reward is what two simultaneous erasures did
     idr: Idr = "superpixel"  # what Eq. 2 compares; `cumulative` is its literal reading
     theta: float = 25.0  # grey levels (paper)
-    standardise: bool = False  # measure theta on images scaled to a deviation of 50 grey levels in the area
+    standardise: bool = False  # measure theta on images scaled to a deviation of 41.5 grey levels in the area
     # when it ends
     beta: float | None = 0.05  # nodule score under which the tag counts as flipped (paper); None never ends early
     traversals: int = 2  # N (paper)

@@ -19,7 +19,7 @@ from flipenv.types import Array, Box, Case, Episode, Episodes, Geometry
 from flipenv.walks import walking_order
 
 BINS = 256  # one a grey level: distances are exact
-TYPICAL_DEVIATION = 50.0  # grey levels, to which `standardise` scales the area; about the median over BUSI's boxes
+TYPICAL_DEVIATION = 41.5  # grey levels, to which `standardise` scales the area; the median over BUSI's training boxes
 
 
 def prepare(case: Case, config: EnvConfig) -> Episode:

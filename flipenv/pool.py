@@ -22,7 +22,7 @@ from flipenv.config import EnvConfig
 from flipenv.episode import prepare, shift_box, stack
 from flipenv.errors import ConfigError, SourceError
 from flipenv.observation import LIVE_CHANNELS
-from flipenv.registry import unknown
+from flipenv.registry import Registry, unknown
 from flipenv.reward import REWARDS
 from flipenv.sources import SourceLike, find, open_source
 from flipenv.superpixels import SUPERPIXELS
@@ -98,15 +98,20 @@ class EpisodePool:
         missing = [index for index, episode in every.items() if episode is None]
         if len(missing) < WORTH_WORKERS:
             workers = 1
+        parts = [registry[name] for registry, name in _parts(self.config)]
         chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
         jobs = Parallel(n_jobs=workers or os.cpu_count() or 1, return_as="generator")(
-            delayed(self._prepare_some)(chunk) for chunk in chunks
+            delayed(self._prepare_some)(chunk, parts) for chunk in chunks
         )
         for chunk in track(jobs, "preparing episodes", len(chunks), transient=True, disable=not (progress and chunks)):
             every.update(chunk)
         return stack([episode for episode in every.values() if episode is not None])
 
-    def _prepare_some(self, indices: Sequence[int]) -> dict[int, Episode]:
+    def _prepare_some(self, indices: Sequence[int], parts: Sequence[Any]) -> dict[int, Episode]:
+        """Prepare in a worker process, which does not know what the user's own script registered."""
+        for (registry, name), part in zip(_parts(self.config), parts, strict=True):
+            if name not in registry:
+                registry.register(name)(part)
         return {index: self._prepare(index) for index in indices}
 
     def _prepare(self, index: int) -> Episode:
@@ -123,11 +128,15 @@ class EpisodePool:
         return cache.key(fingerprint, self.shift(index), self.config)
 
 
+def _parts(config: EnvConfig) -> list[tuple[Registry[Any], str]]:
+    """The registered parts that preparation uses."""
+    channels = [(CHANNELS, name) for name in config.channels if name not in LIVE_CHANNELS]
+    return [(BACKGROUNDS, config.background), (SUPERPIXELS, config.superpixels), (ORDERS, config.order), *channels]
+
+
 def _check_names(config: EnvConfig) -> None:
     """Raise ConfigError for a part that is not registered, before an episode is drawn that needs it."""
-    parts = {BACKGROUNDS: config.background, SUPERPIXELS: config.superpixels, ORDERS: config.order}
-    for registry, name in {**parts, REWARDS: config.reward}.items():
-        registry[name]  # type: ignore[index]
-    for name in config.channels:
-        if name not in (*LIVE_CHANNELS, *CHANNELS):
-            raise ConfigError(unknown(CHANNELS.kind, name, (*LIVE_CHANNELS, *CHANNELS)))
+    for registry, name in [*_parts(config), (REWARDS, config.reward)]:
+        if name not in registry:
+            live = LIVE_CHANNELS if registry is CHANNELS else ()
+            raise ConfigError(unknown(registry.kind, name, (*live, *registry)))

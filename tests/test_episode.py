@@ -241,6 +241,20 @@ def test_workers_prepare_the_same(monkeypatch: pytest.MonkeyPatch, phantoms: lis
     assert same(vars(pool.rows(range(len(pool)))), vars(alone))
 
 
+def test_workers_know_what_a_script_registered(tmp_path: Path) -> None:
+    """In a script of its own, without a main guard: what a test module registers could be imported by the workers."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import flipenv, numpy as np\n"
+        "flipenv.BACKGROUNDS.register('night')(lambda image, area: np.zeros_like(image))\n"
+        "config = flipenv.EnvConfig(background='night')\n"
+        "pool = flipenv.EpisodePool('phantom:70?height=96&width=128', config, cache=False)\n"
+        "episodes = pool.prepare_all(workers=2, progress=False)\n"
+        "assert (episodes.background[episodes.labels >= 0] == 0).all()\n"
+    )
+    subprocess.run([sys.executable, str(script)], check=True)
+
+
 @pytest.mark.parametrize("margin", [0, 10, 30])
 def test_every_box_of_busi_prepares(margin: int) -> None:
     """Densities stay near what was asked, on both canvases."""

@@ -56,7 +56,7 @@ def episode_film(path: Path) -> None:
     while not (batch.state.terminated[0] or batch.state.truncated[0]):
         batch.step(erase[batch.state.here].astype(np.int64))
         frames.append(shot())
-    write_gif(path, frames, fps=5, hold=4)
+    write_gif(path, frames, fps=8, hold=4)
     print(f"{path.name}: {len(pixels)} superpixels, {len(frames) - 1} steps, Dice on the canvas {dices[-1]:.2f}")
 
 
