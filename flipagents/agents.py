@@ -312,7 +312,10 @@ class GreedyAgent(Agent):
 
         number = xp.arange(self.env.n_agents, device=device(nobody))
         idle = pay(nobody)
-        better = [pay(nobody + (number == agent))[:, agent] > idle[:, agent] for agent in range(self.env.n_agents)]
+        better = []
+        for agent in range(self.env.n_agents):
+            alone = nobody + xp.astype(number == agent, xp.int64)
+            better.append(pay(alone)[:, agent] > idle[:, agent])
         return xp.astype(xp.stack(better, axis=1), xp.int64)
 
 

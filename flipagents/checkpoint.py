@@ -110,6 +110,11 @@ def read(folder: str | Path, kind: str) -> Snapshot:
     return Snapshot(tensors, about["about"])
 
 
+def exists(folder: str | Path) -> bool:
+    """Whether there is anything to read in `folder`, be it a checkpoint or not."""
+    return _whole(Path(folder)).exists()
+
+
 def plain(value: Any) -> Any:
     """The value as JSON holds it: arrays as lists, numbers that are not finite as None."""
     if isinstance(value, Mapping):

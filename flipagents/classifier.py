@@ -24,7 +24,7 @@ from torch import nn
 
 import flipenv
 from flipagents import checkpoint
-from flipagents.calibration import Checks, auc, check, fit_temperature
+from flipagents.calibration import Checks, auc, check, evened, fit_temperature
 from flipagents.checkpoint import CheckpointError, Snapshot, prefixed
 from flipagents.patches import Grey, PatchConfig, Sites, draw, make_sites, normal_images
 from flipenv.errors import ConfigError
@@ -279,9 +279,14 @@ class _Run:
 
     def resume(self) -> None:
         """Go back to the last checkpoint, if there is one."""
-        if self.folder is None or not (self.folder / LAST).exists():
+        if self.folder is None:
             return
-        snapshot = checkpoint.read(self.folder / LAST, TRAINING)
+        try:
+            snapshot = checkpoint.read(self.folder / LAST, TRAINING)
+        except CheckpointError:
+            if (self.folder / LAST).exists():
+                raise
+            return
         if ClassifierConfig.of(snapshot.about["config"]) != self.config:
             raise ConfigError(
                 f"{self.folder / LAST} was trained with another config; give another folder, or resume=False"
@@ -341,7 +346,8 @@ class _Judge:
         nodules = self.sites.with_nodule
         shown = np.concatenate([self.sites.image, self.sites.background[nodules]])
         labels = np.concatenate([nodules, np.zeros(int(nodules.sum()), np.bool_)])
-        temperature = fit_temperature(_logits(classifier.network, shown, torch.device("cpu")), labels)
+        logits = _logits(classifier.network, shown, torch.device("cpu"))
+        temperature = fit_temperature(logits, labels, evened(labels))
         after = check(classifier.scorer("cpu", temperature=temperature), self.sites, classifier.config.seed)
         return temperature, {**after.numbers(), "ece_before": before.numbers()["ece"], "temperature": temperature}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flipagents.calibration import SHARES, Checks, reliability
+from flipagents.calibration import SHARES, Checks
 from flipenv.errors import MissingDependencyError
 
 INK, BLUE, GREEN, ORANGE, RED = "#303030", "#0072B2", "#009E73", "#E69F00", "#D55E00"  # Okabe and Ito
@@ -35,20 +35,20 @@ def save_figures(checks: Checks, folder: str | Path, before: Checks | None = Non
 
 
 def reliability_figure(checks: Checks, before: Checks | None = None) -> Any:
-    """Share of nodules against mean score, with the number of sites a bin, and the histogram of scores."""
+    """Share of nodules against mean score, both classes weighing the same; the number of sites a bin; all scores."""
     figure = _figure(5.2, 5.6)
     upper, lower = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
     upper.plot([0, 1], [0, 1], color="0.75", lw=1)
     for each, colour, name in ((before, ORANGE, "before"), (checks, BLUE, "calibrated")):
         if each is None:
             continue
-        curve = reliability(each.scores, each.labels)
+        curve = each.reliability
         full = curve.count > 0
         upper.plot(curve.score[full], curve.share[full], "o-", color=colour, label=f"{name}, ECE {curve.ece:.3f}")
         if each is checks:
             for x, y, count in zip(curve.score[full], curve.share[full], curve.count[full], strict=True):
                 upper.annotate(str(count), (x, y), (4, -11), textcoords="offset points", fontsize=7, color=INK)
-    upper.set(ylabel="share of nodules", ylim=(-0.03, 1.03), title="Reliability (points: sites a bin)")
+    upper.set(ylabel="share of nodules, classes evened", ylim=(-0.03, 1.03), title="Reliability (points: sites a bin)")
     upper.legend(loc="upper left", frameon=False)
     bins = np.linspace(0, 1, 21)
     for label, colour, name in ((1, RED, "nodule"), (0, GREEN, "empty or erased")):

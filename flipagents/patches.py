@@ -315,7 +315,7 @@ def _erased_pixels(sites: Sites, site: int, kind: int, rng: np.random.Generator)
     """What is erased in an example: of a whole nodule at most what lies around it, of an empty site anything."""
     labels, count = sites.labels[site], len(sites.centers[site])
     if (kind == 2 and rng.random() < 0.5) or (kind == 3 and rng.random() < 0.15):
-        return np.greater_equal(labels, 0)
+        return pixels_of(np.arange(count), labels, count)
     if kind in (0, 2):
         inside = labels >= 0
         covered = np.bincount(labels[inside], sites.nodule[site][inside], count)

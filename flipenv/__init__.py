@@ -14,7 +14,7 @@ import pettingzoo
 from flipenv.background import BACKGROUNDS
 from flipenv.batch import Batch
 from flipenv.channels import CHANNELS
-from flipenv.config import COARSE, FINE, CanvasSpec, EnvConfig
+from flipenv.config import COARSE, FINE, PAPER_COARSE, PAPER_FINE, CanvasSpec, EnvConfig
 from flipenv.errors import FlipError
 from flipenv.parallel import EraseParallelEnv, env, parallel_env
 from flipenv.pool import EpisodePool
@@ -35,6 +35,8 @@ __all__ = [
     "COARSE",
     "FINE",
     "ORDERS",
+    "PAPER_COARSE",
+    "PAPER_FINE",
     "REWARDS",
     "SOURCES",
     "SUPERPIXELS",
@@ -57,15 +59,13 @@ __all__ = [
     "vector_env",
 ]
 
-# without a config EraseEnv has one agent
-_ids: dict[str, dict[str, int]] = {"flipenv/EraseToSegment-v0": {}, "flipenv/EraseToSegmentJoint-v0": {"n_agents": 2}}
-for _id, _options in _ids.items():
+for _id, _agents in (("flipenv/EraseToSegment-v0", 1), ("flipenv/EraseToSegmentJoint-v0", 2)):
     if _id not in gymnasium.registry:
         gymnasium.register(
             _id,
             entry_point="flipenv.single:EraseEnv",
             vector_entry_point="flipenv.vector:EraseVectorEnv",
-            kwargs=_options,
+            kwargs={"n_agents": _agents},
         )
 
 # PettingZoo has a registry since 1.27

@@ -89,7 +89,7 @@ def stack(episodes: Sequence[Episode]) -> Episodes:
         coarse=np.stack([episode.coarse for episode in episodes]),
         deviation_gain=np.array([episode.deviation_gain for episode in episodes], np.float64),
         steps=steps,
-        counts=np.array([episode.n_superpixels for episode in episodes], np.int32),
+        pixels=np.array([episode.histograms[:, -1].sum() for episode in episodes], np.int32),
     )
 
 

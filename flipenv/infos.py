@@ -1,8 +1,8 @@
 """What the views tell beside observation and reward: plain numbers, made anew at every step.
 
-case         index of the case in its source, whose `ids` name it
+case         index in the pool; `pool.source.ids[case // variants]` names it
 score        nodule score of the canvas, NaN without a scorer
-area         share of the superpixels that is erased
+area         share of the area's pixels that is erased
 superpixel   where the agent stands
 changed      whether the agent's last erase changed anything
 csr, idr     the two parts of the last reward
@@ -48,10 +48,11 @@ def _numbers(batch: Batch, transition: Transition | None) -> tuple[Arrays, Array
     assert batch.episodes is not None
     here = to_numpy(state.here)
     erased = to_numpy(state.erased)
+    erased_pixels = to_numpy(state.histogram[:, -1])
     lanes = {
-        "case": batch.drawn // batch.config.variants,
+        "case": batch.drawn.copy(),
         "score": to_numpy(state.score),
-        "area": erased.sum(axis=1) / to_numpy(batch.episodes.counts),
+        "area": erased_pixels / to_numpy(batch.episodes.pixels),
     }
     agents = {"superpixel": here}
     for name, kind in (("changed", np.bool_), ("csr", np.float32), ("idr", np.float32)):

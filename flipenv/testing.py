@@ -121,11 +121,14 @@ def check_background(background: Background, case: Case) -> None:
 
 
 def check_superpixels(superpixels: Callable[[Grey, int], npt.NDArray[Any]], image: Grey, count: int) -> None:
-    """Check that every pixel has a label and that labels run from 0 without a gap."""
+    """Check that every pixel has a whole-number label, and that there are about as many labels as asked for."""
+    before = image.copy()
     labels = np.asarray(superpixels(image, count))
+    assert np.array_equal(image, before), "the superpixels write into the image"
     assert labels.shape == image.shape, f"labels have shape {labels.shape}; expected {image.shape}"
-    found = np.unique(labels)
-    assert np.array_equal(found, np.arange(len(found))), f"labels are {found[:5]}...; expected 0..S-1, none empty"
+    assert labels.dtype.kind == "i", f"labels have dtype {labels.dtype}; expected signed whole numbers"
+    found = len(np.unique(labels))
+    assert abs(found - count) <= max(1, count / 2), f"{found} superpixels for {count} asked for: the density must hold"
 
 
 def rollout(env: EraseParallelEnv, seed: int) -> list[Step]:

@@ -127,7 +127,7 @@ class Episodes:
     coarse: Array  # (B, H, W) uint8
     deviation_gain: Array  # (B,) float64
     steps: Array  # (B,) int32, steps of one traversal
-    counts: Array  # (B,) int32, superpixels
+    pixels: Array  # (B,) int32, canvas pixels that may be erased
 
 
 @dataclass(frozen=True, eq=False)

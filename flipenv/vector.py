@@ -95,7 +95,7 @@ class EraseVectorEnv(VectorEnv[Array, Array, Array]):
             )
         lanes = self._reset_lanes(options.get("reset_mask"))
         case = options.get("case")
-        cases = [case] * self.num_envs if case is None or isinstance(case, str) else list(case)
+        cases = [case] * self.num_envs if case is None or isinstance(case, str | int) else list(case)
         if len(cases) != self.num_envs:
             raise ConfigError(
                 f"option 'case' has {len(cases)} entries; expected an id or one for each of {self.num_envs} lanes"

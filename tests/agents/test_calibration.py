@@ -17,6 +17,7 @@ from flipagents.calibration import (
     auc,
     check,
     erasing_curves,
+    evened,
     fit_temperature,
     reliability,
     sigmoid,
@@ -61,6 +62,16 @@ def test_reliability_by_hand() -> None:
     assert curve.share[[0, 1, 9]] == pytest.approx([0, 1, 2 / 3])
     assert np.isnan(curve.share[2:9]).all()
     assert curve.ece == pytest.approx((0.05 + 0.85 + 3 * abs(2.92 / 3 - 2 / 3)) / 5)
+
+
+def test_evened_classes_weigh_the_same() -> None:
+    labels = np.array([1, 0, 0, 0])
+    weights = evened(labels)
+    assert weights[0] == pytest.approx(weights[1:].sum()) == pytest.approx(2)
+    curve = reliability(np.full(4, 0.5), labels, weights)
+    assert curve.share[5] == pytest.approx(0.5)
+    assert curve.ece == pytest.approx(0)
+    assert np.isfinite(evened(np.ones(3))).all()
 
 
 def test_auc_counts_pairs() -> None:

@@ -152,6 +152,14 @@ def test_case_and_seed_options(phantoms: list[flipenv.Case]) -> None:
 def test_a_pool_is_shared_by_all_views(phantoms: list[flipenv.Case]) -> None:
     pool = flipenv.EpisodePool(phantoms, flipenv.EnvConfig(n_agents=2), cache=False)
     env = gymnasium.make("flipenv/EraseToSegmentJoint-v0", source=pool)
-    envs = gymnasium.make_vec("flipenv/EraseToSegment-v0", num_envs=2, source=pool, progress=False)
+    envs = gymnasium.make_vec("flipenv/EraseToSegmentJoint-v0", num_envs=2, source=pool, progress=False)
     assert env.unwrapped._batch.pool is pool
     assert envs.single_action_space == env.action_space
+    with pytest.raises(flipenv.FlipError, match="n_agents"):
+        gymnasium.make("flipenv/EraseToSegment-v0", source=pool)
+
+
+def test_the_one_agent_id_has_one_agent(phantoms: list[flipenv.Case]) -> None:
+    env = gymnasium.make("flipenv/EraseToSegment-v0", source=phantoms, config=flipenv.EnvConfig(margin=3), cache=False)
+    assert env.action_space == gymnasium.spaces.Discrete(2)
+    assert env.unwrapped.config.margin == 3

@@ -1,0 +1,333 @@
+"""The training loop: lanes of episodes and one agent that learns from them, on one device.
+
+No observation ever crosses from device to host; a step waits for the device once, to learn which lanes ended. Those
+wait one step (see `flipagents.replay`) and then start new episodes.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from flipagents import checkpoint
+from flipagents.agents import Agent, make_agent
+from flipagents.checkpoint import CheckpointError, Snapshot, plain, prefixed
+from flipagents.config import LearnerConfig
+from flipenv.batch import Batch, to_numpy
+from flipenv.config import EnvConfig
+from flipenv.pool import EpisodePool
+from flipenv.scorer import Scorer
+from flipenv.sources import SourceLike
+from flipenv.types import State
+
+KIND = "flipagents.run"  # of a checkpoint
+CHECKPOINT, AGENT = "checkpoint", "agent"  # folders of a run
+LENGTH_ONLY = ("epochs", "train_steps", "log_every", "checkpoint_every", "checkpoint_minutes")  # may change in a run
+
+
+class Learner:
+    """Trains one agent on one pool of episodes.
+
+    source: an `EpisodePool`, or a source to make one from with the options `env`.
+    agent: a registered name, or an agent made for the same configs.
+    scorer, cache, workers, progress: as in `flipenv.Batch`.
+
+    On one machine the same arguments give the same weights, bit for bit, also when a run is killed and resumed (on CUDA
+    only under `torch.use_deterministic_algorithms(True)`).
+    """
+
+    def __init__(
+        self,
+        source: EpisodePool | SourceLike,
+        config: LearnerConfig | Mapping[str, Any] | str | None = None,
+        *,
+        agent: str | Agent = "ddqn",
+        scorer: Scorer | str | None = "contrast",
+        env: EnvConfig | Mapping[str, Any] | None = None,
+        cache: bool | str | Path = True,
+        workers: int | None = None,
+        progress: bool = True,
+    ) -> None:
+        self.config = LearnerConfig.of(config)
+        pool = source if isinstance(source, EpisodePool) else EpisodePool(source, EnvConfig.of(env), cache=cache)
+        lanes, device = self.config.lanes, self.config.device
+        self.agent = make_agent(agent, pool.config, self.config) if isinstance(agent, str) else agent
+        self.batch = Batch(pool, lanes, scorer=scorer, device=device, workers=workers, progress=progress)
+        self.batch.seed(self.config.seed)
+        self.steps = 0  # joint steps of all lanes together
+        self.episodes = 0  # that ended
+        self.seconds = 0.0  # spent in the loop
+        self._ended: list[int] = []  # lanes that wait to be reset
+        self._returns = torch.zeros(lanes, dtype=torch.float64, device=device)
+        self._sums: dict[str, Tensor] = {}  # of what the next row of metrics averages
+        self._counts: dict[str, int] = {}
+
+    @property
+    def progress(self) -> float:
+        """Share of the training that is done, 0..1."""
+        by_episodes = self.episodes / (self.config.epochs * len(self.batch.pool))
+        by_steps = 0.0 if self.config.train_steps is None else self.steps / self.config.train_steps
+        return min(max(by_episodes, by_steps), 1.0)
+
+    def train(self) -> Iterator[dict[str, Any]]:
+        """Run to the end of training, or until the caller stops; yield a row of metrics every `log_every` joint steps.
+
+        step, episodes: so far; epsilon; steps_per_second, joint steps with learning. Means since the row before, None
+        where there was nothing to average: what the agent's `update` returned (for Q agents loss, q, td_error,
+        gradient); and of the episodes that ended: return (summed over agents), length (joint steps), erased (share of
+        the superpixels), score (of the nodule, at the end), flipped (share that ended with the tag flipped).
+        """
+        if self.batch.state is None:
+            self.batch.reset()
+        started, first = time.perf_counter(), self.steps
+        while self.progress < 1:
+            before = self.steps
+            self._step()
+            rows = self.steps // self.config.log_every - before // self.config.log_every
+            if rows > 0 or self.progress >= 1:
+                passed = time.perf_counter() - started
+                self.seconds += passed
+                speed = (self.steps - first) / passed
+                yield self._row(speed)
+                started, first = time.perf_counter(), self.steps
+
+    def fit(self, folder: str | Path, *, progress: bool = True) -> dict[str, Any]:
+        """Train into a folder, going on where an earlier run in it stopped; return the last row of metrics.
+
+        Writes metrics.jsonl and metrics.csv, TensorBoard's events where it is installed, `checkpoint` as often as the
+        config says, and at the end `agent`, what acting needs. Raises CheckpointError where the checkpoint does not fit
+        this learner, OSError where the disk is full; the checkpoint before is then untouched.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        if checkpoint.exists(folder / CHECKPOINT):
+            self.restore(checkpoint.read(folder / CHECKPOINT, KIND))
+        log = RunLog(folder, self.steps)
+        saved, saved_at = self.steps, time.monotonic()
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}%"))
+        with Progress(*columns, TimeRemainingColumn(), transient=True, disable=not progress) as bar:
+            task = bar.add_task("training", total=1.0, completed=self.progress)
+            for row in self.train():
+                log.write(row)
+                bar.update(task, completed=self.progress, description=_told(row))
+                far = self.config.checkpoint_every is not None and self.steps - saved >= self.config.checkpoint_every
+                if far or time.monotonic() - saved_at >= 60 * self.config.checkpoint_minutes:
+                    self.save(folder)
+                    saved, saved_at = self.steps, time.monotonic()
+        log.close()
+        self.save(folder)
+        self.agent.save(folder / AGENT)
+        return log.rows[-1] if log.rows else {}
+
+    def save(self, folder: str | Path) -> None:
+        """Write a checkpoint into a run's folder."""
+        checkpoint.write(Path(folder) / CHECKPOINT, self.snapshot(), KIND)
+
+    def snapshot(self) -> Snapshot:
+        """All that is needed to go on bit for bit, between two rows of metrics or steps."""
+        agent, batch = self.agent.snapshot(), self.batch
+        scores = batch._first_scores  # scored in other company, a canvas may get another last bit
+        tensors = {
+            **prefixed("agent", agent.tensors),
+            **prefixed("lanes", {} if batch.state is None else vars(batch.state)),
+            **prefixed("sum", self._sums),
+            "returns": self._returns,
+            "first_score.episode": torch.tensor(list(scores), dtype=torch.int64),
+            "first_score.score": torch.tensor(list(scores.values()), dtype=torch.float64),
+            "torch_rng": torch.get_rng_state(),
+        }
+        if torch.device(self.config.device).type == "cuda":
+            tensors["cuda_rng"] = torch.cuda.get_rng_state(self.config.device)
+        about = {
+            "agent": agent.about,
+            "name": self.agent.name,
+            "config": self.config.to_dict(),
+            "env": batch.config.to_dict(),
+            "pool": _pool_digest(batch.pool),
+            "steps": self.steps,
+            "episodes": self.episodes,
+            "seconds": self.seconds,
+            "ended": self._ended,
+            "counts": self._counts,
+            "drawn": batch.drawn.tolist(),
+            "generators": [generator.bit_generator.state for generator in batch.generators],
+            "numpy_rng": plain(np.random.get_state(legacy=False)),
+        }
+        return Snapshot(tensors, about)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on from a snapshot; CheckpointError where it is of another agent, config, environment or pool.
+
+        Only the options in `LENGTH_ONLY` may differ.
+        """
+        about, batch, device = snapshot.about, self.batch, self.config.device
+        self._check(about)
+        self.agent.restore(Snapshot(snapshot.under("agent"), about["agent"]))
+        scores = snapshot.under("first_score")
+        batch._first_scores = dict(zip(scores["episode"].tolist(), scores["score"].tolist(), strict=True))
+        lanes = snapshot.under("lanes")
+        if lanes:
+            batch.reset(cases=about["drawn"])
+            batch.state = State(**{name: tensor.to(device) for name, tensor in lanes.items()})
+        for generator, state in zip(batch.generators, about["generators"], strict=True):
+            generator.bit_generator.state = state
+        self.steps, self.episodes, self.seconds = about["steps"], about["episodes"], about["seconds"]
+        self._ended, self._counts = list(about["ended"]), dict(about["counts"])
+        self._sums = {name: tensor.to(device) for name, tensor in snapshot.under("sum").items()}
+        self._returns = snapshot.tensors["returns"].to(device)
+        torch.set_rng_state(snapshot.tensors["torch_rng"])
+        if "cuda_rng" in snapshot.tensors:
+            torch.cuda.set_rng_state(snapshot.tensors["cuda_rng"], device)
+        legacy = about["numpy_rng"]
+        legacy["state"]["key"] = np.array(legacy["state"]["key"], np.uint32)
+        np.random.set_state(legacy)
+
+    def _step(self) -> None:
+        """One step of all lanes, and the updates that are due."""
+        progress, config, batch = self.progress, self.config, self.batch
+        actions = self.agent.act(batch, config.epsilon(progress))
+        transition = batch.step(actions)
+        self.agent.observe(actions, transition)
+        self._returns += transition.reward.sum(1)
+        if self._ended:
+            batch.reset(self._ended)
+        before = self.steps
+        self.steps += config.lanes - len(self._ended)
+        due = math.floor(self.steps * config.updates_per_step) - math.floor(before * config.updates_per_step)
+        for _ in range(due):
+            for name, value in self.agent.update(progress).items():
+                self._tally(name, value, 1)
+        assert batch.state is not None
+        ended = to_numpy(batch.state.terminated | batch.state.truncated)  # the one wait for the device
+        self._ended = [int(lane) for lane in np.flatnonzero(ended)]
+        if self._ended:
+            self._finish(self._ended)
+
+    def _finish(self, lanes: list[int]) -> None:
+        """Note how these lanes' episodes ended."""
+        state, episodes = self.batch.state, self.batch.episodes
+        assert state is not None
+        assert episodes is not None
+        self.episodes += len(lanes)
+        values = {
+            "return": self._returns[lanes],
+            "length": state.step[lanes],
+            "erased": state.erased[lanes].sum(1) / episodes.counts[lanes],
+            "score": state.score[lanes],
+            "flipped": state.terminated[lanes],
+        }
+        for name, value in values.items():
+            self._tally(name, value.double().sum(), len(lanes))
+        self._returns[lanes] = 0.0
+
+    def _tally(self, name: str, value: Tensor, count: int) -> None:
+        self._sums[name] = self._sums[name] + value if name in self._sums else value.double()
+        self._counts[name] = self._counts.get(name, 0) + count
+
+    def _row(self, speed: float) -> dict[str, Any]:
+        sums = torch.stack(list(self._sums.values())).tolist() if self._sums else []
+        means = {name: value / self._counts[name] for name, value in zip(self._sums, sums, strict=True)}
+        self._sums, self._counts = {}, {}
+        nothing = dict.fromkeys(("return", "length", "erased", "score", "flipped"))
+        about = {"step": self.steps, "episodes": self.episodes, "epsilon": self.config.epsilon(self.progress)}
+        row: dict[str, Any] = plain({**about, "steps_per_second": speed, **nothing, **means})
+        return row
+
+    def _check(self, about: dict[str, Any]) -> None:
+        now = {
+            "agent": self.agent.name,
+            "pool": _pool_digest(self.batch.pool),
+            **prefixed("config", {k: v for k, v in self.config.to_dict().items() if k not in LENGTH_ONLY}),  # type: ignore[arg-type]
+            **prefixed("env", json.loads(json.dumps(self.batch.config.to_dict()))),
+        }
+        then = {
+            "agent": about["name"],
+            "pool": about["pool"],
+            **prefixed("config", about["config"]),
+            **prefixed("env", about["env"]),
+        }
+        other = [f"{name}: {then.get(name)!r} then, {value!r} now" for name, value in now.items() if then.get(name) != value]
+        if other:
+            raise CheckpointError(
+                f"the checkpoint is of another run ({'; '.join(other)}); resume with the same options, or use a new folder"
+            )
+
+
+class RunLog:
+    """Rows of metrics as JSON lines and CSV, and as TensorBoard events where that is installed.
+
+    Rows later than `step`, which a killed run wrote after its last checkpoint, are dropped: they come again.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self.lines, self.table = folder / "metrics.jsonl", folder / "metrics.csv"
+        self.rows = [row for row in _read_rows(self.lines) if row["step"] <= step]
+        self._rewrite(self.lines, "".join(json.dumps(row) + "\n" for row in self.rows))
+        self._columns: list[str] = []
+        self._events: Any = None
+        try:
+            from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - TensorBoard is optional
+        except ImportError:
+            return
+        self._events = SummaryWriter(str(folder), purge_step=step + 1)
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Add one row; its columns may be more than those before."""
+        self.rows.append(row)
+        with self.lines.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        if set(row) <= set(self._columns):
+            with self.table.open("a", newline="") as file:
+                csv.DictWriter(file, self._columns).writerow(row)
+        else:
+            self._columns = list(dict.fromkeys(name for each in self.rows for name in each))
+            with self.table.open("w", newline="") as file:
+                writer = csv.DictWriter(file, self._columns)
+                writer.writeheader()
+                writer.writerows(self.rows)
+        for name, value in row.items():
+            if self._events is not None and value is not None and name != "step":
+                self._events.add_scalar(name, value, row["step"])
+
+    def close(self) -> None:
+        """Let TensorBoard write what it holds back."""
+        if self._events is not None:
+            self._events.close()
+
+    def _rewrite(self, path: Path, text: str) -> None:
+        part = path.with_suffix(".part")
+        part.write_text(text)
+        os.replace(part, path)
+
+
+def _read_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of a JSON lines file; a last line that a killed run left unfinished is left out."""
+    rows = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+def _pool_digest(pool: EpisodePool) -> str:
+    """Tells one collection of cases from another."""
+    return f"{len(pool)} episodes {hashlib.blake2b(json.dumps(list(pool.source.ids)).encode(), digest_size=8).hexdigest()}"
+
+
+def _told(row: dict[str, Any]) -> str:
+    shown = [f"{name} {row[name]:.3g}" for name in ("loss", "return", "erased", "score") if row.get(name) is not None]
+    return " ".join([f"step {row['step']}", *shown])
