@@ -376,4 +376,6 @@ def _fill(network: torch.nn.Module, weights: dict[str, Tensor]) -> None:
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
-        raise CheckpointError(f"saved weights do not fit this network ({error}); make the agent with the saved configs") from error
+        raise CheckpointError(
+            f"saved weights do not fit this network ({error}); make the agent with the saved configs"
+        ) from error

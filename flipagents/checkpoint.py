@@ -69,6 +69,7 @@ def write(folder: str | Path, snapshot: Snapshot, kind: str) -> Path:
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part"))
         temporary.chmod(0o755)
         save_file(_apart(snapshot.tensors), temporary / TENSORS)
+        (temporary / TENSORS).chmod(0o644)
         header = {"format": FORMAT, "kind": kind, "versions": _versions(), "digest": _digest(temporary / TENSORS)}
         (temporary / ABOUT).write_text(json.dumps({**header, "about": snapshot.about}, indent=1))
         for path in (temporary / TENSORS, temporary / ABOUT, temporary):
@@ -163,7 +164,9 @@ def _about(folder: Path) -> dict[str, Any]:
     path = folder / ABOUT
     if not path.exists():
         found = sorted(each.name for each in folder.iterdir()) if folder.is_dir() else "no such folder"
-        raise CheckpointError(f"{folder} is no checkpoint (found: {found}); expected a folder with {ABOUT} and {TENSORS}")
+        raise CheckpointError(
+            f"{folder} is no checkpoint (found: {found}); expected a folder with {ABOUT} and {TENSORS}"
+        )
     try:
         about = json.loads(path.read_text())
     except (OSError, ValueError) as error:

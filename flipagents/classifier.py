@@ -35,7 +35,6 @@ from flipenv.torch_scorer import TorchScorer
 KIND, TRAINING = "classifier", "classifier in training"
 FINAL, LAST, LOG = "classifier", "last", "log.csv"  # in the folder of a training
 MEAN, STD = 0.5, 0.25  # grey levels / 255 are standardised with these: TorchScorer's own defaults
-VAL_EXAMPLES = 2048  # drawn once; they choose the epoch
 VAL_VARIANTS = 2
 
 NETWORKS: Registry[Callable[[], nn.Module]] = Registry("classifier network")  # (B, 1, H, W) float32 -> logits (B, 1)
@@ -78,6 +77,7 @@ class ClassifierConfig:
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
     schedule: Literal["cosine", "constant"] = "cosine"  # of the learning rate, falling to zero
+    val_examples: int = 2048  # drawn once; they choose the epoch
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -85,7 +85,7 @@ class ClassifierConfig:
         NETWORKS[self.network]
         if self.schedule not in ("cosine", "constant"):
             raise ConfigError(f"ClassifierConfig: {unknown('schedule', self.schedule, ('cosine', 'constant'))}")
-        if min(self.epochs, self.batch - 1, self.learning_rate) <= 0 or self.examples < self.batch:
+        if min(self.epochs, self.batch - 1, self.val_examples, self.learning_rate) <= 0 or self.examples < self.batch:
             raise ConfigError(
                 f"ClassifierConfig: epochs={self.epochs}, batch={self.batch}, examples={self.examples}, "
                 f"learning_rate={self.learning_rate}; expected positive values, batch >= 2 and examples >= batch"
@@ -183,7 +183,7 @@ def train_classifier(
     val: where the epoch is chosen and the score calibrated; without it the last epoch is kept, uncalibrated.
     folder: gets `log.csv`, `last` (a checkpoint an epoch) and, at the end, `classifier`; None writes nothing.
     resume: go on from `last` where there is one. The same seed, machine and threads give the same bits, whether or not
-    training was interrupted. ConfigError when `last` is of another config.
+    training was interrupted. ConfigError when `last` is of another config or other data.
     on_epoch: called with the row of the log after each epoch's checkpoint.
     """
     config = ClassifierConfig.of(config)
@@ -192,14 +192,14 @@ def train_classifier(
     judge = None if val is None else _Judge(open_source(val), val_normals, config)
     run = _Run(config, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")), folder)
     if resume:
-        run.resume()
+        run.resume(sites)
     with Progress(disable=not progress, transient=True) as bar:
         task = bar.add_task("classifier", total=config.epochs, completed=run.epoch)
         while run.epoch < config.epochs:
             row = run.train_epoch(sites)
             if judge is not None:
                 row |= judge.losses(run.network, run.device)
-            run.finish_epoch(row)
+            run.finish_epoch(row, sites)
             bar.update(task, advance=1, description=f"classifier: loss {row['loss']:.3f}")
             if on_epoch is not None:
                 on_epoch(row)
@@ -248,10 +248,11 @@ class _Run:
             # each batch has its own stream, so that nothing of it need be saved
             rng = np.random.default_rng([self.config.seed, 4, self.epoch, batch])
             canvases, targets = draw(sites, self.config.batch, self.config.patches, rng)
-            logits = self.network(_standardised(canvases, self.device))[:, 0]
-            loss = nn.functional.binary_cross_entropy_with_logits(logits, torch.from_numpy(targets).to(self.device))
-            self.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            with torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+                logits = self.network(_standardised(canvases, self.device))[:, 0]
+                loss = nn.functional.binary_cross_entropy_with_logits(logits, torch.from_numpy(targets).to(self.device))
+                self.optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
             losses.append(loss.detach())
         mean = float(torch.stack(losses).mean())
@@ -259,7 +260,7 @@ class _Run:
             raise FloatingPointError(f"loss is {mean} in epoch {self.epoch + 1}; try a smaller learning_rate")
         return {"epoch": self.epoch + 1, "loss": mean, "seconds": round(time.perf_counter() - start, 2)}
 
-    def finish_epoch(self, row: dict[str, Any]) -> None:
+    def finish_epoch(self, row: dict[str, Any], sites: Sites) -> None:
         """Keep the network if it is the best so far, and write the checkpoint and the log."""
         self.rows.append(row)
         losses = [each.get("val_loss", -each["epoch"]) for each in self.rows]
@@ -273,11 +274,11 @@ class _Run:
             for name, value in state.items()
         }
         tensors = prefixed("network", self.network.state_dict()) | prefixed("best", self.best) | prefixed("adam", adam)
-        about = {"config": self.config.to_dict(), "rows": self.rows, "best": self.best_epoch}
+        about = {"config": self.config.to_dict(), "rows": self.rows, "best": self.best_epoch, "data": sites.digest}
         checkpoint.write(self.folder / LAST, Snapshot(tensors, about), TRAINING)
         self._log()
 
-    def resume(self) -> None:
+    def resume(self, sites: Sites) -> None:
         """Go back to the last checkpoint, if there is one."""
         if self.folder is None:
             return
@@ -287,10 +288,10 @@ class _Run:
             if (self.folder / LAST).exists():
                 raise
             return
-        if ClassifierConfig.of(snapshot.about["config"]) != self.config:
-            raise ConfigError(
-                f"{self.folder / LAST} was trained with another config; give another folder, or resume=False"
-            )
+        same_config = ClassifierConfig.of(snapshot.about["config"]) == self.config
+        if not same_config or snapshot.about["data"] != sites.digest:
+            other = "other data" if same_config else "another config"
+            raise ConfigError(f"{self.folder / LAST} was trained with {other}; give another folder, or resume=False")
         _restore(self.network, snapshot.under("network"), self.folder / LAST)
         self.best, self.best_epoch, self.rows = snapshot.under("best"), snapshot.about["best"], snapshot.about["rows"]
         state: dict[int, dict[str, torch.Tensor]] = {}
@@ -323,7 +324,7 @@ class _Judge:
         varied = dataclasses.replace(config.patches, variants=min(config.patches.variants, VAL_VARIANTS))
         self.canvases, self.targets = draw(
             make_sites(source, normals, varied, config.seed),
-            VAL_EXAMPLES,
+            config.val_examples,
             varied,
             np.random.default_rng([config.seed, 5]),
         )

@@ -99,7 +99,7 @@ class LearnerConfig:
     def epsilon(self, progress: float) -> float:
         """Share of random actions when the share `progress` (0..1) of the training is done."""
         fallen = 1.0 if self.epsilon_share == 0 else min(progress / self.epsilon_share, 1.0)
-        return self.epsilon_start + fallen * (self.epsilon_end - self.epsilon_start)
+        return (1 - fallen) * self.epsilon_start + fallen * self.epsilon_end
 
     @classmethod
     def paper(cls, **options: Any) -> LearnerConfig:

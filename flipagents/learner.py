@@ -87,7 +87,7 @@ class Learner:
         step, episodes: so far; epsilon; steps_per_second, joint steps with learning. Means since the row before, None
         where there was nothing to average: what the agent's `update` returned (for Q agents loss, q, td_error,
         gradient); and of the episodes that ended: return (summed over agents), length (joint steps), erased (share of
-        the superpixels), score (of the nodule, at the end), flipped (share that ended with the tag flipped).
+        the pixels that may be), score (of the nodule, at the end), flipped (share that ended with the tag flipped).
         """
         if self.batch.state is None:
             self.batch.reset()
@@ -224,7 +224,7 @@ class Learner:
         values = {
             "return": self._returns[lanes],
             "length": state.step[lanes],
-            "erased": state.erased[lanes].sum(1) / episodes.counts[lanes],
+            "erased": state.histogram[lanes, -1] / episodes.pixels[lanes],
             "score": state.score[lanes],
             "flipped": state.terminated[lanes],
         }
@@ -258,7 +258,9 @@ class Learner:
             **prefixed("config", about["config"]),
             **prefixed("env", about["env"]),
         }
-        other = [f"{name}: {then.get(name)!r} then, {value!r} now" for name, value in now.items() if then.get(name) != value]
+        other = [
+            f"{name}: {then.get(name)!r} then, {value!r} now" for name, value in now.items() if then.get(name) != value
+        ]
         if other:
             raise CheckpointError(
                 f"the checkpoint is of another run ({'; '.join(other)}); resume with the same options, or use a new folder"
@@ -325,7 +327,9 @@ def _read_rows(path: Path) -> list[dict[str, Any]]:
 
 def _pool_digest(pool: EpisodePool) -> str:
     """Tells one collection of cases from another."""
-    return f"{len(pool)} episodes {hashlib.blake2b(json.dumps(list(pool.source.ids)).encode(), digest_size=8).hexdigest()}"
+    return (
+        f"{len(pool)} episodes {hashlib.blake2b(json.dumps(list(pool.source.ids)).encode(), digest_size=8).hexdigest()}"
+    )
 
 
 def _told(row: dict[str, Any]) -> str:

@@ -11,7 +11,9 @@ from torch import Tensor
 from flipagents.config import Loss
 
 
-def n_step_return(rewards: Tensor, terminated: Tensor, truncated: Tensor, gamma: float) -> tuple[Tensor, Tensor, Tensor]:
+def n_step_return(
+    rewards: Tensor, terminated: Tensor, truncated: Tensor, gamma: float
+) -> tuple[Tensor, Tensor, Tensor]:
     """Sum discounted rewards up to an end or n steps, whichever comes first (Sutton 1988).
 
     rewards (N, n, A) float32, terminated and truncated (N, n) bool: what n consecutive steps of a lane gave. Returns

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -111,6 +112,14 @@ class Sites:
 
     def __len__(self) -> int:
         return len(self.image)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Hex digest of all pictures, so that a resumed training knows its data again."""
+        total = hashlib.blake2b(digest_size=8)
+        for array in (self.image, self.background, self.labels, self.nodule):
+            total.update(np.ascontiguousarray(array).data)
+        return total.hexdigest()
 
     @functools.cached_property
     def with_nodule(self) -> NDArray[np.bool_]:

@@ -83,7 +83,9 @@ class ReplayBuffer:
         """
         n, (rows, lanes) = self.config.n_step, self.live.shape
         if len(self) == 0:
-            raise ConfigError(f"{self.written} rows in the replay buffer; expected more than n_step={n} before sampling")
+            raise ConfigError(
+                f"{self.written} rows in the replay buffer; expected more than n_step={n} before sampling"
+            )
         chance = self._chance().flatten()
         mass = chance.cumsum(0)
         drawn = torch.rand(count, generator=generator, device=self.device, dtype=torch.float64) * mass[-1]
@@ -133,7 +135,9 @@ class ReplayBuffer:
     def _chance(self) -> Tensor:
         """How likely each place is drawn (T, B) float64, unnormalised: 0 for waiting lanes and for the newest n rows."""
         rows, n = self.config.rows, self.config.n_step
-        chance = self.priority**self.config.priority_alpha if self.config.prioritised else torch.ones_like(self.priority)
+        chance = (
+            self.priority**self.config.priority_alpha if self.config.prioritised else torch.ones_like(self.priority)
+        )
         chance = torch.where(self.live, chance, 0.0)
         newest = torch.arange(self.written - n, self.written, device=self.device) % rows
         chance[newest] = 0.0

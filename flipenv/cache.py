@@ -26,7 +26,7 @@ from flipenv.superpixels import SUPERPIXELS
 from flipenv.types import Box, Episode, Geometry
 from flipenv.walks import ORDERS
 
-VERSION = 1  # raised whenever `prepare` gives different arrays for the same case and options
+VERSION = 2  # raised whenever `prepare` gives different arrays for the same case and options
 _PREPARED = (  # options that change what `prepare` returns
     "canvas",
     "margin",
@@ -39,7 +39,7 @@ _PREPARED = (  # options that change what `prepare` returns
     "channels",
     "standardise",
 )
-_ARRAYS = ("image", "background", "labels", "order", "centers", "histograms", "channels", "coarse")
+_ARRAYS = ("image", "background", "labels", "order", "centers", "histograms", "channels", "coarse", "prior")
 
 
 def default_folder() -> Path:

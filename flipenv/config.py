@@ -77,7 +77,10 @@ class EnvConfig:
     coarse_channels: bool = False  # stage 2 of the paper: the earlier stage's mask for each frame
     channels: tuple[str, ...] = ()  # extra for each agent: superpixel, erased, box, ellipse, or registered names
     # what they are paid
-    reward: str = "paper"  # Eq. 2, or a registered name
+    reward: str = "sum"  # the parts below, weighted; or a registered name
+    csr_weight: float = 1.0  # paper
+    idr_weight: float = 1.0  # paper
+    prior_weight: float = 0.0  # for erasing what the case's prior calls nodule; not in the paper
     csr: Csr = "sign"  # paper
     dead_zone: float = 1e-4  # score change taken as none, so that float noise does not become a sign
     credit: Credit = "joint"  # whose classification reward is what two simultaneous erasures did
@@ -106,6 +109,8 @@ class EnvConfig:
             _between("frames", self.frames, 1, 64, whole=True)
             _one_of("observation", self.observation, get_args(ObservationKind))
             _one_of("csr", self.csr, get_args(Csr))
+            for name in ("csr_weight", "idr_weight", "prior_weight"):
+                _between(name, getattr(self, name), 0.0, 1e6)
             _between("dead_zone", self.dead_zone, 0.0, 1.0)
             _one_of("credit", self.credit, get_args(Credit))
             _one_of("idr", self.idr, get_args(Idr))

@@ -61,6 +61,7 @@ def prepare(case: Case, config: EnvConfig) -> Episode:
         histograms=_histograms(inside, own),
         channels=np.stack(prepared) if prepared else np.zeros((0, *canvas.shape), np.uint8),
         coarse=coarse,
+        prior=_prior(case.prior, geometry.window, config.canvas, labels),
         deviation_gain=TYPICAL_DEVIATION / deviation if config.standardise else 1.0,
         area=on_canvas,
         box=box,
@@ -87,6 +88,7 @@ def stack(episodes: Sequence[Episode]) -> Episodes:
         histograms=np.stack([pad(episode.histograms, superpixel_count, 0, "constant") for episode in episodes]),
         channels=np.stack([episode.channels for episode in episodes]),
         coarse=np.stack([episode.coarse for episode in episodes]),
+        prior=np.stack([pad(episode.prior, superpixel_count, 0, "constant") for episode in episodes]),
         deviation_gain=np.array([episode.deviation_gain for episode in episodes], np.float64),
         steps=steps,
         pixels=np.array([episode.histograms[:, -1].sum() for episode in episodes], np.int32),
@@ -162,6 +164,16 @@ def _resample(
 def _coarse(mask: npt.NDArray[np.bool_], window: Box, canvas: CanvasSpec) -> npt.NDArray[np.uint8]:
     grey = _resample(mask.astype(np.uint8) * 255, window, canvas, cv2.BORDER_CONSTANT)
     return np.where(grey >= 128, 255, 0).astype(np.uint8)
+
+
+def _prior(
+    prior: npt.NDArray[np.uint8] | None, window: Box, canvas: CanvasSpec, labels: npt.NDArray[np.int16]
+) -> npt.NDArray[np.float32]:
+    inside = labels >= 0
+    if prior is None:
+        return np.full(int(labels.max()) + 1, 0.5, np.float32)
+    sums = np.bincount(labels[inside], _resample(prior, window, canvas)[inside] / 255)
+    return (sums / np.bincount(labels[inside])).astype(np.float32)
 
 
 def _to_canvas(box: Box, window: Box, canvas: CanvasSpec) -> Box:

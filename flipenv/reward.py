@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from array_api_compat import array_namespace
 
+from flipenv.arrays import pick
 from flipenv.config import EnvConfig
 from flipenv.distance import wasserstein
 from flipenv.registry import Registry
@@ -35,10 +36,26 @@ Reward: TypeAlias = Callable[[Outcome, EnvConfig], Array]  # -> (B, A) float32
 REWARDS: Registry[Reward] = Registry("reward")
 
 
-@REWARDS.register("paper")
-def paper(outcome: Outcome, config: EnvConfig) -> Array:
-    """Eq. 2: classification score reward plus intensity distribution reward, (B, A) float32."""
-    return outcome.csr + outcome.idr
+@REWARDS.register("sum")
+def weighted_sum(outcome: Outcome, config: EnvConfig) -> Array:
+    """Classification score, intensity distribution and prior reward, each times its weight, (B, A) float32.
+
+    With the default weights this is Eq. 2.
+    """
+    reward = config.csr_weight * outcome.csr + config.idr_weight * outcome.idr
+    if config.prior_weight == 0:
+        return reward
+    return reward + config.prior_weight * prior(outcome)
+
+
+def prior(outcome: Outcome) -> Array:
+    """Prior reward (B, A) float32: 2p - 1 for an erasure that changed something, p the superpixel's mean prior.
+
+    Positive where the case's prior calls more than half of the superpixel nodule; 0 where the case has none.
+    """
+    xp = array_namespace(outcome.csr)
+    value = 2 * pick(outcome.episodes.prior, outcome.here) - 1
+    return xp.where(outcome.changed, value, xp.zeros_like(value))
 
 
 def csr(before: Array, after: Array, config: EnvConfig) -> Array:

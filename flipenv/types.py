@@ -69,6 +69,7 @@ class Case:
     mask: Array | None = None  # (height, width) bool, the nodule; None where nobody drew one
     background: Array | None = None  # (height, width) uint8, eraser source in place of a computed one
     coarse: Array | None = None  # (height, width) bool, an earlier stage's mask, seen by the agents of the next stage
+    prior: Array | None = None  # (height, width) uint8, how surely a pixel is nodule by a rule that needs no mask
     meta: Mapping[str, str] = field(default_factory=dict)  # free text for reports: class, split, spacing
 
     def __post_init__(self) -> None:
@@ -76,7 +77,8 @@ class Case:
         object.__setattr__(self, "box", Box(*check_box(self.box, self.image.shape)))
         for name in ("mask", "coarse"):
             check_companion(name, getattr(self, name), self.image.shape, "bool")
-        check_companion("background", self.background, self.image.shape, "uint8")
+        for name in ("background", "prior"):
+            check_companion(name, getattr(self, name), self.image.shape, "uint8")
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ class Episode:
     histograms: Array  # (S, K) int32, cumulative count of pixels with grey level <= k in each superpixel
     channels: Array  # (M, H, W) uint8, prepared observation channels in the order of the config
     coarse: Array  # (H, W) uint8, 255 where an earlier stage erased
+    prior: Array  # (S,) float32 in [0, 1], mean of the case's prior in each superpixel; 0.5 where there is none
     deviation_gain: float  # factor on Wasserstein distances; 1 unless intensities are standardised
     area: Box  # canvas pixels that the agents may erase
     box: Box  # the case's box on the canvas
@@ -125,6 +128,7 @@ class Episodes:
     histograms: Array  # (B, S, K) int32
     channels: Array  # (B, M, H, W) uint8
     coarse: Array  # (B, H, W) uint8
+    prior: Array  # (B, S) float32
     deviation_gain: Array  # (B,) float64
     steps: Array  # (B,) int32, steps of one traversal
     pixels: Array  # (B,) int32, canvas pixels that may be erased

@@ -62,11 +62,15 @@ class Step:
     changed: list[bool]
     csr: list[float]
     idr: list[float]
+    prior: list[float]
     duplicate: bool  # two agents changed one superpixel
+    weights: tuple[float, float, float]
 
     @property
     def reward(self) -> list[float]:
-        return [float(np.float32(csr) + np.float32(idr)) for csr, idr in zip(self.csr, self.idr, strict=True)]
+        parts = zip(self.csr, self.idr, self.prior, strict=True)
+        weights = [np.float32(weight) for weight in self.weights]
+        return [float(sum(w * np.float32(part) for w, part in zip(weights, each, strict=True))) for each in parts]
 
 
 class ReferenceEpisode:
@@ -78,6 +82,7 @@ class ReferenceEpisode:
         self.background: Picture = episode.background.tolist()
         self.labels: Picture = episode.labels.tolist()
         self.walks: Picture = episode.order.tolist()
+        self.prior = list(episode.prior)
         self.centers = [tuple(center) for center in episode.centers.tolist()]
         self.coarse: Picture = episode.coarse.tolist()
         self.pictures: list[Picture] = episode.channels.tolist()
@@ -116,7 +121,7 @@ class ReferenceEpisode:
     def step(self, actions: Sequence[int]) -> Step:
         if self.ended:
             nothing = [0.0 for _ in self.agents]
-            return Step([False for _ in self.agents], nothing, nothing, False)
+            return Step([False for _ in self.agents], nothing, nothing, nothing, False, (1.0, 1.0, 1.0))
         here = self.here
         changed = [actions[agent] == 1 and here[agent] not in self.erased for agent in self.agents]
         targets = [here[agent] for agent in self.agents if changed[agent]]
@@ -131,7 +136,9 @@ class ReferenceEpisode:
         if most is not None and self.taken >= most:
             self.truncated = True
         self.frames = [*self.frames[1:], self._frame()]
-        return Step(changed, csr, idr, len(targets) > len(set(targets)))
+        prior = [2 * self.prior[here[agent]] - 1 if changed[agent] else 0.0 for agent in self.agents]
+        weights = (self.config.csr_weight, self.config.idr_weight, self.config.prior_weight)
+        return Step(changed, csr, idr, prior, len(targets) > len(set(targets)), weights)
 
     def observation(self) -> np.ndarray:
         """What each agent sees, (A, C, P, P) uint8."""

@@ -41,6 +41,9 @@ OPTIONS = {
     "credit": get_args(Credit),
     "idr": get_args(Idr),
     "theta": (0.0, 2.0, 7.5, 25.0),
+    "csr_weight": (1.0, 0.5),
+    "idr_weight": (1.0, 2.0),
+    "prior_weight": (0.0, 0.75),
     "standardise": (False, True),
     "traversals": (1, 2, 3),
 }
@@ -85,7 +88,8 @@ def random_case(rng, height, width):
         tissue = rng.integers(90, 150) + 0.3 * (y + x)
         grey = np.where(radius < 0.9, rng.integers(20, 90), tissue) * rng.gamma(9, 1 / 9, (height, width))
         image = np.clip(grey, 0, 255).astype(np.uint8)
-    return Case(image=image, box=box, coarse=rng.random((height, width)) < 0.5)
+    prior = rng.integers(0, 256, (height, width)).astype(np.uint8)
+    return Case(image=image, box=box, coarse=rng.random((height, width)) < 0.5, prior=prior)
 
 
 def random_canvas(rng, kind):

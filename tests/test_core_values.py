@@ -84,6 +84,7 @@ def hand_made(**changes):
         "histograms": np.array([np.cumsum(np.bincount(grey, minlength=256)) for grey in greys], np.int32),
         "channels": np.zeros((0, 4, 6), np.uint8),
         "coarse": np.zeros((4, 6), np.uint8),
+        "prior": np.array([0.25, 1.0, 0.5], np.float32),
         "deviation_gain": 1.0,
         "area": Box(0, 1, 3, 5),
         "box": Box(0, 1, 3, 5),
@@ -359,3 +360,13 @@ def test_reset_shows_the_image_and_observes_at_once():
     np.testing.assert_array_equal(window[4, 3:], [200, 10, 10, 30, 40])
     np.testing.assert_array_equal(window[:5, :4], np.full((5, 4), 200))
     np.testing.assert_array_equal(window[7, 2:5], [205, 205, 206])
+
+
+def test_prior_pays_for_what_it_calls_nodule():
+    """Superpixels 0, 1, 2 have a mean prior of 0.25, 1 and 0.5; erasing twice pays once."""
+    config = options(csr_weight=0.0, prior_weight=2.0)
+    first, second, third = play(config, (1, 0), (1, 1), (1, 0))
+    assert first.reward.tolist() == [[-1.0, 0.0]]
+    assert second.reward.tolist() == [[2.0, 0.0]]
+    assert third.changed.tolist() == [[False, False]]
+    assert third.reward.tolist() == [[0.0, 0.0]]

@@ -31,7 +31,7 @@ class CaseInMemory:
     def fingerprint(self) -> str:
         """Hash what determines the case; see `Source.fingerprint`."""
         case = self.case
-        arrays = (case.image, case.mask, case.background, case.coarse)
+        arrays = (case.image, case.mask, case.background, case.coarse, case.prior)
         return digest(case.id, case.box, case.meta, *(None if array is None else np.asarray(array) for array in arrays))
 
 

@@ -24,6 +24,7 @@ class FileCase:
     mask: Path | None = None
     background: Path | None = None
     coarse: Path | None = None
+    prior: Path | None = None
     meta: Mapping[str, str] = field(default_factory=dict)
 
     def load(self) -> Case:
@@ -37,12 +38,14 @@ class FileCase:
             mask=None if self.mask is None else read_mask(self.mask, image.shape),
             background=None if self.background is None else read_image(self.background),
             coarse=None if self.coarse is None else read_mask(self.coarse, image.shape),
+            prior=None if self.prior is None else read_image(self.prior),
             meta=self.meta,
         )
 
     def fingerprint(self) -> str:
         """Hash what determines the case; see `Source.fingerprint`."""
-        return digest(self.id, self.box, self.meta, self.image, self.mask, self.background, self.coarse)
+        files = (self.image, self.mask, self.background, self.coarse, self.prior)
+        return digest(self.id, self.box, self.meta, *files)
 
 
 def folder_at(path: Path, expected: str) -> Path:

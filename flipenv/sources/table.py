@@ -12,13 +12,13 @@ from flipenv.sources.base import ListedSource
 from flipenv.sources.files import FileCase, file_at
 from flipenv.sources.rows import TLBR, XYXY, Row, box_of, read_rows
 
-FILES = ("mask", "background", "coarse")
+FILES = ("mask", "background", "coarse", "prior")
 
 
 class TableSource(ListedSource):
     """A CSV with a header: `image`, then `top,left,bottom,right` or `x0,y0,x1,y1`, half-open pixels of the image.
 
-    Optional columns: `id`, and the files `mask`, `background`, `coarse`; an empty cell is an absent part. Any other
+    Optional columns: `id`, and the files `mask`, `background`, `coarse`, `prior`; an empty cell is an absent part. Any other
     column goes to the case's meta. Files are relative to the CSV. Without an `id` column, a case is called as its image
     without suffix, with `#2`, `#3` from the second box on the same image.
 

@@ -29,7 +29,7 @@ from flipagents.patches import normal_images  # noqa: E402
 
 ENV = {"canvas": {"kind": "roi", "height": 48, "width": 64}, "cell_area": 40.0}
 PATCHES = {"env": ENV, "variants": 2, "per_normal": 3, "per_case": 1, "margin": 8, "cell_areas": (40.0, 120.0)}
-SHORT = ClassifierConfig(patches=PATCHES, epochs=3, examples=96, batch=32)  # type: ignore[arg-type]
+SHORT = ClassifierConfig(patches=PATCHES, epochs=3, examples=96, batch=32, val_examples=96)  # type: ignore[arg-type]
 TRAIN = "phantom:6?height=96&width=144"
 VAL = "phantom:4?first=100&height=96&width=144"
 
@@ -129,6 +129,8 @@ def test_other_config_in_the_same_folder(trained: tuple[Classifier, Path], tmp_p
     quick(folder=tmp_path, config=other)
     with pytest.raises(ConfigError, match="another config"):
         quick(folder=tmp_path)
+    with pytest.raises(ConfigError, match="other data"):
+        quick("phantom:6?height=96&width=152", folder=tmp_path, config=other)
     again = quick(folder=tmp_path, val=VAL, resume=False)
     assert same(again, trained[0])
 

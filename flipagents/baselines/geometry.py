@@ -1,0 +1,27 @@
+"""Masks that the box alone gives."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flipenv.types import Box
+
+
+def filled_box(box: Box, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """All pixels of the box, in a mask of `shape` (height, width)."""
+    mask = np.zeros(shape, np.bool_)
+    mask[box.rows, box.columns] = True
+    return mask
+
+
+def ellipse(box: Box, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Pixels whose centre lies in the ellipse inscribed in the box, in a mask of `shape` (height, width)."""
+    return ellipse_radius(box, shape) <= 1
+
+
+def ellipse_radius(box: Box, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Distance of each pixel's centre from the box's, in radii of the inscribed ellipse: 1 on the ellipse."""
+    rows = (np.arange(shape[0]) + 0.5 - (box.top + box.bottom) / 2) / (box.height / 2)
+    columns = (np.arange(shape[1]) + 0.5 - (box.left + box.right) / 2) / (box.width / 2)
+    return np.hypot(rows[:, None], columns[None, :])
