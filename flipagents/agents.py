@@ -87,8 +87,11 @@ class Agent:
 
     def take(self, saved: Snapshot) -> None:
         """Take over saved weights; CheckpointError where they are another agent's."""
-        if saved.about["agent"] != self.name:
-            raise CheckpointError(f"saved was agent {saved.about['agent']!r}, this is {self.name!r}; make that agent")
+        if saved.about.get("agent") != self.name:
+            raise CheckpointError(
+                f"saved was agent {saved.about.get('agent')!r}, this is {self.name!r}; make that agent, "
+                "or use load_agent"
+            )
 
 
 AgentMaker: TypeAlias = Callable[..., Agent]  # (EnvConfig, LearnerConfig, **options) -> Agent
@@ -148,8 +151,8 @@ class QAgent(Agent):
 
     def act(self, batch: Batch, epsilon: float = 0.0) -> Array:
         """Choose the action of higher value, or with chance epsilon any."""
-        seen = torch.as_tensor(batch.observation(), device=self.config.device)
-        seen = seen[:, 0] if self.joint else seen
+        seen = batch.observation()[:, 0, ...] if self.joint else batch.observation()
+        seen = torch.as_tensor(to_numpy(seen) if batch.device is None else seen, device=self.config.device)
         actions = self.values(seen).argmax(-1)
         if epsilon > 0:
             shape = (*actions.shape, 2)
@@ -174,7 +177,8 @@ class QAgent(Agent):
             self.replay = ReplayBuffer(tuple(seen.shape[1:]), self.env.n_agents, self.config)
         state = transition.state
         told = (actions, transition.reward, state.terminated, state.truncated)
-        self.replay.add(seen, *(torch.as_tensor(each, device=self.config.device) for each in told), live)
+        did, paid, terminated, truncated = (torch.as_tensor(each, device=self.config.device) for each in told)
+        self.replay.add(seen, did, paid, terminated, truncated, live)
 
     def update(self, progress: float = 0.0) -> dict[str, Tensor]:
         """One gradient step on one batch, once `warmup` transitions are there.
@@ -196,7 +200,7 @@ class QAgent(Agent):
             value, target = value_decomposition(value, target)
         loss, error = td_loss(value, target, sample.weight, config.loss)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         limit = float("inf") if config.gradient_clip is None else config.gradient_clip
         gradient = torch.nn.utils.clip_grad_norm_(self.online.parameters(), limit)
         self.optimiser.step()

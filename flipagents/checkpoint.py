@@ -57,10 +57,14 @@ def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def write(folder: str | Path, snapshot: Snapshot, kind: str) -> Path:
     """Write a checkpoint: into a temporary folder beside it, which is renamed when complete.
 
-    What was in `folder` before is replaced. Raises OSError, with the folder as it was, where the disk is full or the
-    place cannot be written.
+    A checkpoint that was in `folder` before is replaced. Raises OSError, with the folder as it was, where the disk is
+    full or the place cannot be written; CheckpointError where the folder holds anything else, which would be lost.
     """
     folder = Path(folder)
+    inside = [each.name for each in folder.iterdir()] if folder.is_dir() else []
+    others = sorted(set(inside) - {TENSORS, ABOUT})
+    if others or folder.is_file():
+        raise CheckpointError(f"{folder} holds {others or 'a file'}, which would be lost; give a folder of its own")
     temporary = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -96,11 +100,6 @@ def read(folder: str | Path, kind: str) -> Snapshot:
     about = _about(folder)
     if about["kind"] != kind:
         raise CheckpointError(f"{folder} holds a {about['kind']!r}; expected a {kind!r}: give the folder of one")
-    if about["format"] != FORMAT:
-        raise CheckpointError(
-            f"{folder} has format {about['format']!r}, written by {about.get('versions')}; this version reads format "
-            f"{FORMAT}: use the version that wrote it, or train again"
-        )
     try:
         tensors = load_file(folder / TENSORS)
         digest = _digest(folder / TENSORS)
@@ -161,6 +160,7 @@ def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _about(folder: Path) -> dict[str, Any]:
+    """The JSON of a checkpoint, with all its keys, in the format that this version reads."""
     path = folder / ABOUT
     if not path.exists():
         found = sorted(each.name for each in folder.iterdir()) if folder.is_dir() else "no such folder"
@@ -171,10 +171,16 @@ def _about(folder: Path) -> dict[str, Any]:
         about = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}); {_REMEDY}") from error
-    missing = {"format", "kind", "digest", "about"} - set(about if isinstance(about, dict) else ())
+    about = about if isinstance(about, dict) else {}
+    if about.get("format", FORMAT) != FORMAT:
+        raise CheckpointError(
+            f"{folder} has format {about['format']!r}, written by {about.get('versions')}; this version reads format "
+            f"{FORMAT}: use the version that wrote it, or train again"
+        )
+    missing = {"format", "kind", "digest", "about"} - set(about)
     if missing:
         raise CheckpointError(f"{path} has no {', '.join(sorted(missing))}; {_REMEDY}")
-    return dict(about)
+    return about
 
 
 def _digest(path: Path) -> str:

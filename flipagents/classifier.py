@@ -71,7 +71,7 @@ class ClassifierConfig:
 
     network: str = "small"  # small, resnet18 (paper), or a registered name
     patches: PatchConfig = field(default_factory=PatchConfig)
-    epochs: int = 40  # the best on validation sites is kept
+    epochs: int = 52  # the best on validation sites is kept
     examples: int = 3072  # an epoch
     batch: int = 64
     learning_rate: float = 2e-3
@@ -122,7 +122,7 @@ class ClassifierConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; `ClassifierConfig.of` reads it back."""
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), "patches": self.patches.to_dict()}
 
 
 @dataclass(eq=False)

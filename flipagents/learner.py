@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 import math
 import os
@@ -27,6 +28,7 @@ from flipagents.checkpoint import CheckpointError, Snapshot, plain, prefixed
 from flipagents.config import LearnerConfig
 from flipenv.batch import Batch, to_numpy
 from flipenv.config import EnvConfig
+from flipenv.errors import ConfigError
 from flipenv.pool import EpisodePool
 from flipenv.scorer import Scorer
 from flipenv.sources import SourceLike
@@ -64,6 +66,11 @@ class Learner:
         pool = source if isinstance(source, EpisodePool) else EpisodePool(source, EnvConfig.of(env), cache=cache)
         lanes, device = self.config.lanes, self.config.device
         self.agent = make_agent(agent, pool.config, self.config) if isinstance(agent, str) else agent
+        if (self.agent.env, self.agent.config) != (pool.config, self.config):
+            raise ConfigError(
+                f"agent '{self.agent.name}' was made for other configs than this learner's; make it with "
+                "make_agent(name, pool.config, config)"
+            )
         self.batch = Batch(pool, lanes, scorer=scorer, device=device, workers=workers, progress=progress)
         self.batch.seed(self.config.seed)
         self.steps = 0  # joint steps of all lanes together
@@ -118,7 +125,7 @@ class Learner:
         saved, saved_at = self.steps, time.monotonic()
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}%"))
         with Progress(*columns, TimeRemainingColumn(), transient=True, disable=not progress) as bar:
-            task = bar.add_task("training", total=1.0, completed=self.progress)
+            task = bar.add_task("training", total=1.0)
             for row in self.train():
                 log.write(row)
                 bar.update(task, completed=self.progress, description=_told(row))
@@ -249,7 +256,7 @@ class Learner:
         now = {
             "agent": self.agent.name,
             "pool": _pool_digest(self.batch.pool),
-            **prefixed("config", {k: v for k, v in self.config.to_dict().items() if k not in LENGTH_ONLY}),  # type: ignore[arg-type]
+            **prefixed("config", {k: v for k, v in self.config.to_dict().items() if k not in LENGTH_ONLY}),
             **prefixed("env", json.loads(json.dumps(self.batch.config.to_dict()))),
         }
         then = {
@@ -263,7 +270,8 @@ class Learner:
         ]
         if other:
             raise CheckpointError(
-                f"the checkpoint is of another run ({'; '.join(other)}); resume with the same options, or use a new folder"
+                f"the checkpoint is of another run ({'; '.join(other)}); resume with the same options, "
+                "or use a new folder"
             )
 
 
@@ -276,8 +284,9 @@ class RunLog:
     def __init__(self, folder: Path, step: int) -> None:
         self.lines, self.table = folder / "metrics.jsonl", folder / "metrics.csv"
         self.rows = [row for row in _read_rows(self.lines) if row["step"] <= step]
-        self._rewrite(self.lines, "".join(json.dumps(row) + "\n" for row in self.rows))
+        _replace(self.lines, "".join(json.dumps(row) + "\n" for row in self.rows))
         self._columns: list[str] = []
+        self._tabulate()
         self._events: Any = None
         try:
             from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - TensorBoard is optional
@@ -294,11 +303,7 @@ class RunLog:
             with self.table.open("a", newline="") as file:
                 csv.DictWriter(file, self._columns).writerow(row)
         else:
-            self._columns = list(dict.fromkeys(name for each in self.rows for name in each))
-            with self.table.open("w", newline="") as file:
-                writer = csv.DictWriter(file, self._columns)
-                writer.writeheader()
-                writer.writerows(self.rows)
+            self._tabulate()
         for name, value in row.items():
             if self._events is not None and value is not None and name != "step":
                 self._events.add_scalar(name, value, row["step"])
@@ -308,10 +313,19 @@ class RunLog:
         if self._events is not None:
             self._events.close()
 
-    def _rewrite(self, path: Path, text: str) -> None:
-        part = path.with_suffix(".part")
-        part.write_text(text)
-        os.replace(part, path)
+    def _tabulate(self) -> None:
+        self._columns = list(dict.fromkeys(name for each in self.rows for name in each))
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self._columns)
+        writer.writeheader()
+        writer.writerows(self.rows)
+        _replace(self.table, text.getvalue())
+
+
+def _replace(path: Path, text: str) -> None:
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text, newline="")
+    os.replace(part, path)
 
 
 def _read_rows(path: Path) -> list[dict[str, Any]]:
@@ -327,9 +341,8 @@ def _read_rows(path: Path) -> list[dict[str, Any]]:
 
 def _pool_digest(pool: EpisodePool) -> str:
     """Tells one collection of cases from another."""
-    return (
-        f"{len(pool)} episodes {hashlib.blake2b(json.dumps(list(pool.source.ids)).encode(), digest_size=8).hexdigest()}"
-    )
+    names = json.dumps(list(pool.source.ids)).encode()
+    return f"{len(pool)} episodes {hashlib.blake2b(names, digest_size=8).hexdigest()}"
 
 
 def _told(row: dict[str, Any]) -> str:

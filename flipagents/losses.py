@@ -64,8 +64,5 @@ def td_loss(value: Tensor, target: Tensor, weight: Tensor, kind: Loss = "mse") -
     half of it up to an error of 1 and linear beyond.
     """
     error = value - target
-    if kind == "mse":
-        each = error**2
-    else:
-        each = torch.nn.functional.huber_loss(value, target, reduction="none")
+    each = error**2 if kind == "mse" else torch.nn.functional.huber_loss(value, target, reduction="none")
     return (each.mean(1) * weight).mean(), error.detach().abs().mean(1)

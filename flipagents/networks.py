@@ -46,8 +46,8 @@ class QNetwork(nn.Module):
     def forward(self, observation: Tensor) -> Tensor:
         """Return q (B, A, 2); ConfigError for an observation of another shape."""
         pictures = self._pictures(observation)
-        grey = pictures.float() / 127.5 - 1.0
-        features = self.trunk(grey.contiguous(memory_format=self.layout))
+        grey = pictures.to(torch.float32, memory_format=self.layout)
+        features = self.trunk(grey.div_(127.5).sub_(1.0))
         if observation.ndim == 5:
             seen = features.unflatten(0, observation.shape[:2]).unbind(1)
         else:

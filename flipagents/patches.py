@@ -18,7 +18,7 @@ import hashlib
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import cv2
 import numpy as np
@@ -30,12 +30,13 @@ from flipenv.episode import mask_on_canvas, prepare, shift_box
 from flipenv.errors import ConfigError, SourceError
 from flipenv.registry import unknown
 from flipenv.sources import Source
-from flipenv.types import Box, Case, Episode
+from flipenv.types import Box, Case
 
 Grey = NDArray[np.uint8]
 Target = Literal["share", "hard"]
 
 ANYWHERE = "random"  # background that is no registered one: tissue from another place of the same image
+SHOWN = ("canvas", "margin", "background", "superpixels", "cell_area")  # options that decide what a canvas shows
 LEAST_SIDE = 12  # px of the image, side of a random box
 TRIES = 30  # random boxes tried before a nodule image is taken to have no room beside its nodule
 
@@ -48,12 +49,12 @@ class PatchConfig:
     target: Target = "share"  # of the ellipse that is left; `hard`: 1 where at least half of it is left, else 0
     backgrounds: tuple[str, ...] = ("eq1", "mirror", "inpaint", ANYWHERE)  # of all but a site's first variant
     cell_areas: tuple[float, ...] = (FINE, COARSE)  # canvas px² a superpixel, drawn for each site
-    variants: int = 6  # sites for each box; the first is the box as given with the environment's own options
+    variants: int = 12  # sites for each box; the first is the box as given with the environment's own options
     margin: int = 30  # image px: largest margin of half of the variants; the others have the environment's
     shift: float = 4.0  # image px by which a box's centre is off, or the margin where that is more
     looseness: float = 0.08  # of a box's side, by which each side may be off
-    per_normal: int = 8  # empty sites on each image without a nodule
-    per_case: int = 2  # empty sites on each image with a nodule, where there is room
+    per_normal: int = 16  # empty sites on each image without a nodule
+    per_case: int = 3  # empty sites on each image with a nodule, where there is room
     mix: tuple[float, float, float, float] = (0.28, 0.28, 0.18, 0.26)  # whole, in part erased, all erased, empty
     pastes: float = 0.5  # share of examples with patches of other tissue pasted in
     gain: float = 0.2  # grey levels are multiplied by 1 ± this
@@ -61,7 +62,9 @@ class PatchConfig:
     speckle: float = 0.12  # largest deviation of multiplicative noise
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "env", EnvConfig.of(self.env))
+        env = EnvConfig.of(self.env)
+        # what agents see, are paid and walk makes no difference to a canvas, nor to whether two configs are the same
+        object.__setattr__(self, "env", EnvConfig(**{name: getattr(env, name) for name in SHOWN}))
         for name in ("backgrounds", "cell_areas", "mix"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in self.backgrounds:
@@ -73,6 +76,11 @@ class PatchConfig:
             raise ConfigError(f"PatchConfig: mix={self.mix}; expected four shares: whole, in part, all erased, empty")
         if min(self.variants, self.per_normal + 1, self.per_case + 1) < 1 or not self.backgrounds:
             raise ConfigError("PatchConfig: expected variants >= 1, counts >= 0, and at least one background")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; `PatchConfig.of` reads it back."""
+        plain = dataclasses.asdict(self)
+        return {**plain, "env": {name: plain["env"][name] for name in SHOWN}}
 
     def as_asked(self) -> PatchConfig:
         """Return the config of sites that the environment itself would make: for checks, not for training."""
@@ -133,6 +141,18 @@ class Sites:
         return np.equal(self.first, np.arange(len(self)))
 
 
+class _Site(NamedTuple):
+    """One row of `Sites`; an episode has more, and most of its bytes are histograms."""
+
+    image: Grey
+    background: Grey
+    labels: NDArray[np.int16]
+    nodule: NDArray[np.bool_]
+    centers: NDArray[np.int16]
+    first: int
+    id: str
+
+
 def make_sites(source: Source, normals: Iterable[Grey], config: PatchConfig, seed: int = 0) -> Sites:
     """Prepare all sites of a source and of images (height, width) uint8 without a nodule.
 
@@ -141,26 +161,26 @@ def make_sites(source: Source, normals: Iterable[Grey], config: PatchConfig, see
     """
     cases = [dataclasses.replace(source.load(index), mask=None, coarse=None) for index in range(len(source))]
     shapes = [(case.box.height / case.image.shape[0], case.box.width / case.image.shape[1]) for case in cases]
-    rows: list[tuple[Episode, NDArray[np.bool_], int]] = []
+    sites: list[_Site] = []
     for case in cases:
-        rows += _variants(case, ellipse(case.box, case.image.shape), len(rows), config, seed)
-    count = len(rows)
+        sites += _variants(case, ellipse(case.box, case.image.shape), len(sites), config, seed)
+    count = len(sites)
     for case in _empty_cases(cases, normals, shapes, config, seed):
-        rows += _variants(case, np.zeros(case.image.shape, np.bool_), len(rows), config, seed, count=1)
-    if len(rows) == count:
+        sites += _variants(case, np.zeros(case.image.shape, np.bool_), len(sites), config, seed, count=1)
+    if len(sites) == count:
         raise SourceError(
             "no tissue without a nodule: no normal images were given, and no nodule image has room beside its box; "
             "give images without a nodule"
         )
-    episodes = [episode for episode, _, _ in rows]
+    image, background, labels, nodule, centers, first, ids = zip(*sites, strict=True)
     return Sites(
-        image=np.stack([episode.image for episode in episodes]),
-        background=np.stack([episode.background for episode in episodes]),
-        labels=np.stack([episode.labels for episode in episodes]),
-        nodule=np.stack([nodule for _, nodule, _ in rows]),
-        centers=tuple(episode.centers for episode in episodes),
-        first=np.array([first for _, _, first in rows], np.int64),
-        ids=tuple(episode.id for episode in episodes),
+        image=np.stack(image),
+        background=np.stack(background),
+        labels=np.stack(labels),
+        nodule=np.stack(nodule),
+        centers=centers,
+        first=np.array(first, np.int64),
+        ids=ids,
     )
 
 
@@ -183,11 +203,11 @@ def normal_images(source: Source) -> list[Grey]:
 
 def _variants(
     case: Case, nodule: NDArray[np.bool_], start: int, config: PatchConfig, seed: int, count: int | None = None
-) -> Iterator[tuple[Episode, NDArray[np.bool_], int]]:
+) -> Iterator[_Site]:
     """Episodes of one box: as given, then with the box moved, stretched and grown and another background."""
     for variant in range(config.variants if count is None else count):
         rng = np.random.default_rng([seed, zlib.crc32(case.id.encode()), variant])
-        env = config.env.replace(coarse_channels=False, channels=())
+        env = config.env
         moved = case
         if variant > 0 or not nodule.any():
             margin = int(rng.integers(0, config.margin + 1)) if config.margin and rng.random() < 0.5 else env.margin
@@ -204,7 +224,8 @@ def _variants(
                 cell_area=float(config.cell_areas[rng.integers(len(config.cell_areas))]),
             )
         episode = prepare(moved, env)
-        yield episode, mask_on_canvas(nodule, episode.geometry, env.canvas), start
+        shown = mask_on_canvas(nodule, episode.geometry, env.canvas)
+        yield _Site(episode.image, episode.background, episode.labels, shown, episode.centers, start, case.id)
 
 
 def _empty_cases(

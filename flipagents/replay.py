@@ -133,11 +133,10 @@ class ReplayBuffer:
         self.written = int(tensors["written"])
 
     def _chance(self) -> Tensor:
-        """How likely each place is drawn (T, B) float64, unnormalised: 0 for waiting lanes and for the newest n rows."""
+        """How likely each place is drawn, (T, B) float64, unnormalised: 0 for waiting lanes and the newest n rows."""
         rows, n = self.config.rows, self.config.n_step
-        chance = (
-            self.priority**self.config.priority_alpha if self.config.prioritised else torch.ones_like(self.priority)
-        )
+        alpha = self.config.priority_alpha if self.config.prioritised else 0.0
+        chance = self.priority**alpha
         chance = torch.where(self.live, chance, 0.0)
         newest = torch.arange(self.written - n, self.written, device=self.device) % rows
         chance[newest] = 0.0

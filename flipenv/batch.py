@@ -115,7 +115,9 @@ class Batch:
     def mask(self, lane: int = 0) -> npt.NDArray[np.bool_]:
         """The segmentation so far in pixels of the lane's own image, (height, width) bool."""
         geometry = self.pool.episode(int(self.drawn[lane])).geometry
-        return mask_on_image(to_numpy(self.erased()[lane]), geometry)
+        only = slice(lane, lane + 1)
+        erased = erased_pixels(self.state.erased[only, ...], self.episodes.labels[only, ...])  # type: ignore[union-attr]
+        return mask_on_image(to_numpy(erased[0, ...]), geometry)
 
     def _index(self, lane: int, case: str | int | None) -> int:
         if case is None:

@@ -1,95 +1,113 @@
 """Polar boundary: the closed path around the box's centre where dark turns to bright, found by dynamic programming.
 
-The picture is unrolled around the inscribed ellipse. For every angle and radius the edge strength is the mean grey level
-just outside minus that just inside; the path maximises its sum, pays for leaving the ellipse and for jumps, and ends
-where it began. Nothing is learned.
+The picture is unrolled around the inscribed ellipse. At every angle and radius the edge strength is the mean grey level
+just outside minus that just inside; a path pays for leaving a guide (the ellipse, or one of those that lie aslant and
+touch the box's four sides), for jumps, and for weak edges. The cheapest path of each guide is stretched until it
+touches the four sides; the masks of all guides are averaged, cheap paths counting more. Nothing is learned.
 """
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from flipenv.types import Box
 
+RADII = np.linspace(0.3, 1.5, 96)  # in radii of the ellipse
+ANGLES = np.arange(128) * (2 * np.pi / 128)
+TILTS = (-0.6, -0.45, -0.3, -0.15, 0.0, 0.15, 0.3, 0.45, 0.6)
+PULLS = (150.0, 250.0, 400.0, 600.0)
+JUMP = 3  # radial steps from one angle to the next, at most
 
-def polar(
+
+def polar(image: NDArray[np.uint8], box: Box, **options: object) -> NDArray[np.bool_]:
+    """Mask (height, width) bool: where `polar_probability` with the same options exceeds a half."""
+    return polar_probability(image, box, **options) > 0.5  # type: ignore[arg-type]
+
+
+def polar_probability(
     image: NDArray[np.uint8],
     box: Box,
     *,
-    angles: int = 128,
-    radii: int = 96,
-    nearest: float = 0.45,
-    farthest: float = 1.40,
+    tilts: ArrayLike = TILTS,
+    pulls: ArrayLike = PULLS,
     blur: float = 2.0,
     reach: int = 16,
-    pull: float = 200.0,
     stiffness: float = 1.0,
-    jump: int = 3,
-) -> NDArray[np.bool_]:
-    """Mask (height, width) bool of the darkest-inside, brightest-outside star shape around the ellipse in the box.
+    softness: float = 3.0,
+    touch: bool = True,
+) -> NDArray[np.float32]:
+    """Share of paths around each pixel, (height, width) float32, 0..1. `tilts=0, pulls=400, touch=False` is one path.
 
     Args:
         image: (height, width) uint8.
         box: in pixels of the image.
-        angles: directions around the centre.
-        radii: steps between `nearest` and `farthest`, which are in radii of the ellipse.
-        nearest: least radius of the boundary.
-        farthest: largest radius of the boundary.
+        tilts: the guides: correlation of rows and columns of each ellipse, between -1 and 1; 0 is the upright one.
+        pulls: prices in grey levels of leaving the guide, times the squared distance in its radii; averaged over.
         blur: standard deviation of the Gaussian that smooths the image, px.
-        reach: radial steps on each side of the boundary whose mean grey levels are compared.
-        pull: price in grey levels of leaving the ellipse, times the squared distance in its radii.
+        reach: radial steps (80 a radius of the ellipse) on each side of an edge over which grey levels are averaged.
         stiffness: price in grey levels of a jump by one radial step from one angle to the next; quadratic.
-        jump: largest such jump, in radial steps.
+        softness: grey levels by which a path is dearer than the cheapest where its weight falls to 1/e.
+        touch: stretch each path about the centre until it touches the box's sides; for boxes known to be tight.
     """
-    radius = np.linspace(nearest, farthest, radii)
-    angle = np.arange(angles) * (2 * np.pi / angles)
-    middle = (box.top + box.bottom - 1) / 2, (box.left + box.right - 1) / 2
-    rows = middle[0] + box.height / 2 * np.sin(angle)[:, None] * radius
-    columns = middle[1] + box.width / 2 * np.cos(angle)[:, None] * radius
-    smooth = cv2.GaussianBlur(image, (0, 0), blur).astype(np.float32)
-    unrolled = cv2.remap(
-        smooth, columns.astype(np.float32), rows.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
-    cost = pull * (radius - 1) ** 2 - edges(unrolled, reach)
-    path = closed_path(cost, stiffness, jump)
-    corners = np.stack([np.take_along_axis(grid, path[:, None], 1)[:, 0] for grid in (columns, rows)], axis=1)
-    mask = np.zeros(image.shape, np.uint8)
-    cv2.fillPoly(mask, [np.rint(corners * 16).astype(np.int32)], 1, shift=4)
-    return mask > 0
+    half = np.array([box.height, box.width]) / 2
+    middle = np.array([box.top + box.bottom - 1, box.left + box.right - 1]) / 2
+    direction = np.stack([np.sin(ANGLES), np.cos(ANGLES)], axis=1)
+    points = middle + half * direction[:, None] * RADII[:, None]
+    smooth = cv2.GaussianBlur(image.astype(np.float32), (0, 0), blur)
+    rows, columns = points.astype(np.float32).transpose(2, 0, 1)
+    unrolled = cv2.remap(smooth, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    tilt = np.atleast_1d(tilts)[:, None]
+    guides = np.sqrt((1 - tilt**2) / (1 - tilt * np.sin(2 * ANGLES)))
+    away = (RADII - guides[:, :, None]) ** 2
+    share = np.zeros(image.shape, np.float32)
+    for pull in np.atleast_1d(pulls):
+        cost = pull * away - edges(unrolled, reach)
+        paths = closed_paths(cost, stiffness)
+        price = np.take_along_axis(cost, paths[:, :, None], axis=2).mean(axis=(1, 2))
+        weights = np.exp((price.min() - price) / softness)
+        for path, weight in zip(paths, weights / weights.sum() / np.size(pulls), strict=True):
+            corners = half * direction * RADII[path, None]
+            if touch:
+                corners *= np.where(corners > 0, half / corners.max(axis=0), half / -corners.min(axis=0))
+            mask = np.zeros(image.shape, np.uint8)
+            cv2.fillPoly(mask, [np.rint((middle + corners)[:, ::-1] * 16).astype(np.int32)], 1, shift=4)
+            share += np.float32(weight) * mask
+    return share
 
 
 def edges(unrolled: NDArray[np.floating], reach: int) -> NDArray[np.float64]:
-    """Mean of up to `reach` values outside each radius minus that of up to `reach` values inside it, (angles, radii)."""
+    """Mean of up to `reach` values beyond each radius minus that of up to `reach` values within it, (angles, radii)."""
     radii = unrolled.shape[1]
     total = np.pad(np.cumsum(unrolled, axis=1, dtype=np.float64), ((0, 0), (1, 0)))
     here = np.arange(radii)
     start, stop = np.maximum(here - reach, 0), np.minimum(here + 1 + reach, radii)
-    inside = (total[:, here + 1] - total[:, start]) / (here + 1 - start)
-    outside = (total[:, stop] - total[:, here]) / (stop - here)
-    return outside - inside
+    within = (total[:, here + 1] - total[:, start]) / (here + 1 - start)
+    beyond = (total[:, stop] - total[:, here]) / (stop - here)
+    return beyond - within
 
 
-def closed_path(cost: NDArray[np.floating], stiffness: float, jump: int) -> NDArray[np.intp]:
-    """Cheapest radius for each angle, (angles,), of `cost` (angles, radii) plus stiffness * step² between neighbours.
+def closed_paths(cost: NDArray[np.floating], stiffness: float) -> NDArray[np.intp]:
+    """Radius at each angle, (n, angles), of the cheapest path on each `cost` (n, angles, radii).
 
-    Steps are at most `jump`. The angles are walked three times around and the middle turn is kept, which closes the path
-    in all but contrived cases.
+    A jump between neighbouring angles costs stiffness * steps². Two turns are walked and the middle one is kept, which
+    closes the path in all but contrived cases.
     """
-    angles, radii = cost.shape
-    steps = np.arange(-jump, jump + 1)
-    price = (stiffness * steps.astype(float) ** 2)[:, None]
-    best = cost[0].astype(float)
-    origin = np.zeros((3 * angles, radii), np.intp)
-    for turn in range(1, 3 * angles):
-        padded = np.pad(best, jump, constant_values=np.inf)
-        options = np.stack([padded[jump + step : jump + step + radii] for step in steps]) + price
+    n, angles, radii = cost.shape
+    steps = np.arange(-JUMP, JUMP + 1)
+    price = (stiffness * steps.astype(float) ** 2)[:, None, None]
+    best = cost[:, 0]
+    origin = np.zeros((2 * angles, n, radii), np.intp)
+    for turn in range(1, 2 * angles):
+        padded = np.pad(best, ((0, 0), (JUMP, JUMP)), constant_values=np.inf)
+        options = np.stack([padded[:, JUMP + step : JUMP + step + radii] for step in steps]) + price
         choice = options.argmin(axis=0)
         origin[turn] = np.arange(radii) + steps[choice]
-        best = options[choice, np.arange(radii)] + cost[turn % angles]
-    path = np.zeros(3 * angles, np.intp)
-    path[-1] = best.argmin()
-    for turn in range(3 * angles - 1, 0, -1):
-        path[turn - 1] = origin[turn, path[turn]]
-    return path[angles : 2 * angles]
+        best = options.min(axis=0) + cost[:, turn % angles]
+    path = np.zeros((2 * angles, n), np.intp)
+    path[-1] = best.argmin(axis=1)
+    for turn in range(2 * angles - 1, 0, -1):
+        path[turn - 1] = origin[turn, np.arange(n), path[turn]]
+    middle = np.roll(path[angles // 2 : angles // 2 + angles], angles // 2, axis=0)
+    return middle.T

@@ -192,7 +192,9 @@ def test_nowhere_without_a_nodule() -> None:
 
 
 def test_config() -> None:
-    assert PatchConfig.of(json.loads(json.dumps(dataclasses.asdict(SMALL)))) == SMALL
+    assert PatchConfig.of(json.loads(json.dumps(SMALL.to_dict()))) == SMALL
+    other = dataclasses.replace(SMALL, env=SMALL.env.replace(n_agents=4, channels=("box",), beta=None))
+    assert other == SMALL, "the same canvases"
     with pytest.raises(ConfigError, match="did you mean 'margin'"):
         PatchConfig.of({"margins": 3})
     with pytest.raises(ConfigError, match="four shares"):

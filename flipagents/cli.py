@@ -1,0 +1,316 @@
+"""The command `flip`: segment, train, evaluate, demo.
+
+Exit codes: 0 done; 1 done, but some images failed; 2 not done, and one line says why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+# What a command needs is imported where it runs: `flip --help` must not wait for torch, nor for OpenCV.
+# ruff: noqa: PLC0415
+
+if TYPE_CHECKING:
+    from flipagents.methods import Method
+    from flipenv.sources import Source
+    from flipenv.types import Case
+
+CHUNK = 64  # images in memory at once
+DEMO = "phantom:{}?first=1000000"  # seeds that nobody trains on
+
+SOURCE = """\
+where images and boxes come from:
+  DIRECTORY                       the BUSI folder, or subject folders with data.png and nodule.npy
+  FILE.json                       COCO instances
+  FILE.csv                        columns image, x0, y0, x1, y1 (or top, left, bottom, right)
+  busi:PATH?split=test, coco:..., csv:FILE?split=val, folders:PATH, phantom:20
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code. `arguments`: None for those of the process."""
+    options = _parser().parse_args(arguments)
+    from flipenv.errors import FlipError
+
+    try:
+        return int(options.run(options))
+    except FlipError as error:
+        reason = str(error)
+    except OSError as error:  # a checkpoint on a full disk
+        reason = str(error.strerror or error)
+    print(f"flip {options.command}: {' '.join(reason.split())}", file=sys.stderr)
+    return 2
+
+
+def segment(options: argparse.Namespace) -> int:
+    """Write mask, overlay, erase curve and film of every case of the input."""
+    from flipagents.methods import make_method
+    from flipagents.outputs import file_names, output_paths
+    from flipenv.errors import ConfigError
+
+    agents = options.method == "flip"
+    if options.gif and not agents:
+        raise ConfigError(f"--gif shows agents at work; method {options.method!r} has none: leave it out")
+    source = _input(options.input, options.box)
+    kinds = {"pictures": not options.only_masks, "curve": agents, "gif": options.gif}
+    names = file_names(source.ids)
+    paths = {index: output_paths(options.out, name, **kinds) for index, name in enumerate(names)}
+    if not options.overwrite:
+        paths = {index: files for index, files in paths.items() if not all(file.exists() for file in files)}
+    skipped = len(source) - len(paths)
+    method = make_method(options.method, options.weights, options.device) if paths else None
+    failed = _segment_all(source, paths, method, gif=options.gif, alone=options.box is not None) if method else []
+    print(f"{len(paths) - len(failed)} segmented into {options.out}", end="")
+    print(f", {skipped} there already (--overwrite does them again)" if skipped else "", end="")
+    print(f", {len(failed)} failed:" if failed else "")
+    for index, reason in failed:
+        print(f"  {source.ids[index]}: {' '.join(reason.split())}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def train(options: argparse.Namespace) -> int:
+    """Train classifier, stage 1 and stage 2 into a folder; the same command again resumes."""
+    data = _source_text(options.data)
+    val = None if options.val is None else _source_text(options.val)
+    if data.startswith("busi:") and "split=" not in data:
+        data, val = f"{data}?split=train", val or f"{data}?split=val"
+    settings = _settings(options.set)
+    from flipagents.pipeline import train_pipeline
+
+    folder = train_pipeline(
+        data,
+        val,
+        options.out,
+        preset=options.preset,
+        device=options.device,
+        progress=not options.quiet,
+        env_options=settings["env"],
+        learner_options=settings["learner"],
+        classifier_options=settings["classifier"],
+    )
+    print(f"trained: {folder}; use it with `flip segment scan.png --box X0 Y0 X1 Y1 -o out/ --weights {folder}`")
+    return 0
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Print the table of methods on cases with masks; write it, its JSON and the per-case CSV."""
+    from flipagents import report
+
+    source = _source_text(options.data, options.split)
+    found = report.evaluate(
+        source, options.methods, weights=options.weights, device=options.device, progress=not options.quiet
+    )
+    print(found.markdown())
+    if options.out is not None:
+        print(f"written: {', '.join(str(path) for path in found.write(options.out))}")
+    return 0
+
+
+def demo(options: argparse.Namespace) -> int:
+    """Segment phantoms, write their pictures, and print Dice beside that of box and ellipse."""
+    from flipagents import outputs
+    from flipagents.methods import Flip, make_method, run_method
+    from flipagents.metrics import dice
+    from flipenv.sources import open_source
+
+    flip = Flip(options.weights, options.device)
+    scorer = flip.scorer()
+    source = open_source(DEMO.format(options.count))
+    cases = [source.load(index) for index in range(len(source))]
+    masks = {name: run_method(make_method(name), cases) for name in ("box", "ellipse")} | {
+        "flip": run_method(flip, cases)
+    }
+    print(f"{'Dice':<18}" + "".join(f"{name:>9}" for name in masks))
+    for index, case in enumerate(cases):
+        print(f"{case.id:<18}" + "".join(f"{dice(each[index], case.mask):9.3f}" for each in masks.values()))
+        recording = outputs.record(flip.segmenter, _unlabelled(case), scorer=scorer, film=index == 0)
+        paths = outputs.output_paths(options.out, case.id, curve=True, gif=index == 0)
+        outputs.write_outputs(paths, case, masks["flip"][index], recording, truth=case.mask)
+    print(f"pictures in {options.out}: start with {cases[0].id}_overlay.png and {cases[0].id}.gif")
+    return 0
+
+
+def _segment_all(
+    source: Source, paths: dict[int, list[Path]], method: Method, *, gif: bool, alone: bool
+) -> list[tuple[int, str]]:
+    """Segment and write the cases of these numbers; return number and reason of those that failed.
+
+    alone: the only case's error is raised. OutputError ends everything: the next file would not fit either.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from flipagents.methods import Flip
+    from flipagents.outputs import OutputError, record, write_outputs
+    from flipenv.errors import FlipError
+
+    failed: list[tuple[int, str]] = []
+    scorer = method.scorer() if isinstance(method, Flip) else None
+    waiting = list(paths)
+    with Progress(console=Console(stderr=True), transient=True, disable=len(waiting) < 2) as bar:
+        task = bar.add_task("segmenting", total=len(waiting))
+        for start in range(0, len(waiting), CHUNK):
+            chosen = waiting[start : start + CHUNK]
+            for index, case, mask, error in _masks(source, chosen, method):
+                try:
+                    if error is not None:
+                        raise error
+                    recording = None
+                    if isinstance(method, Flip) and len(paths[index]) > 1:
+                        recording = record(method.segmenter, _unlabelled(case), scorer=scorer, film=gif)
+                    write_outputs(paths[index], case, mask, recording)
+                except OutputError:
+                    raise
+                except FlipError as reason:
+                    if alone:
+                        raise
+                    failed.append((index, str(reason)))
+                bar.update(task, advance=1)
+    return failed
+
+
+def _masks(source: Source, chosen: list[int], method: Method) -> list[tuple[int, Any, Any, Exception | None]]:
+    """(number, case, mask, error) of each case; a case that fails leaves the others as they are."""
+    from flipagents.methods import run_method
+    from flipenv.errors import FlipError
+
+    cases: dict[int, Case] = {}
+    masks: dict[int, Any] = {}
+    errors: dict[int, Exception] = {}
+    for index in chosen:
+        try:
+            cases[index] = source.load(index)
+        except FlipError as error:
+            errors[index] = error
+    try:
+        masks = dict(zip(cases, run_method(method, list(cases.values())), strict=True)) if cases else {}
+    except FlipError:
+        for index, case in cases.items():
+            try:
+                masks[index] = run_method(method, [case])[0]
+            except FlipError as error:
+                errors[index] = error
+    return [(index, cases.get(index), masks.get(index), errors.get(index)) for index in chosen]
+
+
+def _unlabelled(case: Case) -> Case:
+    """The case as a user's own would be, without its mask."""
+    return dataclasses.replace(case, mask=None)
+
+
+def _input(text: str, box: Sequence[str] | None) -> Source:
+    """The image with its box, or the source that `text` names."""
+    from flipenv.errors import BoxError
+    from flipenv.sources import CaseSource, open_source, read_image
+    from flipenv.types import Case
+
+    path = Path(text).expanduser()
+    if box is None:
+        return open_source(_source_text(text))
+    if path.is_dir() or path.suffix.lower() in (".json", ".csv"):
+        raise BoxError(f"--box belongs to one image; {text} brings its own boxes: leave --box out")
+    image = read_image(path)
+    try:
+        x0, y0, x1, y1 = (float(value) for value in box)
+        case = Case(image, (y0, x0, y1, x1), id=path.name.split(".")[0] or path.stem)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise BoxError(f"--box {' '.join(box)} (X0 Y0 X1 Y1, columns first): {error}") from None
+    return CaseSource([case])
+
+
+def _source_text(text: str, split: str | None = None) -> str:
+    """Name the source in a path or in text that names one already; `split` is added as an option."""
+    from flipenv.errors import BoxError, SourceError
+    from flipenv.sources import SOURCES
+    from flipenv.sources.busi import FOLDER, LESIONS
+
+    path = Path(text).expanduser()
+    if path.is_dir():
+        busi = any((path / name).is_dir() for name in (FOLDER, *LESIONS))
+        text = f"{'busi' if busi else 'folders'}:{path}"
+    elif path.suffix.lower() in (".json", ".csv") and path.is_file():
+        text = f"{'coco' if path.suffix.lower() == '.json' else 'csv'}:{path}"
+    elif path.is_file():
+        raise BoxError(f"{text} is one image; give --box X0 Y0 X1 Y1, or a CSV or COCO file with boxes")
+    elif text.partition(":")[0] not in SOURCES:
+        raise SourceError(f"{text} does not exist; expected a file, a folder, or KIND:PATH with {', '.join(SOURCES)}")
+    if split is not None:
+        text += f"{'&' if '?' in text else '?'}split={split}"
+    return text
+
+
+def _settings(pairs: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Sort `part.field=value` by part: env, learner, classifier; values are JSON, or text where they are none."""
+    from flipenv.errors import ConfigError
+    from flipenv.registry import unknown
+
+    parts: dict[str, dict[str, Any]] = {"env": {}, "learner": {}, "classifier": {}}
+    for pair in pairs:
+        name, sign, text = pair.partition("=")
+        part, dot, field = name.partition(".")
+        if not (sign and dot and field):
+            raise ConfigError(f"--set {pair}: expected part.field=value, for example learner.epochs=5")
+        if part not in parts:
+            raise ConfigError(f"--set {pair}: {unknown('part', part, parts)}")
+        try:
+            parts[part][field] = json.loads(text)
+        except ValueError:
+            parts[part][field] = {"None": None, "True": True, "False": False}.get(text, text)
+    return parts
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("flip", description="Box in, mask out, by Flip Learning.", allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(run: Any, name: str) -> argparse.ArgumentParser:
+        each = commands.add_parser(
+            name,
+            help=run.__doc__.splitlines()[0],
+            description=run.__doc__,
+            epilog=SOURCE if name != "demo" else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        each.set_defaults(run=run)
+        each.add_argument("--device", default="cpu", help="torch device: cpu (default), cuda")
+        return each
+
+    one = command(segment, "segment")
+    one.add_argument("input", help="an image (with --box), or images with boxes: see below")
+    one.add_argument("--box", nargs=4, metavar=("X0", "Y0", "X1", "Y1"), help="pixels of the image, X1 and Y1 excluded")
+    one.add_argument("--method", default="flip", help="flip (default), polar, ellipse, box, or a registered name")
+    one.add_argument("--gif", action="store_true", help="also film the agents")
+    one.add_argument("--only-masks", action="store_true", help="no overlay and no curve: twice as fast")
+    one.add_argument("--overwrite", action="store_true", help="do again what is there already")
+
+    two = command(train, "train")
+    two.add_argument("--data", required=True, help="the BUSI folder (its splits train and val), or: see below")
+    two.add_argument("--val", help="cases that calibrate the classifier; their masks are not read")
+    two.add_argument("--preset", default="small", help="small (default, for CPUs) or paper")
+    two.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="PART.FIELD=VALUE", help="such as learner.epochs=5"
+    )
+
+    three = command(evaluate, "evaluate")
+    three.add_argument("--data", required=True, help="cases with masks: see below")
+    three.add_argument("--split", help="such as val; leave it out where --data says it")
+    three.add_argument("--methods", nargs="+", default=["polar", "flip"], help="beside box and ellipse")
+
+    four = command(demo, "demo")
+    four.add_argument("--count", type=int, default=4, help="phantoms (default 4)")
+
+    for each in (one, three, four):
+        each.add_argument("--weights", type=Path, metavar="FOLDER", help="what `flip train` wrote; else what ships")
+    for each in (two, three):
+        each.add_argument("--quiet", action="store_true", help="no progress")
+    for each, default in ((one, None), (two, None), (three, None), (four, Path("demo"))):
+        required = each in (one, two)
+        each.add_argument("-o", "--out", type=Path, required=required, default=default, help="folder, made if need be")
+    return parser

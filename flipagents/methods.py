@@ -1,0 +1,132 @@
+"""Methods that turn an image and a box into a mask, chosen by name: ours, and what it is compared with.
+
+    @box_method("mine")
+    def mine(image, box):  # (height, width) uint8 and a Box -> (height, width) bool
+        ...
+
+A package offers methods without being imported first through entry points of the group `flipagents.methods`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flipagents.baselines.geometry import ellipse, filled_box
+from flipagents.baselines.polar import polar
+from flipenv.checks import check_companion
+from flipenv.errors import ConfigError, FlipError, MaskError, MissingDependencyError
+from flipenv.registry import Registry, unknown
+from flipenv.types import Box, Case
+
+GROUP = "flipagents.methods"  # entry points
+
+Grey: TypeAlias = NDArray[np.uint8]  # (height, width)
+Mask: TypeAlias = NDArray[np.bool_]  # (height, width)
+BoxFunction: TypeAlias = Callable[[Grey, Box], Mask]
+Method: TypeAlias = Callable[[list[Case]], list[Mask]]  # one mask a case, in the cases' order
+Maker: TypeAlias = Callable[[Path | None, str], Method]  # folder of trained weights, torch device -> Method
+METHODS: Registry[Maker] = Registry("method")
+
+
+def box_method(name: str) -> Callable[[BoxFunction], BoxFunction]:
+    """Return a decorator that registers a function of one image and one box; the function stays as it is.
+
+    A method that wants many cases at once, or trained weights, registers its maker: `METHODS.register(name)`.
+    """
+
+    def add(function: BoxFunction) -> BoxFunction:
+        METHODS.register(name)(lambda weights, device: lambda cases: [function(case.image, case.box) for case in cases])
+        return function
+
+    return add
+
+
+def method_names() -> list[str]:
+    """All methods that can be made, registered here or offered by installed packages."""
+    return sorted({*METHODS, *entry_points(group=GROUP).names})
+
+
+def make_method(name: str, weights: str | Path | None = None, device: str = "cpu") -> Method:
+    """Make a method by name; weights: None for those that ship. ConfigError for a name that nobody registered."""
+    if name not in METHODS:
+        for entry in entry_points(group=GROUP, name=name):
+            METHODS.register(name)(entry.load())
+    if name not in METHODS:
+        raise ConfigError(unknown(METHODS.kind, name, method_names()))
+    return METHODS[name](None if weights is None else Path(weights), device)
+
+
+def run_method(method: Method, cases: Sequence[Case]) -> list[Mask]:
+    """Let a method segment cases; it gets image, box and id alone, in memory of its own.
+
+    Raises MaskError where it does not give one mask (height, width) bool a case.
+    """
+    masks = method([Case(case.image.copy(), case.box, id=case.id) for case in cases])
+    if len(masks) != len(cases):
+        raise MaskError(f"the method gave {len(masks)} masks for {len(cases)} cases; expected one each, in their order")
+    for case, mask in zip(cases, masks, strict=True):
+        if mask is None:
+            raise MaskError(f"case {case.id!r}: the method gave None; expected a mask, which may be empty")
+        check_companion(f"case {case.id!r}: the method's mask", mask, case.image.shape, "bool")
+    return masks
+
+
+@box_method("box")
+def _box(image: Grey, box: Box) -> Mask:
+    return filled_box(box, image.shape)
+
+
+@box_method("ellipse")
+def _ellipse(image: Grey, box: Box) -> Mask:
+    return ellipse(box, image.shape)
+
+
+@box_method("polar")
+def _polar(image: Grey, box: Box) -> Mask:
+    return polar(image, box)
+
+
+@METHODS.register("flip")
+class Flip:
+    """The agents of a trained pipeline (see `flipagents.Segmenter`).
+
+    weights: a folder that `flip train` wrote, None for the weights that ship. Raises CheckpointError for a folder that
+    holds no pipeline, MissingDependencyError without torch.
+    """
+
+    def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
+        try:
+            from flipagents.segment import SHIPPED, Segmenter  # noqa: PLC0415 - torch is optional and slow to import
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"method 'flip' needs {error.name or 'torch'}: pip install flip-learning[agents]; "
+                "box, ellipse and polar run without"
+            ) from error
+        self.weights, self.device = weights or SHIPPED, device
+        try:
+            self.segmenter = Segmenter.from_pretrained(weights, device=device)
+        except FlipError as error:
+            if weights is not None:
+                raise
+            raise type(error)(
+                f"the weights that ship cannot be loaded ({error}); train your own with `flip train --data PATH --out "
+                "runs/mine` and give --weights runs/mine"
+            ) from None
+
+    def __call__(self, cases: list[Case]) -> list[Mask]:
+        """One mask a case."""
+        return self.segmenter.predict_many([case.image for case in cases], [case.box for case in cases])
+
+    def scorer(self) -> Any:
+        """The classifier that lies beside the agents as a Scorer, None where there is none."""
+        from flipagents import checkpoint  # noqa: PLC0415 - torch
+        from flipagents.classifier import Classifier  # noqa: PLC0415 - torch
+
+        folder = self.weights / "classifier" / "classifier"
+        return Classifier.load(folder).scorer(self.device) if checkpoint.exists(folder) else None

@@ -1,0 +1,166 @@
+"""The pictures of one segmented case, written so that no file is ever half there."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import re
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from flipenv.batch import Batch
+from flipenv.errors import FlipError
+from flipenv.film import write_gif
+from flipenv.pool import EpisodePool
+from flipenv.render import Rgb, Scene, draw, overlay
+from flipenv.scorer import Scorer
+from flipenv.types import Case
+from flipenv.viewer import Viewer
+
+if TYPE_CHECKING:
+    from flipagents.segment import Segmenter
+
+FRAMES = 80  # of a film, about; an episode has hundreds of steps
+
+Mask: TypeAlias = NDArray[np.bool_]  # (height, width)
+
+
+class OutputError(FlipError):
+    """A file that cannot be written."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """One walk of the last stage."""
+
+    scene: Scene  # at the end, with erased shares, and scores where there was a scorer, after each step
+    frames: Sequence[Rgb]  # (h, w, 3) uint8; none unless asked for
+
+
+def record(segmenter: Segmenter, case: Case, *, scorer: Scorer | None = None, film: bool = False) -> Recording:
+    """Walk all stages on one case as the segmenter's first vote does, and note the last stage's steps.
+
+    The mask that is written has more votes behind it and is tidied; the recording shows what one walk erases.
+    """
+    from flipagents.segment import Segmenter, walking  # noqa: PLC0415 - torch is slow to import
+
+    *earlier, agent = segmenter.stages
+    vote = segmenter.recipe.votes[0]
+    if earlier:
+        coarse = Segmenter(earlier, segmenter.recipe, lanes=1).rollout([case], vote)[0]
+        case = dataclasses.replace(case, coarse=coarse)
+    pool = EpisodePool([case], walking(agent.env, **vote), cache=False)
+    device = None if agent.config.device == "cpu" else agent.config.device
+    batch = Batch(pool, 1, scorer=scorer, device=device, progress=False)
+    viewer = Viewer(batch, "rgb_array")
+    batch.reset(cases=[0])
+    viewer.record()
+    scene = viewer.scene()
+    every = math.ceil(scene.steps / FRAMES)
+    frames = [draw(scene)] if film else []
+    while True:
+        state = batch.step(agent.act(batch)).state
+        viewer.record()
+        ended = bool(state.terminated[0] | state.truncated[0])
+        if film and (ended or int(state.step[0]) % every == 0):
+            frames.append(draw(viewer.scene()))
+        if ended:
+            return Recording(viewer.scene(), frames)
+
+
+def output_paths(
+    folder: Path, name: str, *, pictures: bool = True, curve: bool = False, gif: bool = False
+) -> list[Path]:
+    """Where the files of one case go: mask, overlay unless only the mask is wanted, curve and film."""
+    wanted = {"_mask.png": True, "_overlay.png": pictures, "_curve.png": curve and pictures, ".gif": gif}
+    return [folder / f"{name}{suffix}" for suffix, is_wanted in wanted.items() if is_wanted]
+
+
+def write_outputs(
+    paths: Sequence[Path], case: Case, mask: Mask, recording: Recording | None = None, *, truth: Mask | None = None
+) -> None:
+    """Write the files that `output_paths` named.
+
+    NAME_mask.png is (height, width) of the image, 0 and 255; NAME_overlay.png the mask and box on the image, dashed the
+    `truth` where one is given; NAME_curve.png the end of the recorded walk with its erased share (and score) after each
+    step; NAME.gif the walk. Raises OutputError, with none of them changed, where the disk is full or refuses.
+    """
+    with replacing(paths) as parts:
+        for path, part in parts.items():
+            if path.suffix == ".gif":
+                assert recording is not None
+                write_gif(part, recording.frames, fps=12)
+            elif path.name.endswith("_curve.png"):
+                assert recording is not None
+                _write_png(part, draw(recording.scene))
+            elif path.name.endswith("_overlay.png"):
+                _write_png(part, overlay(case.image, mask, case.box, truth))
+            else:
+                _write_png(part, mask.astype(np.uint8) * 255)
+
+
+def write_texts(texts: Mapping[Path, str]) -> None:
+    """Write text files, all or none; OutputError as `write_outputs`."""
+    with replacing(list(texts)) as parts:
+        for path, part in parts.items():
+            part.write_text(texts[path], encoding="utf-8", newline="")
+
+
+@contextmanager
+def replacing(paths: Sequence[Path]) -> Iterator[dict[Path, Path]]:
+    """Lend a temporary name for each path, and rename them all once everything is on the disk.
+
+    Folders are made. An OSError inside becomes an OutputError; the paths are then as they were.
+    """
+    parts = {path: path.with_name(f".{secrets.token_hex(6)}.part{path.suffix}") for path in paths}
+    try:
+        for folder in {path.parent for path in paths}:
+            folder.mkdir(parents=True, exist_ok=True)
+        yield parts
+        for part in parts.values():
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+        for path, part in parts.items():
+            part.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {', '.join(str(path) for path in paths)} ({error.strerror or error}); free space on that "
+            "disk, or choose another folder; nothing half-written is left"
+        ) from error
+    finally:
+        for part in parts.values():
+            try:
+                part.unlink(missing_ok=True)
+            except OSError:  # its folder could not be made
+                continue
+
+
+def file_names(ids: Sequence[str]) -> list[str]:
+    """A file name for each id, none twice, the same for the same ids: what may not stand in one becomes `_`."""
+    taken: set[str] = set()
+    names = []
+    for each in ids:
+        plain = name = re.sub(r"[^\w .()#+=-]", "_", each).strip(" .") or "case"
+        count = 1
+        while name.casefold() in taken:
+            count += 1
+            name = f"{plain}~{count}"
+        taken.add(name.casefold())
+        names.append(name)
+    return names
+
+
+def _write_png(path: Path, picture: NDArray[np.uint8]) -> None:
+    """A grey (h, w) or RGB (h, w, 3) picture; encoded in memory, because OpenCV does not say why writing failed."""
+    ordered = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode(".png", ordered)
+    path.write_bytes(data.tobytes())

@@ -1,0 +1,111 @@
+"""Train everything that a mask needs: classifier, stage 1 on coarse superpixels, stage 2 on fine ones.
+
+Each part writes into its own folder and goes on where it stopped, so the same command resumes a run that was killed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flipagents.agents import load_agent
+from flipagents.classifier import Classifier, ClassifierConfig, train_classifier
+from flipagents.config import LearnerConfig
+from flipagents.learner import AGENT, Learner
+from flipagents.patches import PatchConfig
+from flipagents.priors import Enriched
+from flipagents.rollout import masks_of
+from flipagents.segment import Recipe, walking
+from flipenv.config import COARSE, PAPER_COARSE, PAPER_FINE, EnvConfig
+from flipenv.errors import ConfigError
+from flipenv.pool import EpisodePool
+from flipenv.registry import unknown
+from flipenv.sources import SourceLike, open_source
+
+STAGES = ("stage1", "stage2")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What differs between the paper's pipeline and ours."""
+
+    prior: str | None  # rule whose picture rewards may use, see `flipagents.priors`
+    env: tuple[EnvConfig, EnvConfig]  # of the two stages
+    learner: LearnerConfig
+    classifier: ClassifierConfig
+    recipe: Recipe
+
+
+def presets() -> dict[str, Preset]:
+    """`paper`: as faithful as its text allows. `small`: our best, small enough for two CPU cores."""
+    ours = EnvConfig(
+        channels=("superpixel", "box", "ellipse", "contour"),
+        frames=2,
+        csr="logit",
+        csr_weight=0.5,
+        credit="sequential",
+        idr_weight=0.0,
+        prior_weight=1.0,
+        beta=None,
+        traversals=1,
+    )
+    return {
+        "paper": Preset(
+            prior=None,
+            env=(EnvConfig.paper(1), EnvConfig.paper(2)),
+            learner=LearnerConfig.paper(),
+            classifier=ClassifierConfig.preset("paper", patches={"cell_areas": (PAPER_FINE, PAPER_COARSE)}),
+            recipe=Recipe(mirror=False, opening=2),
+        ),
+        "small": Preset(
+            prior="polar",
+            env=(ours.replace(cell_area=COARSE), ours.replace(coarse_channels=True)),
+            learner=LearnerConfig.small(gamma=0.0, lanes=32, epochs=6, replay=20_000, weight_decay=1e-4),
+            classifier=ClassifierConfig.preset("small"),
+            recipe=Recipe(),
+        ),
+    }
+
+
+def train_pipeline(
+    train: SourceLike,
+    val: SourceLike | None,
+    folder: str | Path,
+    *,
+    preset: str = "small",
+    device: str = "cpu",
+    progress: bool = True,
+    env_options: Mapping[str, Any] | None = None,
+    learner_options: Mapping[str, Any] | None = None,
+    classifier_options: Mapping[str, Any] | None = None,
+) -> Path:
+    """Train the pipeline of a preset on images and boxes; return its folder, which `Segmenter.from_pretrained` reads.
+
+    No mask is looked at: neither of `train` nor of `val`, which calibrates the classifier. ConfigError for an unknown
+    preset or option; CheckpointError where the folder holds a run of other options.
+    """
+    if preset not in presets():
+        raise ConfigError(unknown("preset", preset, presets()))
+    chosen, folder = presets()[preset], Path(folder)
+    learner = chosen.learner.replace(**{"device": device, **(learner_options or {})})
+    stages = [env.replace(**(env_options or {})) for env in chosen.env]
+    asked = dict(classifier_options or {})
+    patches = PatchConfig.of(asked.pop("patches", chosen.classifier.patches), env=stages[-1])
+    config = ClassifierConfig.of(chosen.classifier, **asked, patches=patches)
+    source = open_source(train)
+    known = None if val is None else open_source(val)
+    train_classifier(source, config=config, val=known, folder=folder / "classifier", device=device, progress=progress)
+    scorer = Classifier.load(folder / "classifier" / "classifier").scorer(device)
+    masks = None
+    for name, env in zip(STAGES, stages, strict=True):
+        pool = EpisodePool(Enriched(source, chosen.prior, masks), env)
+        Learner(pool, learner, scorer=scorer, progress=progress).fit(folder / name, progress=progress)
+        if name != STAGES[-1]:
+            agent = load_agent(folder / name / AGENT, device)
+            walk = EpisodePool(pool.source, walking(env).replace(jitter=env.jitter))
+            masks = masks_of(agent, walk, device=None if device == "cpu" else device, progress=progress)
+    dataclasses.replace(chosen.recipe, stages=tuple(f"{name}/{AGENT}" for name in STAGES)).write(folder)
+    return folder

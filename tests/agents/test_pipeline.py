@@ -1,0 +1,84 @@
+"""The whole training on phantoms whose masks nobody can read, resumed, and read back by the segmenter."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import flipenv
+from flipenv.errors import ConfigError
+
+pytest.importorskip("torch", reason="the pipeline trains with torch")
+from flipagents.metrics import dice
+from flipagents.pipeline import presets, train_pipeline
+from flipagents.segment import Segmenter
+
+CANVAS = {"kind": "roi", "height": 48, "width": 48}
+ENV = {"canvas": CANVAS, "window": 32}
+LEARNER = {"epochs": 3, "lanes": 8, "replay": 2000, "warmup": 64, "log_every": 200, "checkpoint_minutes": 0.0}
+CLASSIFIER = {
+    "epochs": 1,
+    "examples": 64,
+    "batch": 16,
+    "val_examples": 32,
+    "patches": {"variants": 1, "per_normal": 1, "per_case": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve images and their boxes; no mask anywhere."""
+    folder = tmp_path_factory.mktemp("boxes")
+    source = flipenv.open_source("phantom:12?height=96&width=136")
+    with (folder / "cases.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["image", "top", "left", "bottom", "right"])
+        for index in range(len(source)):
+            case = source.load(index)
+            Image.fromarray(case.image).save(folder / f"{case.id}.png")
+            rows.writerow([f"{case.id}.png", *case.box])
+    return folder / "cases.csv"
+
+
+def train(table: Path, folder: Path) -> Path:
+    return train_pipeline(
+        f"csv:{table}",
+        None,
+        folder,
+        progress=False,
+        env_options=ENV,
+        learner_options=LEARNER,
+        classifier_options=CLASSIFIER,
+    )
+
+
+def test_trains_without_masks_and_segments(table: Path, tmp_path: Path, own_cache: Path) -> None:
+    folder = train(table, tmp_path / "run")
+    segmenter = Segmenter.from_pretrained(folder)
+    source = flipenv.open_source("phantom:12?height=96&width=136")
+    cases = [source.load(index) for index in range(len(source))]
+    masks = segmenter.predict_many([case.image for case in cases], [case.box for case in cases])
+    boxes = [np.zeros(case.image.shape, bool) for case in cases]
+    for case, mask in zip(cases, boxes, strict=True):
+        mask[case.box.rows, case.box.columns] = True
+    ours, box = (np.mean([dice(m, case.mask) for m, case in zip(each, cases, strict=True)]) for each in (masks, boxes))
+    assert ours > box + 0.01
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("agent/tensors.safetensors")}
+    assert len(before) == 2
+    again = Segmenter.from_pretrained(train(table, folder))
+    seen = again.predict_many([case.image for case in cases], [case.box for case in cases])
+    assert all(np.array_equal(one, other) for one, other in zip(masks, seen, strict=True))
+
+
+def test_presets() -> None:
+    assert set(presets()) == {"paper", "small"}
+    paper = presets()["paper"]
+    assert paper.prior is None
+    assert paper.env[0].prior_weight == 0
+    assert paper.env[1].n_channels == 12
+    with pytest.raises(ConfigError, match="did you mean 'small'"):
+        train_pipeline("phantom:2", None, "nowhere", preset="smal")
