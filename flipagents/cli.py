@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FlipError as error:
         reason = str(error)
     except OSError as error:  # a checkpoint on a full disk
-        reason = str(error.strerror or error)
+        reason = str(error)
     print(f"flip {options.command}: {' '.join(reason.split())}", file=sys.stderr)
     return 2
 
@@ -68,7 +68,7 @@ def segment(options: argparse.Namespace) -> int:
     failed = _segment_all(source, paths, method, gif=options.gif, alone=options.box is not None) if method else []
     print(f"{len(paths) - len(failed)} segmented into {options.out}", end="")
     print(f", {skipped} there already (--overwrite does them again)" if skipped else "", end="")
-    print(f", {len(failed)} failed:" if failed else "")
+    print(f", {len(failed)} failed:" if failed else "", flush=True)
     for index, reason in failed:
         print(f"  {source.ids[index]}: {' '.join(reason.split())}", file=sys.stderr)
     return 1 if failed else 0
@@ -106,9 +106,10 @@ def evaluate(options: argparse.Namespace) -> int:
     found = report.evaluate(
         source, options.methods, weights=options.weights, device=options.device, progress=not options.quiet
     )
+    written = [] if options.out is None else found.write(options.out)
     print(found.markdown())
-    if options.out is not None:
-        print(f"written: {', '.join(str(path) for path in found.write(options.out))}")
+    if written:
+        print(f"written: {', '.join(map(str, written))}")
     return 0
 
 
@@ -153,7 +154,8 @@ def _segment_all(
     failed: list[tuple[int, str]] = []
     scorer = method.scorer() if isinstance(method, Flip) else None
     waiting = list(paths)
-    with Progress(console=Console(stderr=True), transient=True, disable=len(waiting) < 2) as bar:
+    shown = len(waiting) > 1 and sys.stderr.isatty()
+    with Progress(console=Console(stderr=True), transient=True, disable=not shown) as bar:
         task = bar.add_task("segmenting", total=len(waiting))
         for start in range(0, len(waiting), CHUNK):
             chosen = waiting[start : start + CHUNK]

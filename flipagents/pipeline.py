@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flipagents import checkpoint
 from flipagents.agents import load_agent
-from flipagents.classifier import Classifier, ClassifierConfig, train_classifier
+from flipagents.checkpoint import CheckpointError
+from flipagents.classifier import FINAL, Classifier, ClassifierConfig, train_classifier
 from flipagents.config import LearnerConfig
 from flipagents.learner import AGENT, Learner
 from flipagents.patches import PatchConfig
@@ -63,7 +65,7 @@ def presets() -> dict[str, Preset]:
         "small": Preset(
             prior="polar",
             env=(ours.replace(cell_area=COARSE), ours.replace(coarse_channels=True)),
-            learner=LearnerConfig.small(gamma=0.0, lanes=32, epochs=6, replay=20_000, weight_decay=1e-4),
+            learner=LearnerConfig.small(gamma=0.0, lanes=32, epochs=3, replay=20_000, weight_decay=1e-4),
             classifier=ClassifierConfig.preset("small"),
             recipe=Recipe(),
         ),
@@ -97,8 +99,13 @@ def train_pipeline(
     config = ClassifierConfig.of(chosen.classifier, **asked, patches=patches)
     source = open_source(train)
     known = None if val is None else open_source(val)
-    train_classifier(source, config=config, val=known, folder=folder / "classifier", device=device, progress=progress)
-    scorer = Classifier.load(folder / "classifier" / "classifier").scorer(device)
+    into = folder / "classifier"
+    if not checkpoint.exists(into / FINAL):
+        train_classifier(source, config=config, val=known, folder=into, device=device, progress=progress)
+    classifier = Classifier.load(into / FINAL)
+    if classifier.config != config:
+        raise CheckpointError(f"{into} was trained with other options; choose another folder, or remove it")
+    scorer = classifier.scorer(device)
     masks = None
     for name, env in zip(STAGES, stages, strict=True):
         pool = EpisodePool(Enriched(source, chosen.prior, masks), env)

@@ -7,6 +7,7 @@ import dataclasses
 import io
 import json
 import math
+import os
 import platform
 import subprocess
 import sys
@@ -121,7 +122,7 @@ def evaluate(
     opened = open_source(source)
     made = {name: make_method(name, weights, device) for name in dict.fromkeys((*ALWAYS, *methods))}
     scores: dict[str, list[CaseScore]] = {name: [] for name in made}
-    with Progress(console=Console(stderr=True), transient=True, disable=not progress) as bar:
+    with Progress(console=Console(stderr=True), transient=True, disable=not (progress and sys.stderr.isatty())) as bar:
         task = bar.add_task("evaluating", total=len(opened) * len(made))
         for cases in _chunks(opened):
             for name, method in made.items():
@@ -149,7 +150,7 @@ def about() -> dict[str, Any]:
         "command": " ".join(["flip", *sys.argv[1:]]) if Path(sys.argv[0]).stem in ("flip", "__main__") else None,
         "commit": _commit(),
         "versions": versions,
-        "machine": f"{platform.system()} {platform.machine()}",
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
     }
 
 

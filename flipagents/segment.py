@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flipagents import priors  # noqa: F401 - registers channels that trained agents may ask for
 from flipagents.agents import Agent, load_agent
 from flipagents.checkpoint import CheckpointError
 from flipagents.postprocess import tidy
@@ -115,8 +116,8 @@ class Segmenter:
         for vote in self.recipe.votes:
             for turned in (False, True) if self.recipe.mirror else (False,):
                 seen = [_mirrored(case) for case in cases] if turned else cases
-                for total, mask in zip(sums, self.rollout(seen, vote, progress=progress), strict=True):
-                    total += mask[:, ::-1] if turned else mask
+                masks = self.rollout(seen, vote, progress=progress)
+                sums = [total + (mask[:, ::-1] if turned else mask) for total, mask in zip(sums, masks, strict=True)]
                 count += 1
         return [tidy(total * 2 > count, opening=self.recipe.opening) for total in sums]
 

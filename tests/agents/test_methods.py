@@ -1,0 +1,146 @@
+"""Methods by name: what they see, what they must give, and one of a user's own."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flipagents.baselines.geometry import ellipse, filled_box
+from flipagents.baselines.polar import polar
+from flipagents.methods import METHODS, box_method, make_method, method_names, run_method
+from flipenv.errors import ConfigError, MaskError
+from flipenv.types import Box, Case
+
+
+@pytest.fixture
+def names() -> Iterator[dict[str, object]]:
+    """What a test registers is forgotten after it."""
+    before = dict(METHODS._parts)
+    yield METHODS._parts
+    METHODS._parts.clear()
+    METHODS._parts.update(before)
+
+
+def test_names() -> None:
+    assert {"box", "ellipse", "polar", "flip"} <= set(method_names())
+    with pytest.raises(ConfigError, match="unknown method 'elipse': did you mean 'ellipse'"):
+        make_method("elipse")
+
+
+def test_rules_are_the_baselines(phantoms: list[Case]) -> None:
+    for name, rule in {"box": lambda image, box: filled_box(box, image.shape), "polar": polar}.items():
+        for mask, case in zip(run_method(make_method(name), phantoms), phantoms, strict=True):
+            np.testing.assert_array_equal(mask, rule(case.image, case.box))
+    for mask, case in zip(run_method(make_method("ellipse"), phantoms), phantoms, strict=True):
+        np.testing.assert_array_equal(mask, ellipse(case.box, case.image.shape))
+
+
+def test_a_method_of_ones_own(phantoms: list[Case], names: dict[str, object]) -> None:
+    @box_method("dark")
+    def dark(image: np.ndarray, box: Box) -> np.ndarray:
+        return filled_box(box, image.shape) & (image < 40)
+
+    assert "dark" in method_names()
+    for mask, case in zip(run_method(make_method("dark"), phantoms), phantoms, strict=True):
+        np.testing.assert_array_equal(mask, dark(case.image, case.box))
+    with pytest.raises(ConfigError, match="method 'dark' is registered already"):
+        box_method("dark")(lambda image, box: image > 0)
+
+
+def test_a_method_of_a_package(names: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+    class Entry:
+        def load(self) -> object:
+            return lambda weights, device: lambda cases: [np.zeros(case.image.shape, bool) for case in cases]
+
+    monkeypatch.setattr("flipagents.methods.entry_points", lambda group, name: [Entry()] if name == "theirs" else [])
+    case = Case(np.zeros((9, 12), np.uint8), Box(1, 2, 5, 6))
+    assert not run_method(make_method("theirs"), [case])[0].any()
+
+
+def test_nothing_but_image_and_box_reaches_a_method(phantoms: list[Case], names: dict[str, object]) -> None:
+    seen: list[Case] = []
+
+    @METHODS.register("spy")
+    def spy(weights: Path | None, device: str):  # type: ignore[no-untyped-def]
+        assert (weights, device) == (Path("here"), "cuda")
+
+        def run(cases: list[Case]) -> list[np.ndarray]:
+            seen.extend(cases)
+            for case in cases:
+                case.image[:] = 7  # its own copy
+            return [np.ones(case.image.shape, bool) for case in cases]
+
+        return run
+
+    full = [
+        dataclasses.replace(case, coarse=case.mask, prior=case.image, background=case.image, meta={"class": "benign"})
+        for case in phantoms
+    ]
+    assert all(case.mask is not None for case in full)
+    before = [case.image.copy() for case in full]
+    run_method(make_method("spy", "here", "cuda"), full)
+    assert [case.id for case in seen] == [case.id for case in full]
+    for case, own, image in zip(seen, full, before, strict=True):
+        assert case.box == own.box
+        assert (case.mask, case.coarse, case.prior, case.background, case.meta) == (None, None, None, None, {})
+        np.testing.assert_array_equal(own.image, image)
+
+
+@pytest.mark.parametrize(
+    ("give", "fault"),
+    [
+        (lambda case: None, "gave None"),
+        (lambda case: np.zeros((2, 3), bool), r"mask has shape \(2, 3\)"),
+        (lambda case: np.zeros(case.image.shape), "mask has dtype float64; expected bool"),
+    ],
+)
+def test_a_mask_that_does_not_fit_is_refused(phantoms: list[Case], give: object, fault: str) -> None:
+    with pytest.raises(MaskError, match=f"case 'phantom-0000': the method.*{fault}"):
+        run_method(lambda cases: [give(case) for case in cases], phantoms[:1])  # type: ignore[operator]
+    with pytest.raises(MaskError, match="0 masks for 1 cases"):
+        run_method(lambda cases: [], phantoms[:1])
+
+
+def test_flip_is_the_segmenter(phantoms: list[Case], tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="the agents need torch")
+    from flipagents.segment import Segmenter
+    from tests.agents.test_segment import tiny_pipeline
+
+    folder = tiny_pipeline(tmp_path)
+    flip = make_method("flip", folder)
+    assert flip.scorer() is None  # type: ignore[attr-defined]
+    expected = Segmenter.from_pretrained(folder).predict_many([c.image for c in phantoms], [c.box for c in phantoms])
+    for mask, truth in zip(run_method(flip, phantoms), expected, strict=True):
+        np.testing.assert_array_equal(mask, truth)
+
+
+def test_weights_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch", reason="the agents need torch")
+    from flipagents import segment
+    from flipagents.checkpoint import CheckpointError
+
+    monkeypatch.setattr(segment, "SHIPPED", tmp_path / "none")
+    with pytest.raises(CheckpointError, match="weights that ship cannot be loaded.*`flip train --data PATH"):
+        make_method("flip")
+    with pytest.raises(CheckpointError, match=r"mine.pipeline.json is no pipeline"):
+        make_method("flip", tmp_path / "mine")
+
+
+def test_rules_run_without_torch() -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from flipagents import report\n"
+        "from flipagents.methods import make_method\n"
+        "found = report.evaluate('phantom:2?height=80&width=112', ['polar'], draws=10, progress=False)\n"
+        "assert len(found.summaries) == 3\n"
+        "try: make_method('flip')\n"
+        "except ImportError as error: assert 'flip-learning[agents]' in str(error), error\n"
+        "else: raise SystemExit('flip was made without torch')\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,173 @@
+"""Box in, mask out: the same mask whatever else is in the batch, and what each stage is shown."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the agents need torch")
+from flipagents.agents import Agent, make_agent  # noqa: E402 - needs torch
+from flipagents.checkpoint import CheckpointError  # noqa: E402
+from flipagents.config import LearnerConfig  # noqa: E402
+from flipagents.segment import PIPELINE, Recipe, Segmenter, walking  # noqa: E402
+from flipenv.batch import Batch  # noqa: E402
+from flipenv.config import EnvConfig  # noqa: E402
+from flipenv.episode import mask_on_canvas, prepare  # noqa: E402
+from flipenv.errors import BoxError, EpisodeError, ImageError  # noqa: E402
+from flipenv.types import Array, Box, Case  # noqa: E402
+
+ENV = {"canvas": {"kind": "roi", "height": 40, "width": 48}, "cell_area": 30.0, "window": 16, "frames": 2}
+STAGES = (EnvConfig.of(ENV, cell_area=60.0), EnvConfig.of(ENV, coarse_channels=True))
+
+
+def tiny_pipeline(folder: Path, **recipe: Any) -> Path:
+    """A pipeline of untrained agents, which erase some superpixels and pass on others."""
+    for seed, (name, env) in enumerate(zip(("stage1", "stage2"), STAGES, strict=True)):
+        make_agent("ddqn", env, {"trunk": "small", "seed": seed}).save(folder / name)
+    Recipe(**recipe).write(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_pipeline(tmp_path_factory.mktemp("pipeline"), votes=({}, {"cell_area": 45.0}, {"order": "radial"}))
+
+
+class Recorder(Agent):
+    """Erases the left half of its superpixels, or all, and keeps what it was shown."""
+
+    def __init__(self, env: EnvConfig, share: float) -> None:
+        super().__init__(env, LearnerConfig())
+        self.share, self.coarse = share, [np.zeros(0)]
+        self.betas: list[Any] = []
+
+    def act(self, batch: Batch, epsilon: float = 0.0) -> Array:
+        assert batch.episodes is not None
+        assert batch.state is not None
+        self.coarse, self.betas = [np.array(each) for each in batch.episodes.coarse], [batch.config.beta]
+        column = np.take_along_axis(batch.episodes.centers[:, :, 1], batch.state.here.astype(int), axis=1)
+        return (column < self.share * self.env.canvas.width).astype(np.int64)
+
+
+def test_the_batch_changes_no_mask(folder: Path, phantoms: list[Case]) -> None:
+    images, boxes = [case.image for case in phantoms], [case.box for case in phantoms]
+    reference = Segmenter.from_pretrained(folder, lanes=1).predict_many(images, boxes)
+    shares = [
+        mask[box.rows, box.columns].sum() / (box.height * box.width) for mask, box in zip(reference, boxes, strict=True)
+    ]
+    assert 0.01 < np.mean(shares) < 0.99, "untrained agents that erase all or nothing prove little"
+    order = [4, 1, 5, 0, 3, 2]
+    for lanes in (2, 3, 64):
+        segmenter = Segmenter.from_pretrained(folder, lanes=lanes)
+        masks = segmenter.predict_many([images[i] for i in order], [boxes[i] for i in order])
+        for place, index in enumerate(order):
+            assert masks[place].dtype == np.bool_
+            assert masks[place].shape == images[index].shape
+            np.testing.assert_array_equal(masks[place], reference[index])
+    for image, box, mask in zip(images, boxes, reference, strict=True):
+        segmenter.set_image(image)
+        np.testing.assert_array_equal(segmenter.predict(list(box)), mask)
+        assert not mask[: box.top].any()
+        assert not mask[:, box.right :].any()
+
+
+def test_a_mirrored_image_gives_the_mirrored_mask(folder: Path, phantoms: list[Case]) -> None:
+    segmenter = Segmenter.from_pretrained(folder)
+    turned = [np.ascontiguousarray(case.image[:, ::-1]) for case in phantoms[:3]]
+    boxes = [
+        (case.box.top, case.image.shape[1] - case.box.right, case.box.bottom, case.image.shape[1] - case.box.left)
+        for case in phantoms[:3]
+    ]
+    masks = segmenter.predict_many([case.image for case in phantoms[:3]], [case.box for case in phantoms[:3]])
+    for mask, mirrored in zip(masks, segmenter.predict_many(turned, boxes), strict=True):
+        np.testing.assert_array_equal(mirrored, mask[:, ::-1])
+
+
+@pytest.mark.parametrize("mirror", [True, False])
+def test_the_second_stage_sees_the_first_ones_masks(phantoms: list[Case], mirror: bool) -> None:
+    first, second = Recorder(STAGES[0].replace(beta=0.5), 0.5), Recorder(STAGES[1], 1.0)
+    segmenter = Segmenter([first, second], Recipe(mirror=mirror))
+    case = phantoms[0]
+    stage1 = Segmenter([first]).rollout([case])[0]
+    assert 0 < stage1.sum() < case.box.height * case.box.width
+    segmenter.set_image(case.image)
+    mask = segmenter.predict(case.box)
+    assert second.betas == [None]
+    if not mirror:
+        geometry = prepare(case, walking(first.env)).geometry
+        shown = mask_on_canvas(stage1, geometry, STAGES[1].canvas)
+        np.testing.assert_array_equal(second.coarse[0] > 0, shown)
+    assert mask[case.box.rows, case.box.columns].mean() > 0.95  # the second stage erased everything
+
+
+def test_votes_are_a_majority(phantoms: list[Case]) -> None:
+    case = phantoms[0]
+    left = Recorder(STAGES[0], 0.5)
+    alone = Segmenter([left], Recipe(mirror=False)).predict_many([case.image], [case.box])[0]
+    assert 0.3 < alone[case.box.rows, case.box.columns].mean() < 0.7
+    both = Segmenter([left], Recipe(mirror=True)).predict_many([case.image], [case.box])[0]
+    assert both.sum() < 0.3 * alone.sum()  # left half and right half have no majority
+
+
+def test_bad_input_is_named(folder: Path, phantoms: list[Case]) -> None:
+    segmenter = Segmenter.from_pretrained(folder)
+    with pytest.raises(EpisodeError, match="set_image"):
+        segmenter.predict((1, 2, 30, 40))
+    case = phantoms[0]
+    good = list(case.box)
+    for bad in ((1, 2, 3), None, (5, 5, 5, 9), (0, 0, 10**6, 5), (1.5, 2, 30, 40), "box"):
+        with pytest.raises(BoxError, match="image 1: box"):
+            segmenter.predict_many([case.image, case.image], [good, bad])  # type: ignore[list-item]
+    with pytest.raises(BoxError, match="2 images but 1 boxes"):
+        segmenter.predict_many([case.image, case.image], [good])
+    with pytest.raises(ImageError, match="image 0: image has dtype float64"):
+        segmenter.predict_many([case.image / 255.0], [good])  # type: ignore[list-item]
+    assert segmenter.predict_many([], []) == []
+
+
+def test_recipe_round_trip(tmp_path: Path) -> None:
+    recipe = Recipe(("a", "b/agent"), ({}, {"cell_area": 40.0}), mirror=False, opening=2)
+    recipe.write(tmp_path)
+    assert Recipe.read(tmp_path) == recipe
+    assert [path.name for path in tmp_path.iterdir()] == [PIPELINE]
+
+
+@pytest.mark.parametrize("text", [None, "", "[]", "{}", '{"stages": ["a"]}', '{"stages": 3, "votes": []}', "{", "\xff"])
+def test_a_foreign_recipe_is_refused(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / PIPELINE).write_bytes(text.encode("latin-1"))
+    with pytest.raises(CheckpointError, match="is no pipeline.*flip train"):
+        Segmenter.from_pretrained(tmp_path)
+
+
+def test_a_pipeline_without_its_agents_is_refused(tmp_path: Path) -> None:
+    Recipe().write(tmp_path)
+    with pytest.raises(CheckpointError, match="stage1 is no checkpoint"):
+        Segmenter.from_pretrained(tmp_path)
+
+
+def test_agents_find_the_channels_of_this_package(tmp_path: Path) -> None:
+    make_agent("ddqn", STAGES[0].replace(channels=("contour",)), {"trunk": "small"}).save(tmp_path / "one")
+    Recipe(stages=("one",)).write(tmp_path)
+    code = (
+        "import sys; import numpy as np; from flipagents.segment import Segmenter\n"
+        "image = np.tile(np.arange(90, dtype=np.uint8), (60, 1))\n"
+        "Segmenter.from_pretrained(sys.argv[1]).predict_many([image], [(10, 20, 40, 70)])\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+
+
+def test_masks_hold_no_state_of_earlier_calls(folder: Path, phantoms: list[Case]) -> None:
+    segmenter = Segmenter.from_pretrained(folder)
+    case, other = phantoms[0], phantoms[3]
+    segmenter.set_image(case.image)
+    before = segmenter.predict(case.box)
+    segmenter.predict_many([other.image], [other.box])
+    np.testing.assert_array_equal(segmenter.predict(case.box), before)
+    moved = Box(case.box.top + 2, case.box.left, case.box.bottom, case.box.right)
+    assert segmenter.predict(moved).shape == before.shape
