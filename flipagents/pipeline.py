@@ -28,6 +28,7 @@ from flipenv.registry import unknown
 from flipenv.sources import SourceLike, open_source
 
 STAGES = ("stage1", "stage2")
+CONTEXTS = (0.4, 0.5, 0.6)  # of the canvases that vote; trained on 0.5
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,9 @@ def presets() -> dict[str, Preset]:
             env=(ours.replace(cell_area=COARSE), ours.replace(coarse_channels=True)),
             learner=LearnerConfig.small(gamma=0.0, lanes=32, epochs=3, replay=20_000, weight_decay=1e-4),
             classifier=ClassifierConfig.preset("small"),
-            recipe=Recipe(),
+            recipe=Recipe(
+                votes=tuple({"canvas": {"kind": "roi", "context": context}} for context in CONTEXTS), mirror=False
+            ),
         ),
     }
 

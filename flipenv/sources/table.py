@@ -18,9 +18,9 @@ FILES = ("mask", "background", "coarse", "prior")
 class TableSource(ListedSource):
     """A CSV with a header: `image`, then `top,left,bottom,right` or `x0,y0,x1,y1`, half-open pixels of the image.
 
-    Optional columns: `id`, and the files `mask`, `background`, `coarse`, `prior`; an empty cell is an absent part. Any other
-    column goes to the case's meta. Files are relative to the CSV. Without an `id` column, a case is called as its image
-    without suffix, with `#2`, `#3` from the second box on the same image.
+    Optional columns: `id`, and the files `mask`, `background`, `coarse`, `prior`; an empty cell is an absent part. Any
+    other column goes to the case's meta. Files are relative to the CSV. Without an `id` column, a case is called as its
+    image without suffix, with `#2`, `#3` from the second box on the same image.
 
     Args:
         path: the CSV file.
