@@ -1,1 +1,19 @@
 """Learners for the erase-to-segment environment, and what they are compared with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flipagents.segment import Segmenter
+
+__all__ = ["Segmenter"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import torch only when something that needs it is asked for: `flip --help` waits for nothing."""
+    if name != "Segmenter":
+        raise AttributeError(f"module 'flipagents' has no attribute {name!r}")
+    from flipagents.segment import Segmenter  # noqa: PLC0415
+
+    return Segmenter

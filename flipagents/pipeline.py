@@ -29,6 +29,7 @@ from flipenv.sources import SourceLike, open_source
 
 STAGES = ("stage1", "stage2")
 CONTEXTS = (0.4, 0.5, 0.6)  # of the canvases that vote; trained on 0.5
+SMOOTH = 0.04  # chosen with CONTEXTS on BUSI val, see docs/experiments.md
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,9 @@ def presets() -> dict[str, Preset]:
             learner=LearnerConfig.small(gamma=0.0, lanes=32, epochs=3, replay=20_000, weight_decay=1e-4),
             classifier=ClassifierConfig.preset("small"),
             recipe=Recipe(
-                votes=tuple({"canvas": {"kind": "roi", "context": context}} for context in CONTEXTS), mirror=False
+                votes=tuple({"canvas": {"kind": "roi", "context": context}} for context in CONTEXTS),
+                mirror=False,
+                smooth=SMOOTH,
             ),
         ),
     }

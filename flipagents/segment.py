@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,6 +38,7 @@ class Recipe:
     stages: tuple[str, ...] = ("stage1", "stage2")  # folders of agents, in order
     votes: tuple[Mapping[str, Any], ...] = field(default=({},))  # changes of the environment; their masks are averaged
     mirror: bool = True  # each vote is also taken on the image mirrored left to right
+    smooth: float = 0.0  # deviation of the blur of the share of votes, share of the square root of the box's area
     opening: int = 0  # of the mask, see `flipagents.postprocess.tidy`
 
     @classmethod
@@ -119,7 +121,15 @@ class Segmenter:
                 masks = self.rollout(seen, vote, progress=progress)
                 sums = [total + (mask[:, ::-1] if turned else mask) for total, mask in zip(sums, masks, strict=True)]
                 count += 1
-        return [tidy(total * 2 > count, opening=self.recipe.opening) for total in sums]
+        means = (self._smoothed(total / count, case.box) for total, case in zip(sums, cases, strict=True))
+        return [tidy(mean > 0.5, opening=self.recipe.opening) for mean in means]
+
+    def _smoothed(self, mean: NDArray[np.float64], box: Box) -> NDArray[np.float64]:
+        """Blur the share of votes: superpixels end in steps, lesions do not."""
+        if self.recipe.smooth == 0:
+            return mean
+        sigma = self.recipe.smooth * (box.height * box.width) ** 0.5
+        return np.asarray(cv2.GaussianBlur(mean, (0, 0), sigma))
 
     def rollout(
         self, cases: list[Case], options: Mapping[str, Any] | None = None, *, progress: bool = False

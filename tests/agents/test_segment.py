@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch", reason="the agents need torch")
 from flipagents.agents import Agent, make_agent  # noqa: E402 - needs torch
 from flipagents.checkpoint import CheckpointError  # noqa: E402
 from flipagents.config import LearnerConfig  # noqa: E402
+from flipagents.metrics import boundary  # noqa: E402
 from flipagents.segment import PIPELINE, Recipe, Segmenter, walking  # noqa: E402
 from flipenv.batch import Batch  # noqa: E402
 from flipenv.config import EnvConfig  # noqa: E402
@@ -171,3 +172,14 @@ def test_masks_hold_no_state_of_earlier_calls(folder: Path, phantoms: list[Case]
     np.testing.assert_array_equal(segmenter.predict(case.box), before)
     moved = Box(case.box.top + 2, case.box.left, case.box.bottom, case.box.right)
     assert segmenter.predict(moved).shape == before.shape
+
+
+def test_smoothing_rounds_steps_and_keeps_the_place() -> None:
+    rows, columns = np.mgrid[:12, :16]
+    steps = np.kron(np.hypot(rows - 5.5, (columns - 7.5) / 1.4) < 4.5, np.ones((8, 8)))
+    box = Box(8, 12, 88, 116)
+    before = steps > 0.5
+    after = Segmenter([], Recipe(smooth=0.05))._smoothed(steps, box) > 0.5
+    assert boundary(after).sum() < 0.9 * boundary(before).sum()
+    assert (before & after).sum() > 0.95 * before.sum()
+    assert Segmenter([], Recipe())._smoothed(steps, box) is steps
