@@ -2,6 +2,7 @@
 
     python benchmarks/step_rate.py                  # NumPy and torch on the CPU
     python benchmarks/step_rate.py --device cuda    # also torch on a GPU, up to 1024 lanes
+    python benchmarks/step_rate.py --profile        # where the environment's own time goes, 64 lanes, no scorer
 
 A step is one joint step of two agents with random actions, resets included (SAME_STEP: ended lanes start anew), and
 episode preparation excluded (it happens once, see benchmarks/prepare.py). The scorer is an untrained ResNet18 on the
@@ -33,9 +34,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="timed repeats; the table has median and IQR")
     parser.add_argument("--seconds", type=float, default=2.0, help="least length of one repeat")
     parser.add_argument("--quick", action="store_true", help="few lanes, one short repeat: does it run at all?")
+    parser.add_argument("--profile", action="store_true", help="print the shares of the environment's parts and stop")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/step_rate"))
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", str(options.threads))
+    if options.profile:
+        profile()
+        return
     rows = measure(options)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     about = machine(options)
@@ -74,6 +79,32 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
             print(rows[-1], flush=True)
     rows.append(pettingzoo_row(pool, options))
     return rows
+
+
+def profile() -> None:
+    """Cumulative share of each function of flipenv in 300 steps of 64 lanes on NumPy, without a scorer."""
+    import cProfile
+    import pstats
+
+    import cv2
+    import numpy as np
+
+    import flipenv
+
+    cv2.setNumThreads(1)
+    pool = flipenv.EpisodePool("phantom:64", flipenv.EnvConfig(beta=None))
+    envs = flipenv.vector_env(64, pool, scorer=None, autoreset_mode="SameStep", progress=False)
+    envs.reset(seed=0)
+    actions = np.random.default_rng(0).integers(0, 4, (300, 64))
+    profiler = cProfile.Profile()
+    profiler.enable()
+    for each in actions:
+        envs.step(each)
+    profiler.disable()
+    stats = pstats.Stats(profiler)
+    shares = [(row[3] / stats.total_tt, *key) for key, row in stats.stats.items() if "flipenv" in key[0]]
+    for share, file, _, function in sorted(shares, reverse=True)[:24]:
+        print(f"{share:5.0%}  {Path(file).name}: {function}")
 
 
 class Timed:
