@@ -75,6 +75,7 @@ def quarters(config):
         histograms=histograms.astype(np.int32),
         channels=np.array([210 + 10 * m + labels for m in range(len(prepared))], np.uint8).reshape(-1, HEIGHT, WIDTH),
         coarse=np.where(labels % 2 == 1, 255, 0).astype(np.uint8),
+        prior=np.full(labels.max() + 1, 0.5, np.float32),
         deviation_gain=1.0,
         area=whole,
         box=whole,
