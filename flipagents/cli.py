@@ -44,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reason = str(error)
     except OSError as error:  # a checkpoint on a full disk
         reason = str(error)
+    except ModuleNotFoundError as error:
+        reason = f"{error.name} is not installed; pip install 'flip-learning[agents]'"
     print(f"flip {options.command}: {' '.join(reason.split())}", file=sys.stderr)
     return 2
 

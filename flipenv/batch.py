@@ -13,7 +13,7 @@ from array_api_compat import array_namespace
 from flipenv import core
 from flipenv.config import EnvConfig
 from flipenv.episode import mask_on_image
-from flipenv.errors import ConfigError, ScorerError, SourceError
+from flipenv.errors import ConfigError, MissingDependencyError, ScorerError, SourceError
 from flipenv.observation import erased_pixels, observe
 from flipenv.pool import EpisodePool
 from flipenv.scorer import ContrastScorer, Scorer
@@ -64,7 +64,7 @@ class Batch:
         self.config = self.pool.config
         self.scorer = _scorer(scorer, self.config)
         self.n_lanes = n_lanes
-        self.device = device
+        self.device = _device(device)
         self._all: Episodes | None = None
         if n_lanes > 1:
             self._all = self._place(self.pool.prepare_all(workers=workers, progress=progress))
@@ -160,6 +160,22 @@ def _with_rows(array: Array, lanes: list[int], rows: Array) -> Array:
     copy = array_namespace(array).asarray(array, copy=True)
     copy[lanes] = rows
     return copy
+
+
+def _device(device: str | None) -> str | None:
+    if device is None:
+        return None
+    try:
+        from array_api_compat import torch  # noqa: PLC0415
+
+        torch.asarray([0]).to(device)
+    except ModuleNotFoundError:
+        raise MissingDependencyError(
+            f"device={device!r} needs torch: pip install 'flip-learning[torch]', or device=None for NumPy arrays"
+        ) from None
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"device={device!r} cannot be used: {error}") from None
+    return device
 
 
 def _scorer(scorer: Scorer | str | None, config: EnvConfig) -> Scorer | None:

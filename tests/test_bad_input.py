@@ -324,3 +324,8 @@ def test_a_refused_step_changes_nothing(phantoms: list[Case]) -> None:
         other.step(dict.fromkeys(other.agents, 1))[0]["eraser_0"],
     )
     assert dataclasses.asdict(env.config) == dataclasses.asdict(other.config)
+
+
+def test_devices(phantoms: list[Case]) -> None:
+    with pytest.raises(FlipError, match=r"device='no-such-device'.*(needs torch|cannot be used)"):
+        flipenv.vector_env(2, phantoms, device="no-such-device", cache=False, progress=False)

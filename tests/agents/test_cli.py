@@ -363,3 +363,9 @@ def test_documented_python_runs(
     assert [mask.shape for mask in known["masks"]] == [(80, 112)] * 2
     assert known["mask"].shape == phantoms[0].image.shape
     assert names(tmp_path / "numbers") == ["cases.csv", "report.json", "table.md"]
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "flipagents.methods", None)
+    assert main(["evaluate", "--data", "phantom:2"]) == 2
+    assert "pip install 'flip-learning[agents]'" in capsys.readouterr().err
