@@ -366,6 +366,9 @@ def test_documented_python_runs(
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setitem(sys.modules, "flipagents.methods", None)
-    assert main(["evaluate", "--data", "phantom:2"]) == 2
-    assert "pip install 'flip-learning[agents]'" in capsys.readouterr().err
+    def missing(*arguments: object, **options: object) -> None:
+        raise ModuleNotFoundError("No module named 'scipy'", name="scipy")
+
+    monkeypatch.setattr("flipagents.report.evaluate", missing)
+    assert main(["evaluate", "--data", "phantom:2", "--methods", "ellipse"]) == 2
+    assert "scipy is not installed; pip install 'flip-learning[agents]'" in capsys.readouterr().err
