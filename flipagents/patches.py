@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from flipenv.background import BACKGROUNDS
 from flipenv.config import COARSE, FINE, EnvConfig
-from flipenv.episode import mask_on_canvas, prepare, shift_box
+from flipenv.episode import grow_box, mask_on_canvas, prepare, shift_box
 from flipenv.errors import ConfigError, SourceError
 from flipenv.registry import unknown
 from flipenv.sources import Source
@@ -216,7 +216,7 @@ def _variants(
             if variant > 0:
                 moved = dataclasses.replace(case, box=_jittered(case, max(config.shift, margin), config.looseness, rng))
             if name == ANYWHERE:
-                area = _grown(moved.box, margin, case.image.shape)
+                area = grow_box(moved.box, margin, case.image.shape)
                 moved = dataclasses.replace(moved, background=_elsewhere(case.image, area, rng))
             env = env.replace(
                 margin=margin,
@@ -239,7 +239,7 @@ def _empty_cases(
     for case in cases:
         # else the background of a box beside the nodule would be the nodule
         tissue = BACKGROUNDS["mirror"](case.image, case.box)
-        taken = _grown(case.box, max(case.box.height, case.box.width) // 8, case.image.shape)
+        taken = grow_box(case.box, max(case.box.height, case.box.width) // 8, case.image.shape)
         for place in range(config.per_case):
             rng = np.random.default_rng([seed, 2, zlib.crc32(case.id.encode()), place])
             tried = (_random_box(shapes, case.image.shape, rng) for _ in range(TRIES))
@@ -276,11 +276,6 @@ def _elsewhere(image: Grey, area: Box, rng: np.random.Generator) -> Grey:
     patch = image[place.rows, place.columns]
     painted[area.rows, area.columns] = patch[:, ::-1] if rng.random() < 0.5 else patch
     return painted
-
-
-def _grown(box: Box, margin: int, shape: tuple[int, ...]) -> Box:
-    top, left = max(box.top - margin, 0), max(box.left - margin, 0)
-    return Box(top, left, min(box.bottom + margin, shape[0]), min(box.right + margin, shape[1]))
 
 
 def _overlap(one: Box, other: Box) -> bool:

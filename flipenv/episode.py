@@ -33,7 +33,7 @@ def prepare(case: Case, config: EnvConfig) -> Episode:
             f"case '{case.id}' has no coarse mask, which coarse_channels=True shows to the agents; "
             "give one with dataclasses.replace(case, coarse=mask), or set coarse_channels=False"
         )
-    area = _grow(case.box, config.margin, case.image.shape)
+    area = grow_box(case.box, config.margin, case.image.shape)
     painted = BACKGROUNDS[config.background](case.image, area)
     if case.background is not None:
         painted[area.rows, area.columns] = case.background[area.rows, area.columns]
@@ -102,6 +102,12 @@ def shift_box(box: Box, rows: float, columns: float, shape: tuple[int, ...]) -> 
     return Box(box.top + down, box.left + right, box.bottom + down, box.right + right)
 
 
+def grow_box(box: Box, margin: int, shape: tuple[int, ...]) -> Box:
+    """Widen a box by `margin` pixels on each side, as far as it stays inside the image."""
+    top, left = max(box.top - margin, 0), max(box.left - margin, 0)
+    return Box(top, left, min(box.bottom + margin, shape[0]), min(box.right + margin, shape[1]))
+
+
 def mask_on_canvas(mask: npt.NDArray[np.bool_], geometry: Geometry, canvas: CanvasSpec) -> npt.NDArray[np.bool_]:
     """Resample a mask (height, width) of the image onto the canvas (H, W): set where half a pixel is covered."""
     check_companion("mask", mask, (geometry.height, geometry.width), "bool")
@@ -118,15 +124,6 @@ def mask_on_image(mask: npt.NDArray[np.bool_], geometry: Geometry) -> npt.NDArra
     columns = slice(area.left - window.left, area.right - window.left)
     image[area.rows, area.columns] = shown[rows, columns]
     return image
-
-
-def _grow(box: Box, margin: int, shape: tuple[int, ...]) -> Box:
-    return Box(
-        max(box.top - margin, 0),
-        max(box.left - margin, 0),
-        min(box.bottom + margin, shape[0]),
-        min(box.right + margin, shape[1]),
-    )
 
 
 def _window(area: Box, shape: tuple[int, ...], canvas: CanvasSpec) -> Box:

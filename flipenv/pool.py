@@ -94,7 +94,7 @@ class EpisodePool:
 
         workers: None for one a core, 1 for none but this process.
         """
-        every = {index: self._read(index) for index in range(len(self))}
+        every = {index: self._kept.get(index) or self._read(index) for index in range(len(self))}
         missing = [index for index, episode in every.items() if episode is None]
         if len(missing) < WORTH_WORKERS:
             workers = 1
@@ -105,7 +105,10 @@ class EpisodePool:
         )
         for chunk in track(jobs, "preparing episodes", len(chunks), transient=True, disable=not (progress and chunks)):
             every.update(chunk)
-        return stack([episode for episode in every.values() if episode is not None])
+        ready = {index: episode for index, episode in every.items() if episode is not None}
+        if len(ready) <= IN_MEMORY:  # masks and pictures ask for single episodes later
+            self._kept.update(ready)
+        return stack(list(ready.values()))
 
     def _prepare_some(self, indices: Sequence[int], parts: Sequence[Any]) -> dict[int, Episode]:
         """Prepare in a worker process, which does not know what the user's own script registered."""
