@@ -53,6 +53,7 @@ def record(segmenter: Segmenter, case: Case, *, scorer: Scorer | None = None, fi
     """
     from flipagents.segment import Segmenter, walking  # noqa: PLC0415 - torch is slow to import
 
+    case = segmenter.informed(case)
     *earlier, agent = segmenter.stages
     vote = segmenter.recipe.votes[0]
     if earlier:

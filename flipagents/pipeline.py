@@ -1,4 +1,4 @@
-"""Train everything that a mask needs: classifier, stage 1 on coarse superpixels, stage 2 on fine ones.
+"""Train everything that a mask needs: classifier, stage 1 on coarse superpixels, stage 2 on fine ones, and their pupils.
 
 Each part writes into its own folder and goes on where it stopped, so the same command resumes a run that was killed.
 """
@@ -16,16 +16,18 @@ from flipagents.agents import load_agent
 from flipagents.checkpoint import CheckpointError
 from flipagents.classifier import FINAL, Classifier, ClassifierConfig, train_classifier
 from flipagents.config import LearnerConfig
+from flipagents.distil import distil
 from flipagents.learner import AGENT, Learner
 from flipagents.patches import PatchConfig
 from flipagents.priors import Enriched
 from flipagents.rollout import masks_of
-from flipagents.segment import Recipe, walking
+from flipagents.segment import Recipe, Segmenter, walking
+from flipagents.student import Student, StudentConfig
 from flipenv.config import COARSE, PAPER_COARSE, PAPER_FINE, EnvConfig
 from flipenv.errors import ConfigError
 from flipenv.pool import EpisodePool
 from flipenv.registry import unknown
-from flipenv.sources import SourceLike, open_source
+from flipenv.sources import Source, SourceLike, open_source
 
 STAGES = ("stage1", "stage2")
 CONTEXTS = (0.4, 0.5, 0.6)  # of the canvases that vote; trained on 0.5
@@ -41,12 +43,13 @@ class Preset:
     learner: LearnerConfig
     classifier: ClassifierConfig
     recipe: Recipe
+    students: tuple[tuple[str, StudentConfig], ...] = ()  # name, each taught by the one before, the first by the agents
 
 
 def presets() -> dict[str, Preset]:
     """`paper`: as faithful as its text allows. `small`: our best, small enough for two CPU cores."""
     ours = EnvConfig(
-        channels=("superpixel", "box", "ellipse", "contour"),
+        channels=("superpixel", "box", "ellipse", "prior"),
         frames=2,
         csr="logit",
         csr_weight=0.5,
@@ -70,10 +73,12 @@ def presets() -> dict[str, Preset]:
             learner=LearnerConfig.small(gamma=0.0, lanes=32, epochs=3, replay=20_000, weight_decay=1e-4),
             classifier=ClassifierConfig.preset("small"),
             recipe=Recipe(
+                prior="polar",
                 votes=tuple({"canvas": {"kind": "roi", "context": context}} for context in CONTEXTS),
                 mirror=False,
                 smooth=SMOOTH,
             ),
+            students=(("student", StudentConfig()), ("locator", StudentConfig.loose())),
         ),
     }
 
@@ -89,6 +94,7 @@ def train_pipeline(
     env_options: Mapping[str, Any] | None = None,
     learner_options: Mapping[str, Any] | None = None,
     classifier_options: Mapping[str, Any] | None = None,
+    student_options: Mapping[str, Any] | None = None,
 ) -> Path:
     """Train the pipeline of a preset on images and boxes; return its folder, which `Segmenter.from_pretrained` reads.
 
@@ -121,4 +127,25 @@ def train_pipeline(
             walk = EpisodePool(pool.source, walking(env).replace(jitter=env.jitter))
             masks = masks_of(agent, walk, device=None if device == "cpu" else device, progress=progress)
     dataclasses.replace(chosen.recipe, stages=tuple(f"{name}/{AGENT}" for name in STAGES)).write(folder)
+    students = {name: pupil.replace(**(student_options or {})) for name, pupil in chosen.students}
+    if students:
+        _teach(source, folder, students, device, progress)
     return folder
+
+
+def _teach(source: Source, folder: Path, students: dict[str, StudentConfig], device: str, progress: bool) -> None:
+    """Train students into a pipeline's folder, the first on the agents' maps, each other on those of the one before."""
+    cases = [dataclasses.replace(source.load(index), mask=None) for index in range(len(source))]
+    images, boxes = [case.image for case in cases], [case.box for case in cases]
+    teacher: Student | None = None
+    for name, config in students.items():
+        if not checkpoint.exists(folder / name):
+            if teacher is None:
+                values = Segmenter.from_pretrained(folder, device=device).map_many(images, boxes, progress=progress)
+                maps = [(1 + value) / 2 for value in values]
+            else:
+                maps = list(teacher.maps(images, boxes))
+            distil(cases, maps, config, device=device, progress=progress).save(folder / name)
+        teacher = Student.load(folder / name, device)
+        if teacher.config != config:
+            raise CheckpointError(f"{folder / name} was trained with other options; choose another folder, or remove it")

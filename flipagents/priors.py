@@ -1,6 +1,6 @@
 """Pictures that say how surely each pixel is nodule, by rules that need the image and the box alone.
 
-A reward may use them (`prior_weight`). Agents see one only where the channel `contour` is asked for.
+A reward may use them (`prior_weight`). Agents see one only where the channel `prior` is asked for.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from flipagents.baselines.geometry import ellipse, filled_box
 from flipagents.baselines.polar import polar_probability
-from flipenv.channels import CHANNELS
 from flipenv.registry import Registry
 from flipenv.sources import Source
 from flipenv.sources.contents import digest
@@ -32,12 +31,6 @@ def polar_prior(image: Grey, box: Box) -> Grey:
     A box is tight, so what a boundary holds beyond it is an error of the boundary.
     """
     return np.asarray(np.rint(255 * polar_probability(image, box) * filled_box(box, image.shape)), np.uint8)
-
-
-@CHANNELS.register("contour")
-def contour_channel(canvas: Grey, box: Box) -> Grey:
-    """The polar prior on the canvas, as a channel that agents see."""
-    return polar_prior(canvas, box)
 
 
 @PRIORS.register("ellipse")

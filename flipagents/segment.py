@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from flipagents import priors  # noqa: F401 - registers channels that trained agents may ask for
 from flipagents.agents import Agent, load_agent
 from flipagents.checkpoint import CheckpointError
 from flipagents.postprocess import tidy
+from flipagents.priors import PRIORS
 from flipagents.rollout import masks_of
 from flipenv.config import EnvConfig
 from flipenv.errors import BoxError, EpisodeError, FlipError
@@ -37,6 +37,7 @@ class Recipe:
 
     stages: tuple[str, ...] = ("stage1", "stage2")  # folders of agents, in order
     votes: tuple[Mapping[str, Any], ...] = field(default=({},))  # changes of the environment; their masks are averaged
+    prior: str | None = None  # rule of `flipagents.priors` whose picture every stage may see
     mirror: bool = True  # each vote is also taken on the image mirrored left to right
     smooth: float = 0.0  # deviation of the blur of the share of votes, share of the square root of the box's area
     opening: int = 0  # of the mask, see `flipagents.postprocess.tidy`
@@ -72,6 +73,7 @@ class Segmenter:
 
     def __init__(self, stages: Sequence[Agent], recipe: Recipe | None = None, *, lanes: int = 64) -> None:
         self.stages, self.recipe, self.lanes = list(stages), recipe or Recipe(), lanes
+        self._prior = None if self.recipe.prior is None else PRIORS[self.recipe.prior]
         self._image: NDArray[np.uint8] | None = None
 
     @classmethod
@@ -110,7 +112,11 @@ class Segmenter:
             except FlipError as error:
                 raise type(error)(f"image {index}: {error}") from None
         chunks = (cases[start : start + CHUNK] for start in range(0, len(cases), CHUNK))
-        return [mask for chunk in chunks for mask in self._vote(chunk, progress)]
+        return [mask for chunk in chunks for mask in self._vote([self.informed(case) for case in chunk], progress)]
+
+    def informed(self, case: Case) -> Case:
+        """Return the case with the prior that the recipe names, if it names one."""
+        return case if self._prior is None else dataclasses.replace(case, prior=self._prior(case.image, case.box))
 
     def _vote(self, cases: list[Case], progress: bool) -> list[Mask]:
         sums = [np.zeros(case.image.shape) for case in cases]
@@ -134,7 +140,7 @@ class Segmenter:
     def rollout(
         self, cases: list[Case], options: Mapping[str, Any] | None = None, *, progress: bool = False
     ) -> list[Mask]:
-        """Masks of the last stage, as erased: one walk of all stages, no vote, nothing tidied."""
+        """Masks of the last stage, as erased: one walk of all stages over `informed` cases, no vote, nothing tidied."""
         masks: list[Mask] = []
         for agent in self.stages:
             env = walking(agent.env, **(options or {}))
@@ -154,4 +160,5 @@ def walking(env: EnvConfig, **options: Any) -> EnvConfig:
 def _mirrored(case: Case) -> Case:
     width = case.image.shape[1]
     box = Box(case.box.top, width - case.box.right, case.box.bottom, width - case.box.left)
-    return Case(np.ascontiguousarray(case.image[:, ::-1]), box, id=case.id)
+    prior = None if case.prior is None else np.ascontiguousarray(case.prior[:, ::-1])
+    return Case(np.ascontiguousarray(case.image[:, ::-1]), box, id=case.id, prior=prior)

@@ -21,12 +21,12 @@ from safetensors.numpy import save_file
 from flipenv.background import BACKGROUNDS
 from flipenv.channels import CHANNELS
 from flipenv.config import EnvConfig
-from flipenv.observation import LIVE_CHANNELS
+from flipenv.observation import OWN_CHANNELS
 from flipenv.superpixels import SUPERPIXELS
 from flipenv.types import Box, Episode, Geometry
 from flipenv.walks import ORDERS
 
-VERSION = 2  # raised whenever `prepare` gives different arrays for the same case and options
+VERSION = 3  # raised whenever `prepare` gives different arrays for the same case and options
 _PREPARED = (  # options that change what `prepare` returns
     "canvas",
     "margin",
@@ -66,7 +66,7 @@ class EpisodeCache:
             _code(BACKGROUNDS[config.background]),
             _code(SUPERPIXELS[config.superpixels]),
             _code(ORDERS[config.order]),
-            [_code(CHANNELS[name]) for name in config.channels if name not in LIVE_CHANNELS],
+            [_code(CHANNELS[name]) for name in config.channels if name not in OWN_CHANNELS],
         ]
         return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
 

@@ -1,4 +1,4 @@
-"""Observation channels that are drawn once, when an episode is prepared."""
+"""Observation channels that are drawn once from canvas and box, when an episode is prepared."""
 
 from __future__ import annotations
 

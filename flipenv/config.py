@@ -75,7 +75,7 @@ class EnvConfig:
     frames: int = 6  # last areas seen, all agents together (paper); rounded up to whole steps
     observation: ObservationKind = "joint"  # paper: every agent sees the same stack; egocentric: own frames first
     coarse_channels: bool = False  # stage 2 of the paper: the earlier stage's mask for each frame
-    channels: tuple[str, ...] = ()  # extra for each agent: superpixel, erased, box, ellipse, or registered names
+    channels: tuple[str, ...] = ()  # extra for each agent: superpixel, erased, box, ellipse, prior, or registered
     # what they are paid
     reward: str = "sum"  # the parts below, weighted; or a registered name
     csr_weight: float = 1.0  # paper

@@ -25,13 +25,18 @@ TYPICAL_DEVIATION = 41.5  # grey levels, to which `standardise` scales the area;
 def prepare(case: Case, config: EnvConfig) -> Episode:
     """Return the episode of one case, all arrays NumPy.
 
-    Raises MaskError where the config asks for coarse channels and the case has no coarse mask; ConfigError for an
-    unknown background, superpixel method, order or channel.
+    Raises MaskError where the config asks for coarse channels or the channel `prior` and the case has no such picture;
+    ConfigError for an unknown background, superpixel method, order or channel.
     """
     if config.coarse_channels and case.coarse is None:
         raise MaskError(
             f"case '{case.id}' has no coarse mask, which coarse_channels=True shows to the agents; "
             "give one with dataclasses.replace(case, coarse=mask), or set coarse_channels=False"
+        )
+    if "prior" in config.channels and case.prior is None:
+        raise MaskError(
+            f"case '{case.id}' has no prior, which the channel 'prior' shows to the agents; give one with "
+            "dataclasses.replace(case, prior=picture), or leave the channel out"
         )
     area = grow_box(case.box, config.margin, case.image.shape)
     painted = BACKGROUNDS[config.background](case.image, area)
@@ -49,7 +54,12 @@ def prepare(case: Case, config: EnvConfig) -> Episode:
     order = walking_order(centers, config.n_agents, config.order, on_canvas.height, on_canvas.width)
     # resampling mixes the pixels along the area's edge; outside it the eraser must change nothing
     background = np.where(labels < 0, canvas, _resample(painted, geometry.window, config.canvas))
-    prepared = [CHANNELS[name](canvas, box) for name in config.channels if name not in LIVE_CHANNELS]
+    shown = None if case.prior is None else _resample(case.prior, geometry.window, config.canvas, cv2.BORDER_CONSTANT)
+    prepared: list[Array] = [
+        shown if name == "prior" else CHANNELS[name](canvas, box)
+        for name in config.channels
+        if name not in LIVE_CHANNELS
+    ]
     deviation = max(float(inside.std()), 1.0)
     coarse = np.zeros_like(canvas) if case.coarse is None else _coarse(case.coarse, geometry.window, config.canvas)
     return Episode(
@@ -61,7 +71,7 @@ def prepare(case: Case, config: EnvConfig) -> Episode:
         histograms=_histograms(inside, own),
         channels=np.stack(prepared) if prepared else np.zeros((0, *canvas.shape), np.uint8),
         coarse=coarse,
-        prior=_prior(case.prior, geometry.window, config.canvas, labels),
+        prior=_means(shown, labels),
         deviation_gain=TYPICAL_DEVIATION / deviation if config.standardise else 1.0,
         area=on_canvas,
         box=box,
@@ -163,13 +173,12 @@ def _coarse(mask: npt.NDArray[np.bool_], window: Box, canvas: CanvasSpec) -> npt
     return np.where(grey >= 128, 255, 0).astype(np.uint8)
 
 
-def _prior(
-    prior: npt.NDArray[np.uint8] | None, window: Box, canvas: CanvasSpec, labels: npt.NDArray[np.int16]
-) -> npt.NDArray[np.float32]:
+def _means(prior: npt.NDArray[np.uint8] | None, labels: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
+    """Mean of the prior on the canvas in each superpixel, (S,) in [0, 1]; a half where there is none."""
     inside = labels >= 0
     if prior is None:
         return np.full(int(labels.max()) + 1, 0.5, np.float32)
-    sums = np.bincount(labels[inside], _resample(prior, window, canvas)[inside] / 255)
+    sums = np.bincount(labels[inside], prior[inside] / 255)
     return (sums / np.bincount(labels[inside])).astype(np.float32)
 
 

@@ -8,7 +8,8 @@ from flipenv.arrays import pick, windows
 from flipenv.config import EnvConfig
 from flipenv.types import Array, Episodes, State
 
-LIVE_CHANNELS = ("superpixel", "erased")  # drawn at every step; all others are prepared once (see flipenv.channels)
+LIVE_CHANNELS = ("superpixel", "erased")  # drawn at every step; all others are prepared once
+OWN_CHANNELS = (*LIVE_CHANNELS, "prior")  # drawn from more than canvas and box, so not in flipenv.channels.CHANNELS
 
 
 def positions(episodes: Episodes, step: Array) -> Array:

@@ -21,7 +21,7 @@ from flipenv.channels import CHANNELS
 from flipenv.config import EnvConfig
 from flipenv.episode import prepare, shift_box, stack
 from flipenv.errors import ConfigError, SourceError
-from flipenv.observation import LIVE_CHANNELS
+from flipenv.observation import OWN_CHANNELS
 from flipenv.registry import Registry, unknown
 from flipenv.reward import REWARDS
 from flipenv.sources import SourceLike, find, open_source
@@ -133,7 +133,7 @@ class EpisodePool:
 
 def _parts(config: EnvConfig) -> list[tuple[Registry[Any], str]]:
     """The registered parts that preparation uses."""
-    channels = [(CHANNELS, name) for name in config.channels if name not in LIVE_CHANNELS]
+    channels = [(CHANNELS, name) for name in config.channels if name not in OWN_CHANNELS]
     return [(BACKGROUNDS, config.background), (SUPERPIXELS, config.superpixels), (ORDERS, config.order), *channels]
 
 
@@ -141,5 +141,5 @@ def _check_names(config: EnvConfig) -> None:
     """Raise ConfigError for a part that is not registered, before an episode is drawn that needs it."""
     for registry, name in [*_parts(config), (REWARDS, config.reward)]:
         if name not in registry:
-            live = LIVE_CHANNELS if registry is CHANNELS else ()
-            raise ConfigError(unknown(registry.kind, name, (*live, *registry)))
+            own = OWN_CHANNELS if registry is CHANNELS else ()
+            raise ConfigError(unknown(registry.kind, name, (*own, *registry)))

@@ -69,7 +69,7 @@ class Case:
     mask: Array | None = None  # (height, width) bool, the nodule; None where nobody drew one
     background: Array | None = None  # (height, width) uint8, eraser source in place of a computed one
     coarse: Array | None = None  # (height, width) bool, an earlier stage's mask, seen by the agents of the next stage
-    prior: Array | None = None  # (height, width) uint8, how surely a pixel is nodule by a rule that needs no mask
+    prior: Array | None = None  # (height, width) uint8, 255 where a rule that needs no mask is sure of nodule
     meta: Mapping[str, str] = field(default_factory=dict)  # free text for reports: class, split, spacing
 
     def __post_init__(self) -> None:

@@ -78,6 +78,12 @@ def test_masks(name: str) -> None:
         Case(GREY, Box(1, 1, 9, 9), **{name: GREY})
 
 
+def test_the_channel_prior_needs_a_prior() -> None:
+    env = flipenv.parallel_env(Case(GREY, Box(1, 1, 29, 29), "mine"), channels=("prior",), cache=False)
+    with pytest.raises(MaskError, match=r"case 'mine' has no prior.*dataclasses.replace\(case, prior=picture\)"):
+        env.reset()
+
+
 def test_coarse_channels_need_a_coarse_mask() -> None:
     env = flipenv.parallel_env(Case(GREY, Box(1, 1, 29, 29), "mine"), coarse_channels=True, cache=False)
     with pytest.raises(MaskError, match="mine.*coarse.*replace"):

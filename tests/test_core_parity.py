@@ -47,7 +47,7 @@ OPTIONS = {
     "standardise": (False, True),
     "traversals": (1, 2, 3),
 }
-CHANNEL_NAMES = ("superpixel", "erased", "box", "ellipse", "stripes")
+CHANNEL_NAMES = ("superpixel", "erased", "box", "ellipse", "prior", "stripes")
 
 
 class DarknessScorer:

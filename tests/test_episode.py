@@ -124,6 +124,21 @@ def test_a_given_background_is_copied_verbatim(phantoms: list[Case]) -> None:
     assert np.array_equal(episode.background[~inside], case.image[~inside])
 
 
+def test_agents_may_see_the_prior(phantoms: list[Case]) -> None:
+    channels = ("erased", "prior", "box")
+    case = phantoms[0]
+    picture = np.arange(case.image.size, dtype=np.uint32).reshape(case.image.shape).astype(np.uint8) | 1
+    same_size = flipenv.EnvConfig(canvas=flipenv.CanvasSpec("whole", *case.image.shape), channels=channels)
+    episode = prepare(dataclasses.replace(case, prior=picture), same_size)
+    assert np.array_equal(episode.channels[0], picture)
+    assert episode.channels[1].max() == 255
+    for index in range(episode.n_superpixels):
+        assert episode.prior[index] == pytest.approx(picture[episode.labels == index].mean() / 255)
+    beyond = prepare(dataclasses.replace(case, prior=picture), same_size.replace(canvas={"context": 3.0}))
+    assert (beyond.channels[0][0] == 0).all()
+    assert prepare(case, same_size.replace(channels=("box",))).prior[0] == 0.5
+
+
 def test_shift_box_keeps_size_and_stays_inside() -> None:
     assert shift_box(Box(5, 6, 15, 30), 3.4, -2.6, (40, 50)) == Box(8, 3, 18, 27)
     assert shift_box(Box(5, 6, 15, 30), -99, 99, (40, 50)) == Box(0, 26, 10, 50)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +13,12 @@ from flipagents.agents import Agent, make_agent  # noqa: E402 - needs torch
 from flipagents.checkpoint import CheckpointError  # noqa: E402
 from flipagents.config import LearnerConfig  # noqa: E402
 from flipagents.metrics import boundary  # noqa: E402
+from flipagents.priors import PRIORS  # noqa: E402
 from flipagents.segment import PIPELINE, Recipe, Segmenter, walking  # noqa: E402
 from flipenv.batch import Batch  # noqa: E402
 from flipenv.config import EnvConfig  # noqa: E402
 from flipenv.episode import mask_on_canvas, prepare  # noqa: E402
-from flipenv.errors import BoxError, EpisodeError, ImageError  # noqa: E402
+from flipenv.errors import BoxError, ConfigError, EpisodeError, ImageError  # noqa: E402
 from flipenv.types import Array, Box, Case  # noqa: E402
 
 ENV = {"canvas": {"kind": "roi", "height": 40, "width": 48}, "cell_area": 30.0, "window": 16, "frames": 2}
@@ -46,11 +45,14 @@ class Recorder(Agent):
         super().__init__(env, LearnerConfig())
         self.share, self.coarse = share, [np.zeros(0)]
         self.betas: list[Any] = []
+        self.pictures: list[Array] = []  # prepared channels at the start of each walk
 
     def act(self, batch: Batch, epsilon: float = 0.0) -> Array:
         assert batch.episodes is not None
         assert batch.state is not None
         self.coarse, self.betas = [np.array(each) for each in batch.episodes.coarse], [batch.config.beta]
+        if (batch.state.step == 0).all():
+            self.pictures.append(np.array(batch.episodes.channels))
         column = np.take_along_axis(batch.episodes.centers[:, :, 1], batch.state.here.astype(int), axis=1)
         return (column < self.share * self.env.canvas.width).astype(np.int64)
 
@@ -152,15 +154,26 @@ def test_a_pipeline_without_its_agents_is_refused(tmp_path: Path) -> None:
         Segmenter.from_pretrained(tmp_path)
 
 
-def test_agents_find_the_channels_of_this_package(tmp_path: Path) -> None:
-    make_agent("ddqn", STAGES[0].replace(channels=("contour",)), {"trunk": "small"}).save(tmp_path / "one")
-    Recipe(stages=("one",)).write(tmp_path)
-    code = (
-        "import sys; import numpy as np; from flipagents.segment import Segmenter\n"
-        "image = np.tile(np.arange(90, dtype=np.uint8), (60, 1))\n"
-        "Segmenter.from_pretrained(sys.argv[1]).predict_many([image], [(10, 20, 40, 70)])\n"
-    )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+def test_every_walk_sees_the_prior_that_is_computed_once(phantoms: list[Case], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Box] = []
+
+    def rising(image: np.ndarray, box: Box) -> np.ndarray:
+        asked.append(box)
+        return np.tile(np.arange(image.shape[1], dtype=np.uint8), (image.shape[0], 1))
+
+    monkeypatch.setitem(PRIORS._parts, "rising", rising)
+    agents = [Recorder(env.replace(channels=("prior",)), 1.0) for env in STAGES]
+    recipe = Recipe(votes=({}, {"cell_area": 45.0}), prior="rising", mirror=True)
+    images, boxes = [case.image for case in phantoms[:2]], [case.box for case in phantoms[:2]]
+    Segmenter(agents, recipe).predict_many(images, boxes)
+    assert asked == boxes
+    for agent in agents:
+        assert len(agent.pictures) == 4
+        straight, turned = (np.diff(pictures[0, 0, 20, 8:40].astype(int)) for pictures in agent.pictures[:2])
+        assert (straight > 0).all()
+        assert (turned < 0).all()
+    with pytest.raises(ConfigError, match="unknown prior 'risin': did you mean 'rising'"):
+        Segmenter(agents, Recipe(prior="risin"))
 
 
 def test_masks_hold_no_state_of_earlier_calls(folder: Path, phantoms: list[Case]) -> None:
