@@ -61,19 +61,20 @@ def polar_probability(
     tilt = np.atleast_1d(tilts)[:, None]
     guides = np.sqrt((1 - tilt**2) / (1 - tilt * np.sin(2 * ANGLES)))
     away = (RADII - guides[:, :, None]) ** 2
+    pull = np.atleast_1d(pulls)[:, None, None, None]
+    cost = (pull * away - edges(unrolled, reach)).reshape(-1, len(ANGLES), len(RADII))
+    paths = closed_paths(cost, stiffness)
+    price = np.take_along_axis(cost, paths[:, :, None], axis=2).mean(axis=(1, 2)).reshape(-1, len(tilt))
+    weights = np.exp((price.min(axis=1, keepdims=True) - price) / softness)
+    weights /= weights.sum(axis=1, keepdims=True)
     share = np.zeros(image.shape, np.float32)
-    for pull in np.atleast_1d(pulls):
-        cost = pull * away - edges(unrolled, reach)
-        paths = closed_paths(cost, stiffness)
-        price = np.take_along_axis(cost, paths[:, :, None], axis=2).mean(axis=(1, 2))
-        weights = np.exp((price.min() - price) / softness)
-        for path, weight in zip(paths, weights / weights.sum() / np.size(pulls), strict=True):
-            corners = half * direction * RADII[path, None]
-            if touch:
-                corners *= np.where(corners > 0, half / corners.max(axis=0), half / -corners.min(axis=0))
-            mask = np.zeros(image.shape, np.uint8)
-            cv2.fillPoly(mask, [np.rint((middle + corners)[:, ::-1] * 16).astype(np.int32)], 1, shift=4)
-            share += np.float32(weight) * mask
+    for path, weight in zip(paths, weights.ravel() / len(price), strict=True):
+        corners = half * direction * RADII[path, None]
+        if touch:
+            corners *= np.where(corners > 0, half / corners.max(axis=0), half / -corners.min(axis=0))
+        mask = np.zeros(image.shape, np.uint8)
+        cv2.fillPoly(mask, [np.rint((middle + corners)[:, ::-1] * 16).astype(np.int32)], 1, shift=4)
+        share += np.float32(weight) * mask
     return share
 
 
@@ -96,18 +97,25 @@ def closed_paths(cost: NDArray[np.floating], stiffness: float) -> NDArray[np.int
     """
     n, angles, radii = cost.shape
     steps = np.arange(-JUMP, JUMP + 1)
-    price = (stiffness * steps.astype(float) ** 2)[:, None, None]
-    best = cost[:, 0]
-    origin = np.zeros((2 * angles, n, radii), np.intp)
+    price = stiffness * steps.astype(float) ** 2
+    # paths last, so that what is added lies together; the rim is never the cheapest
+    layers = np.ascontiguousarray(cost.transpose(1, 2, 0), np.float64)
+    best = np.full((2 * angles, JUMP + radii + JUMP, n), np.inf)
+    best[0, JUMP:-JUMP] = layers[0]
+    option = np.empty((radii, n))
     for turn in range(1, 2 * angles):
-        padded = np.pad(best, ((0, 0), (JUMP, JUMP)), constant_values=np.inf)
-        options = np.stack([padded[:, JUMP + step : JUMP + step + radii] for step in steps]) + price
-        choice = options.argmin(axis=0)
-        origin[turn] = np.arange(radii) + steps[choice]
-        best = options.min(axis=0) + cost[:, turn % angles]
+        last, new = best[turn - 1], best[turn, JUMP:-JUMP]
+        np.add(last[JUMP:-JUMP], price[JUMP], out=new)
+        for step in range(1, JUMP + 1):  # inwards and outwards cost the same
+            np.minimum(last[JUMP - step : JUMP - step + radii], last[JUMP + step : JUMP + step + radii], out=option)
+            option += price[JUMP + step]
+            np.minimum(new, option, out=new)
+        new += layers[turn % angles]
     path = np.zeros((2 * angles, n), np.intp)
-    path[-1] = best.argmin(axis=1)
+    path[-1] = best[-1, JUMP:-JUMP].argmin(axis=0)
+    each = np.arange(n)
     for turn in range(2 * angles - 1, 0, -1):
-        path[turn - 1] = origin[turn, np.arange(n), path[turn]]
+        options = best[turn - 1, path[turn] + JUMP + steps[:, None], each] + price[:, None]
+        path[turn - 1] = path[turn] + steps[options.argmin(axis=0)]
     middle = np.roll(path[angles // 2 : angles // 2 + angles], angles // 2, axis=0)
     return middle.T

@@ -56,6 +56,13 @@ def test_options() -> None:
     np.testing.assert_allclose(extent, box, atol=1, err_msg="the path touches all four sides")
 
 
+def test_settings_are_averaged() -> None:
+    image, box, _ = slanted()
+    alone = [polar_probability(image, box, pulls=pull) for pull in (150, 600)]
+    assert np.abs(alone[0] - alone[1]).max() > 0.1
+    np.testing.assert_allclose(polar_probability(image, box, pulls=(150, 600)), np.mean(alone, axis=0), atol=1e-6)
+
+
 def test_probability_and_independence_of_the_rest_of_the_image() -> None:
     image, box, _ = slanted()
     share = polar_probability(image, box)
