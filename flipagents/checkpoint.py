@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from torch import Tensor
 from flipenv.errors import FlipError
 
 FORMAT = 1  # raised when a newer program's checkpoints cannot be read as these
+SHIPPED = Path(str(files("flipagents") / "weights" / "busi-small"))  # of a pipeline, used where no folder is given
 TENSORS, ABOUT = "tensors.safetensors", "about.json"
 
 

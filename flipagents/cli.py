@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def segment(options: argparse.Namespace) -> int:
     """Write mask, overlay, erase curve and film of every case of the input."""
-    from flipagents.methods import make_method
+    from flipagents.methods import Found, make_method
     from flipagents.outputs import file_names, output_paths
     from flipenv.errors import ConfigError
 
@@ -67,6 +67,8 @@ def segment(options: argparse.Namespace) -> int:
         paths = {index: files for index, files in paths.items() if not all(file.exists() for file in files)}
     skipped = len(source) - len(paths)
     method = make_method(options.method, options.weights, options.device) if paths else None
+    if method and options.margin:
+        method = Found(method, options.margin, options.weights, options.device)
     failed = _segment_all(source, paths, method, gif=options.gif, alone=options.box is not None) if method else []
     print(f"{len(paths) - len(failed)} segmented into {options.out}", end="")
     print(f", {skipped} there already (--overwrite does them again)" if skipped else "", end="")
@@ -77,7 +79,7 @@ def segment(options: argparse.Namespace) -> int:
 
 
 def train(options: argparse.Namespace) -> int:
-    """Train classifier, stage 1 and stage 2 into a folder; the same command again resumes."""
+    """Train classifier, stages 1 and 2, student and locator into a folder; the same command again resumes."""
     data = _source_text(options.data)
     val = None if options.val is None else _source_text(options.val)
     if data.startswith("busi:") and "split=" not in data:
@@ -95,6 +97,7 @@ def train(options: argparse.Namespace) -> int:
         env_options=settings["env"],
         learner_options=settings["learner"],
         classifier_options=settings["classifier"],
+        student_options=settings["student"],
     )
     print(f"trained: {folder}; use it with `flip segment scan.png --box X0 Y0 X1 Y1 -o out/ --weights {folder}`")
     return 0
@@ -106,7 +109,13 @@ def evaluate(options: argparse.Namespace) -> int:
 
     source = _source_text(options.data, options.split)
     found = report.evaluate(
-        source, options.methods, weights=options.weights, device=options.device, progress=not options.quiet
+        source,
+        options.methods,
+        shift=options.shift,
+        margin=options.margin,
+        weights=options.weights,
+        device=options.device,
+        progress=not options.quiet,
     )
     written = [] if options.out is None else found.write(options.out)
     print(found.markdown())
@@ -149,12 +158,13 @@ def _segment_all(
     from rich.console import Console
     from rich.progress import Progress
 
-    from flipagents.methods import Flip
+    from flipagents.methods import Flip, Found
     from flipagents.outputs import OutputError, record, write_outputs
     from flipenv.errors import FlipError
 
     failed: list[tuple[int, str]] = []
-    scorer = method.scorer() if isinstance(method, Flip) else None
+    agents = method.method if isinstance(method, Found) else method
+    scorer = agents.scorer() if isinstance(agents, Flip) else None
     waiting = list(paths)
     shown = len(waiting) > 1 and sys.stderr.isatty()
     with Progress(console=Console(stderr=True), transient=True, disable=not shown) as bar:
@@ -166,8 +176,9 @@ def _segment_all(
                     if error is not None:
                         raise error
                     recording = None
-                    if isinstance(method, Flip) and len(paths[index]) > 1:
-                        recording = record(method.segmenter, _unlabelled(case), scorer=scorer, film=gif)
+                    if isinstance(agents, Flip) and len(paths[index]) > 1:
+                        walked = method.find([case])[0] if isinstance(method, Found) else case
+                        recording = record(agents.segmenter, _unlabelled(walked), scorer=scorer, film=gif)
                     write_outputs(paths[index], case, mask, recording)
                 except OutputError:
                     raise
@@ -250,11 +261,11 @@ def _source_text(text: str, split: str | None = None) -> str:
 
 
 def _settings(pairs: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Sort `part.field=value` by part: env, learner, classifier; values are JSON, or text where they are none."""
+    """Sort `part.field=value` by part: env, learner, classifier, student; values are JSON, or else text."""
     from flipenv.errors import ConfigError
     from flipenv.registry import unknown
 
-    parts: dict[str, dict[str, Any]] = {"env": {}, "learner": {}, "classifier": {}}
+    parts: dict[str, dict[str, Any]] = {"env": {}, "learner": {}, "classifier": {}, "student": {}}
     for pair in pairs:
         name, sign, text = pair.partition("=")
         part, dot, field = name.partition(".")
@@ -289,7 +300,9 @@ def _parser() -> argparse.ArgumentParser:
     one = command(segment, "segment")
     one.add_argument("input", help="an image (with --box), or images with boxes: see below")
     one.add_argument("--box", nargs=4, metavar=("X0", "Y0", "X1", "Y1"), help="pixels of the image, X1 and Y1 excluded")
-    one.add_argument("--method", default="flip", help="flip (default), polar, ellipse, box, or a registered name")
+    one.add_argument(
+        "--method", default="flip", help="flip (default), flip+student, polar, ellipse, box, or a registered name"
+    )
     one.add_argument("--gif", action="store_true", help="also film the agents")
     one.add_argument("--only-masks", action="store_true", help="no overlay and no curve: twice as fast")
     one.add_argument("--overwrite", action="store_true", help="do again what is there already")
@@ -305,11 +318,18 @@ def _parser() -> argparse.ArgumentParser:
     three = command(evaluate, "evaluate")
     three.add_argument("--data", required=True, help="cases with masks: see below")
     three.add_argument("--split", help="such as val; leave it out where --data says it")
-    three.add_argument("--methods", nargs="+", default=["polar", "flip"], help="beside box and ellipse")
+    three.add_argument("--methods", nargs="+", default=["polar", "flip", "flip+student"], help="beside box and ellipse")
+    three.add_argument(
+        "--shift", nargs=2, type=float, default=(0.0, 0.0), metavar=("LOW", "HIGH"), help="px to move each box first"
+    )
 
     four = command(demo, "demo")
     four.add_argument("--count", type=int, default=4, help="phantoms (default 4)")
 
+    for each in (one, three):
+        each.add_argument(
+            "--margin", type=int, default=0, metavar="PX", help="boxes may be off by so much: find their place first"
+        )
     for each in (one, three, four):
         each.add_argument("--weights", type=Path, metavar="FOLDER", help="what `flip train` wrote; else what ships")
     for each in (two, three):

