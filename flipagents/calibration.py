@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flipagents.patches import Sites, erasing_order, pasted, pixels_of
+from flipagents.patches import erasing_order, pasted, pixels_of
+from flipagents.sites import Sites
 from flipenv.errors import ConfigError
 from flipenv.scorer import Scorer
 

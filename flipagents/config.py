@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from flipenv.config import _between, _known_fields, _naming, _one_of
 from flipenv.errors import ConfigError
+from flipenv.options import between, known_fields, naming, one_of
 from flipenv.registry import unknown
 
 Trunk = Literal["resnet18", "small"]
@@ -63,29 +63,29 @@ class LearnerConfig:
     checkpoint_minutes: float = 5.0  # between two checkpoints, likewise
 
     def __post_init__(self) -> None:
-        with _naming("LearnerConfig"):
-            _one_of("trunk", self.trunk, get_args(Trunk))
-            _one_of("norm", self.norm, get_args(Norm))
-            _one_of("loss", self.loss, get_args(Loss))
+        with naming("LearnerConfig"):
+            one_of("trunk", self.trunk, get_args(Trunk))
+            one_of("norm", self.norm, get_args(Norm))
+            one_of("loss", self.loss, get_args(Loss))
             for name in ("duelling", "double", "autocast", "prioritised"):
                 if not isinstance(getattr(self, name), bool):
                     raise ConfigError(f"{name}={getattr(self, name)!r}; expected True or False")
             for name in ("gamma", "priority_alpha", "priority_beta", "epsilon_start", "epsilon_end", "epsilon_share"):
-                _between(name, getattr(self, name), 0.0, 1.0)
+                between(name, getattr(self, name), 0.0, 1.0)
             for name in ("weight_decay", "checkpoint_minutes"):
-                _between(name, getattr(self, name), 0.0, math.inf)
-            _between("learning_rate", self.learning_rate, 1e-12, 10.0)
-            _between("updates_per_step", self.updates_per_step, 0.0, 1000.0)
+                between(name, getattr(self, name), 0.0, math.inf)
+            between("learning_rate", self.learning_rate, 1e-12, 10.0)
+            between("updates_per_step", self.updates_per_step, 0.0, 1000.0)
             if self.gradient_clip is not None:
-                _between("gradient_clip", self.gradient_clip, 1e-12, math.inf)
+                between("gradient_clip", self.gradient_clip, 1e-12, math.inf)
             for name in ("batch_size", "target_every", "replay", "epochs", "lanes", "log_every"):
-                _between(name, getattr(self, name), 1, 10**9, whole=True)
+                between(name, getattr(self, name), 1, 10**9, whole=True)
             for name in ("train_steps", "checkpoint_every"):
                 if getattr(self, name) is not None:
-                    _between(name, getattr(self, name), 1, 10**12, whole=True)
-            _between("n_step", self.n_step, 1, 100, whole=True)
-            _between("warmup", self.warmup, 0, 10**9, whole=True)
-            _between("seed", self.seed, 0, 2**63 - 1, whole=True)
+                    between(name, getattr(self, name), 1, 10**12, whole=True)
+            between("n_step", self.n_step, 1, 100, whole=True)
+            between("warmup", self.warmup, 0, 10**9, whole=True)
+            between("seed", self.seed, 0, 2**63 - 1, whole=True)
             if self.warmup > self.replay:
                 raise ConfigError(f"warmup={self.warmup} is more than replay={self.replay} holds; updates never start")
             if not isinstance(self.device, str):
@@ -120,7 +120,7 @@ class LearnerConfig:
 
     def replace(self, **options: Any) -> LearnerConfig:
         """Return a copy with some options changed; ConfigError names an option that does not exist."""
-        return dataclasses.replace(self, **_known_fields(LearnerConfig, options))
+        return dataclasses.replace(self, **known_fields(LearnerConfig, options))
 
     @classmethod
     def of(cls, value: LearnerConfig | Mapping[str, Any] | str | None, **options: Any) -> LearnerConfig:

@@ -14,14 +14,15 @@ from typing import Any
 from flipagents import checkpoint
 from flipagents.agents import load_agent
 from flipagents.checkpoint import CheckpointError
-from flipagents.classifier import FINAL, Classifier, ClassifierConfig, train_classifier
+from flipagents.classifier import Classifier, ClassifierConfig
+from flipagents.classifier_training import FINAL, train_classifier
 from flipagents.config import LearnerConfig
 from flipagents.distil import distil
 from flipagents.learner import AGENT, Learner
-from flipagents.patches import PatchConfig
 from flipagents.priors import Enriched
 from flipagents.rollout import masks_of
 from flipagents.segment import Recipe, Segmenter, walking
+from flipagents.sites import PatchConfig
 from flipagents.student import Student, StudentConfig
 from flipenv.config import COARSE, PAPER_COARSE, PAPER_FINE, EnvConfig
 from flipenv.errors import ConfigError

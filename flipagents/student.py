@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from flipagents import checkpoint
 from flipagents.checkpoint import SHIPPED, CheckpointError, Snapshot
 from flipagents.crops import N_INPUTS, Crop, View, inputs
-from flipenv.config import _between, _known_fields, _naming, _one_of
 from flipenv.errors import ConfigError
+from flipenv.options import between, known_fields, naming, one_of
 from flipenv.types import Box
 
 KIND = "flipagents.student"
@@ -41,19 +41,19 @@ class StudentConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "features", tuple(self.features))
-        with _naming("StudentConfig"):
-            _one_of("view", self.view, get_args(View))
+        with naming("StudentConfig"):
+            one_of("view", self.view, get_args(View))
             if len(self.features) != 6:
                 raise ConfigError(f"features={self.features}; expected six numbers of channels")
             for number in self.features:
-                _between("features", number, 1, 4096, whole=True)
-            _between("shift", self.shift, 0.0, 4096.0)
-            _between("epochs", self.epochs, 1, 10**6, whole=True)
-            _between("batch", self.batch, 1, 10**6, whole=True)
-            _between("learning_rate", self.learning_rate, 1e-12, 10.0)
-            _between("weight_decay", self.weight_decay, 0.0, math.inf)
-            _between("average", self.average, 0.0, 1.0)
-            _between("seed", self.seed, 0, 2**63 - 1, whole=True)
+                between("features", number, 1, 4096, whole=True)
+            between("shift", self.shift, 0.0, 4096.0)
+            between("epochs", self.epochs, 1, 10**6, whole=True)
+            between("batch", self.batch, 1, 10**6, whole=True)
+            between("learning_rate", self.learning_rate, 1e-12, 10.0)
+            between("weight_decay", self.weight_decay, 0.0, math.inf)
+            between("average", self.average, 0.0, 1.0)
+            between("seed", self.seed, 0, 2**63 - 1, whole=True)
 
     @classmethod
     def loose(cls, **options: Any) -> StudentConfig:
@@ -63,7 +63,7 @@ class StudentConfig:
 
     def replace(self, **options: Any) -> StudentConfig:
         """Return a copy with some options changed; ConfigError names an option that does not exist."""
-        return dataclasses.replace(self, **_known_fields(StudentConfig, options))
+        return dataclasses.replace(self, **known_fields(StudentConfig, options))
 
 
 class Student:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import numbers
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from flipenv.errors import ConfigError
-from flipenv.registry import unknown
+from flipenv.options import between, known_fields, naming, one_of
 
 CanvasKind = Literal["roi", "whole"]
 Csr = Literal["sign", "difference", "logit"]
@@ -39,11 +37,11 @@ class CanvasSpec:
     context: float = 0.5  # of the area's long side, shared by both ends; unused by `whole`
 
     def __post_init__(self) -> None:
-        with _naming("CanvasSpec"):
-            _one_of("kind", self.kind, get_args(CanvasKind))
-            _between("height", self.height, 16, 4096, whole=True)
-            _between("width", self.width, 16, 4096, whole=True)
-            _between("context", self.context, 0.0, 10.0)
+        with naming("CanvasSpec"):
+            one_of("kind", self.kind, get_args(CanvasKind))
+            between("height", self.height, 16, 4096, whole=True)
+            between("width", self.width, 16, 4096, whole=True)
+            between("context", self.context, 0.0, 10.0)
 
     @classmethod
     def of(cls, value: CanvasSpec | str | Mapping[str, Any]) -> CanvasSpec:
@@ -52,7 +50,7 @@ class CanvasSpec:
             return value
         if isinstance(value, str):
             return cls(kind="whole", height=320, width=448) if value == "whole" else cls(kind=value)  # type: ignore[arg-type]
-        return cls(**_known_fields(cls, value))
+        return cls(**known_fields(cls, value))
 
 
 @dataclass(frozen=True)
@@ -96,30 +94,30 @@ class EnvConfig:
         object.__setattr__(self, "canvas", CanvasSpec.of(self.canvas))
         object.__setattr__(self, "jitter", tuple(float(shift) for shift in self.jitter))
         object.__setattr__(self, "channels", tuple(self.channels))
-        with _naming("EnvConfig"):
-            _between("margin", self.margin, 0, 4096, whole=True)
-            _between("cell_area", self.cell_area, 1.0, math.inf)
+        with naming("EnvConfig"):
+            between("margin", self.margin, 0, 4096, whole=True)
+            between("cell_area", self.cell_area, 1.0, math.inf)
             if len(self.jitter) != 2 or not 0 <= self.jitter[0] <= self.jitter[1] < math.inf:
                 raise ConfigError(
                     f"jitter={self.jitter}; expected (least, largest) shift in pixels, 0 <= least <= largest"
                 )
-            _between("variants", self.variants, 1, 10_000, whole=True)
-            _one_of("n_agents", self.n_agents, (1, 2, 4))
-            _between("window", self.window, 8, 512, whole=True)
-            _between("frames", self.frames, 1, 64, whole=True)
-            _one_of("observation", self.observation, get_args(ObservationKind))
-            _one_of("csr", self.csr, get_args(Csr))
+            between("variants", self.variants, 1, 10_000, whole=True)
+            one_of("n_agents", self.n_agents, (1, 2, 4))
+            between("window", self.window, 8, 512, whole=True)
+            between("frames", self.frames, 1, 64, whole=True)
+            one_of("observation", self.observation, get_args(ObservationKind))
+            one_of("csr", self.csr, get_args(Csr))
             for name in ("csr_weight", "idr_weight", "prior_weight"):
-                _between(name, getattr(self, name), 0.0, 1e6)
-            _between("dead_zone", self.dead_zone, 0.0, 1.0)
-            _one_of("credit", self.credit, get_args(Credit))
-            _one_of("idr", self.idr, get_args(Idr))
-            _between("theta", self.theta, 0.0, 255.0)
+                between(name, getattr(self, name), 0.0, 1e6)
+            between("dead_zone", self.dead_zone, 0.0, 1.0)
+            one_of("credit", self.credit, get_args(Credit))
+            one_of("idr", self.idr, get_args(Idr))
+            between("theta", self.theta, 0.0, 255.0)
             if self.beta is not None:
-                _between("beta", self.beta, 0.0, 1.0)
-            _between("traversals", self.traversals, 1, 1000, whole=True)
+                between("beta", self.beta, 0.0, 1.0)
+            between("traversals", self.traversals, 1, 1000, whole=True)
             if self.max_cycles is not None:
-                _between("max_cycles", self.max_cycles, 1, 10**9, whole=True)
+                between("max_cycles", self.max_cycles, 1, 10**9, whole=True)
 
     @property
     def history(self) -> int:
@@ -143,7 +141,7 @@ class EnvConfig:
 
     def replace(self, **options: Any) -> EnvConfig:
         """Return a copy with some options changed; ConfigError names an option that does not exist."""
-        return dataclasses.replace(self, **_known_fields(EnvConfig, options))
+        return dataclasses.replace(self, **known_fields(EnvConfig, options))
 
     @classmethod
     def of(cls, value: EnvConfig | Mapping[str, Any] | None, **options: Any) -> EnvConfig:
@@ -154,32 +152,3 @@ class EnvConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; `EnvConfig.of` reads it back."""
         return dataclasses.asdict(self)
-
-
-def _known_fields(cls: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    names = [field.name for field in dataclasses.fields(cls)]
-    for name in options:
-        if name not in names:
-            raise ConfigError(unknown(f"{cls.__name__} option", name, names))
-    return dict(options)
-
-
-@contextmanager
-def _naming(owner: str) -> Iterator[None]:
-    """Put the name of the class before the message of a ConfigError."""
-    try:
-        yield
-    except ConfigError as error:
-        raise ConfigError(f"{owner}: {error}") from None
-
-
-def _one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:
-    if value not in allowed or isinstance(value, bool):
-        raise ConfigError(f"{name}={value!r}; expected one of {', '.join(map(repr, allowed))}")
-
-
-def _between(name: str, value: Any, least: float, most: float, *, whole: bool = False) -> None:
-    wanted = numbers.Integral if whole else numbers.Real
-    if isinstance(value, bool) or not isinstance(value, wanted) or not least <= float(value) <= most:
-        kind = "a whole number" if whole else "a number"
-        raise ConfigError(f"{name}={value!r}; expected {kind} between {least} and {most}")

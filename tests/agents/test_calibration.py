@@ -22,7 +22,7 @@ from flipagents.calibration import (
     reliability,
     sigmoid,
 )
-from flipagents.patches import PatchConfig, Sites, make_sites, normal_images
+from flipagents.sites import PatchConfig, Sites, make_sites, normal_images
 from flipenv.errors import ConfigError
 
 RNG = np.random.default_rng(0)

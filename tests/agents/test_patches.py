@@ -10,17 +10,9 @@ import numpy as np
 import pytest
 
 import flipenv
-from flipagents.patches import (
-    PatchConfig,
-    Sites,
-    draw,
-    ellipse,
-    erasing_order,
-    make_sites,
-    normal_images,
-    pasted,
-    pixels_of,
-)
+from flipagents.baselines.geometry import ellipse
+from flipagents.patches import draw, erasing_order, pasted, pixels_of
+from flipagents.sites import PatchConfig, Sites, make_sites, normal_images
 from flipenv.episode import prepare
 from flipenv.errors import ConfigError, SourceError
 from flipenv.sources import CaseSource

@@ -1,0 +1,56 @@
+"""Checks that the frozen configs share."""
+
+from __future__ import annotations
+
+import dataclasses
+import numbers
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from flipenv.errors import ConfigError
+from flipenv.registry import unknown
+
+T = TypeVar("T")
+
+
+def known_fields(cls: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options as they are; ConfigError names one that is no field of the dataclass, and the nearest."""
+    names = [field.name for field in dataclasses.fields(cls)]
+    for name in options:
+        if name not in names:
+            raise ConfigError(unknown(f"{cls.__name__} option", name, names))
+    return dict(options)
+
+
+def read_config(cls: type[T], value: T | Mapping[str, Any] | None, options: Mapping[str, Any]) -> T:
+    """Return a config made of itself, a mapping of its fields (as JSON has it) or None, with some options changed.
+
+    ConfigError names an option that does not exist.
+    """
+    if isinstance(value, cls):
+        return dataclasses.replace(value, **known_fields(cls, options))  # type: ignore[type-var]
+    return cls(**known_fields(cls, {**(value or {}), **options}))  # type: ignore[dict-item]
+
+
+@contextmanager
+def naming(owner: str) -> Iterator[None]:
+    """Put the name of the class before the message of a ConfigError."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{owner}: {error}") from None
+
+
+def one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:
+    """Raise ConfigError unless the value is one of those allowed."""
+    if value not in allowed or isinstance(value, bool):
+        raise ConfigError(f"{name}={value!r}; expected one of {', '.join(map(repr, allowed))}")
+
+
+def between(name: str, value: Any, least: float, most: float, *, whole: bool = False) -> None:
+    """Raise ConfigError unless the value is a number, a whole one if told so, from `least` to `most`."""
+    wanted = numbers.Integral if whole else numbers.Real
+    if isinstance(value, bool) or not isinstance(value, wanted) or not least <= float(value) <= most:
+        kind = "a whole number" if whole else "a number"
+        raise ConfigError(f"{name}={value!r}; expected {kind} between {least} and {most}")
