@@ -49,4 +49,7 @@ def test_masks_lie_about_the_box(phantoms: list[Case]) -> None:
         box = filled_box(case.box, case.image.shape)
         assert (mask & box).sum() > 0.3 * box.sum()
         assert (mask & ~box).sum() < 0.3 * box.sum()
-    np.testing.assert_array_equal(run_method(method, phantoms[1:2])[0], masks[1])
+    together = litemedsam.LiteMedSAM()
+    together.batch = 3  # as on a GPU; images of three sizes
+    for mask, alone in zip(together(phantoms[:3]), masks, strict=True):
+        assert (mask != alone).mean() < 0.001
