@@ -143,7 +143,7 @@ class Learner:
     def snapshot(self) -> Snapshot:
         """All that is needed to go on bit for bit, between two rows of metrics or steps."""
         agent, batch = self.agent.snapshot(), self.batch
-        scores = batch._first_scores  # scored in other company, a canvas may get another last bit
+        scores = batch.first_scores  # scored in other company, a canvas may get another last bit
         tensors = {
             **prefixed("agent", agent.tensors),
             **prefixed("lanes", {} if batch.state is None else vars(batch.state)),
@@ -181,7 +181,7 @@ class Learner:
         self._check(about)
         self.agent.restore(Snapshot(snapshot.under("agent"), about["agent"]))
         scores = snapshot.under("first_score")
-        batch._first_scores = dict(zip(scores["episode"].tolist(), scores["score"].tolist(), strict=True))
+        batch.first_scores = dict(zip(scores["episode"].tolist(), scores["score"].tolist(), strict=True))
         lanes = snapshot.under("lanes")
         if lanes:
             batch.reset(cases=about["drawn"])

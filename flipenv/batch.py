@@ -68,7 +68,7 @@ class Batch:
         self._all: Episodes | None = None
         if n_lanes > 1:
             self._all = self._place(self.pool.prepare_all(workers=workers, progress=progress))
-        self._first_scores: dict[int, float] = {}
+        self.first_scores: dict[int, float] = {}
         self.generators = [np.random.default_rng() for _ in range(n_lanes)]
         self.drawn = np.full(n_lanes, -1, np.int64)  # episode of the pool in each lane
         self.episodes: Episodes | None = None
@@ -145,14 +145,14 @@ class Batch:
 
     def _initial(self, rows: Episodes, indices: npt.NDArray[np.int64]) -> Array:
         """First scores of these episodes (B,) float32; each episode of the pool is scored once."""
-        new = [lane for lane, index in enumerate(indices) if int(index) not in self._first_scores]
+        new = [lane for lane, index in enumerate(indices) if int(index) not in self.first_scores]
         if new:
             fresh = rows if len(new) == len(indices) else Episodes(**{k: v[new] for k, v in vars(rows).items()})
             scores = to_numpy(core.first_score(fresh, self.scorer))
             if self.scorer is not None and not ((scores >= 0) & (scores <= 1)).all():
                 raise ScorerError(f"scorer {self.scorer!r} gave {scores.tolist()}; expected nodule scores in [0, 1]")
-            self._first_scores.update(zip((int(indices[lane]) for lane in new), scores.tolist(), strict=True))
-        return self._put(np.array([self._first_scores[int(index)] for index in indices], np.float32))
+            self.first_scores.update(zip((int(indices[lane]) for lane in new), scores.tolist(), strict=True))
+        return self._put(np.array([self.first_scores[int(index)] for index in indices], np.float32))
 
 
 def _with_rows(array: Array, lanes: list[int], rows: Array) -> Array:
