@@ -11,7 +11,7 @@ from flipenv.arrays import pick
 from flipenv.config import EnvConfig
 from flipenv.done import terminated, truncated
 from flipenv.errors import ScorerError
-from flipenv.observation import look, observe, positions
+from flipenv.observation import look, positions
 from flipenv.reward import REWARDS, Outcome, csr, idr
 from flipenv.scorer import Scorer
 from flipenv.types import Array, Episodes, State, Transition
@@ -74,13 +74,12 @@ def step(episodes: Episodes, state: State, actions: Array, scorer: Scorer | None
         terminated=state.terminated | terminated(score, config),
         truncated=state.truncated | truncated(count, episodes, config),
     )
-    by_score = csr(before, after, config)
+    by_score = xp.zeros_like(before) if scorer is None else csr(before, after, config)
     by_intensity = idr(state.histogram, own, episodes.deviation_gain, changed, config)
     outcome = Outcome(episodes, state, new, here, changed, before, after, by_score, by_intensity)
     reward = REWARDS[config.reward](outcome, config)
     return Transition(
         state=new,
-        observation=observe(episodes, new, config),
         reward=xp.where(live[:, None], reward, xp.zeros_like(reward)),
         csr=by_score,
         idr=by_intensity,
@@ -109,6 +108,9 @@ def _judge(
 
     everyone = list(range(agents))
     canvas = erase(everyone)
+    if scorer is None:
+        unknown = xp.broadcast_to(state.score[:, None], tuple(changed.shape))
+        return canvas, unknown, unknown, state.score
     any_changed = xp.any(changed, axis=1)
     if config.credit == "joint" or agents == 1:
         (score,) = _rescore(scorer, [canvas], [any_changed], [state.score])
@@ -129,12 +131,12 @@ def _judge(
     return canvas, xp.stack(without, axis=1), xp.stack([score] * agents, axis=1), score
 
 
-def _rescore(scorer: Scorer | None, canvases: list[Array], asked: list[Array], score: list[Array]) -> list[Array]:
+def _rescore(scorer: Scorer, canvases: list[Array], asked: list[Array], score: list[Array]) -> list[Array]:
     """Score (B,) of each canvas (B, H, W), in one call; lanes not asked for keep the score given, at no cost."""
     xp = array_namespace(asked[0])
     which = xp.concat(asked)
     (index,) = xp.nonzero(which)
-    if scorer is None or index.shape[0] == 0:
+    if index.shape[0] == 0:
         return score
     pictures = xp.concat(canvases) if len(canvases) > 1 else canvases[0]
     if index.shape[0] < pictures.shape[0]:

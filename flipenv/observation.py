@@ -65,7 +65,7 @@ def _extra(episodes: Episodes, state: State, config: EnvConfig) -> Array | None:
     xp = array_namespace(state.canvas)
     centers = pick(episodes.centers, state.here)
     labels = windows(episodes.labels, centers, config.window)
-    prepared = [name for name in config.channels if name not in LIVE_CHANNELS]
+    prepared = iter(xp.unstack(windows(episodes.channels, centers, config.window), axis=1))
     pictures = []
     for name in config.channels:
         if name == "superpixel":
@@ -73,7 +73,7 @@ def _extra(episodes: Episodes, state: State, config: EnvConfig) -> Array | None:
         elif name == "erased":
             picture = _white(erased_pixels(state.erased, labels))
         else:
-            picture = windows(episodes.channels[:, prepared.index(name), ...], centers, config.window)
+            picture = next(prepared)
         pictures.append(picture)
     return xp.stack(pictures, axis=2)
 

@@ -97,7 +97,7 @@ class EraseParallelEnv(ParallelEnv[str, npt.NDArray[np.uint8], int]):  # type: i
         agents, state = self.agents, transition.state
         ended = bool(state.terminated[0]), bool(state.truncated[0])
         rewards = dict(zip(agents, transition.reward[0].tolist(), strict=True))
-        seen, infos = self._observations(transition.observation), self._infos(transition)
+        seen, infos = self._observations(self._batch.observation()), self._infos(transition)
         if any(ended):
             self.agents = []
         self._viewer.record()

@@ -78,7 +78,7 @@ class EraseEnv(gymnasium.Env[npt.NDArray[np.uint8], int]):
         self._ended = terminated or truncated
         self._viewer.record()
         reward = float(transition.reward[0].sum())
-        seen = np.array(transition.observation[0, 0])
+        seen = np.array(self._batch.observation()[0, 0])
         return seen, reward, terminated, truncated, self._info(transition)
 
     def action_masks(self) -> npt.NDArray[np.bool_]:

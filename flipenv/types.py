@@ -154,7 +154,6 @@ class Transition:
     """What one joint step did."""
 
     state: State
-    observation: Array  # (B, A, C, P, P) uint8
     reward: Array  # (B, A) float32
     csr: Array  # (B, A) float32, the classification score part of the reward
     idr: Array  # (B, A) float32, the intensity distribution part of the reward

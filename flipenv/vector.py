@@ -130,7 +130,7 @@ class EraseVectorEnv(VectorEnv[Array, Array, Array]):
         told = joint_infos(self._batch, transition)
         ended = np.flatnonzero(self._ended)
         if self.autoreset_mode is AutoresetMode.SAME_STEP and len(ended):
-            infos |= self._final(told, _first(transition.observation))
+            infos |= self._final(told, _first(self._batch.observation()))
             for viewer in (self._viewers[lane] for lane in ended):
                 viewer.record()
             self._start(ended.tolist())
@@ -141,9 +141,8 @@ class EraseVectorEnv(VectorEnv[Array, Array, Array]):
         for viewer in self._viewers:
             viewer.record()
         every = np.ones(self.num_envs, np.bool_)
-        restarted = len(waiting) if self.autoreset_mode is AutoresetMode.NEXT_STEP else len(infos)
-        seen = self._batch.observation() if restarted else transition.observation
-        return _first(seen), reward, terminated, truncated, {**infos, **_masked(told, every)}
+        seen = _first(self._batch.observation())
+        return seen, reward, terminated, truncated, {**infos, **_masked(told, every)}
 
     def masks(self) -> list[npt.NDArray[np.bool_]]:
         """The segmentation so far of each lane, (height, width) bool in pixels of its own image."""

@@ -173,10 +173,10 @@ def play_beside_reference(seed, seen):
         actions = (rng.random((len(singles), config.n_agents)) < erases).astype(dtype)
         transition = core.step(episodes, state, actions, scorer, config)
         state = transition.state
-        np.testing.assert_array_equal(observe(episodes, state, config), transition.observation)
+        observation = observe(episodes, state, config)
         for lane, reference in enumerate(references):
             step = reference.step(actions[lane].tolist())
-            assert_lane(lane, reference, state, transition.observation)
+            assert_lane(lane, reference, state, observation)
             assert_rewards(lane, step, transition, config.csr)
             seen["steps"] += 1
             seen["duplicate"] += step.duplicate
@@ -247,6 +247,7 @@ def test_batch_of_64_is_64_singles(seed):
         actions = rng.integers(0, 2, (64, config.n_agents))
         together = core.step(batch, state, actions, scorer, config)
         state = together.state
+        seen = observe(batch, state, config)
         assert not (state.erased & (np.arange(max(counts)) >= np.array(counts)[:, None])).any()
         for lane, single in enumerate(singles):
             own = core.step(single, alone[lane], actions[lane : lane + 1], scorer, config)
@@ -255,7 +256,8 @@ def test_batch_of_64_is_64_singles(seed):
                 expected, found = getattr(own.state, field.name)[0], getattr(state, field.name)[lane]
                 found = found[: counts[lane]] if field.name == "erased" else found
                 np.testing.assert_array_equal(found, expected, err_msg=field.name, strict=True)
-            for name in ("observation", "reward", "csr", "idr", "changed"):
+            np.testing.assert_array_equal(seen[lane], observe(single, own.state, config)[0], strict=True)
+            for name in ("reward", "csr", "idr", "changed"):
                 expected, found = getattr(own, name)[0], getattr(together, name)[lane]
                 np.testing.assert_array_equal(found, expected, err_msg=name, strict=True)
     ended = state.terminated | state.truncated
@@ -285,6 +287,9 @@ def assert_same_everywhere(config, convert, back, scorer, seed):
         here = core.step(episodes, state, actions, scorer, config)
         there = core.step(elsewhere, other, convert(actions), scorer, config)
         state, other = here.state, there.state
+        np.testing.assert_array_equal(
+            back(observe(elsewhere, other, config)), observe(episodes, state, config), strict=True
+        )
         for holder, other_holder, kind in ((state, other, State), (here, there, Transition)):
             for field in dataclasses.fields(kind):
                 if field.name == "state":

@@ -40,6 +40,19 @@ def test_windows_at_corners_and_edges(library, side, dtype):
         np.testing.assert_array_equal(found[lane], expected)
 
 
+@libraries
+@pytest.mark.parametrize("layers", [0, 1, 3])
+def test_windows_of_layers_are_those_of_each(library, layers):
+    xp = pytest.importorskip(library, reason="not installed")
+    rng = np.random.default_rng(layers)
+    pictures = rng.integers(0, 250, (2, layers, 9, 14)).astype(np.uint8)
+    places = np.array([[[0, 13], [4, 5], [8, 0]], [[3, 3], [8, 13], [1, 7]]], np.int16)
+    found = np.asarray(windows(xp.asarray(pictures), xp.asarray(places), 6))
+    assert found.shape == (2, layers, 3, 6, 6)
+    for layer in range(layers):
+        np.testing.assert_array_equal(found[:, layer], windows(pictures[:, layer], places, 6))
+
+
 def test_window_by_hand():
     picture = np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8)
     found = windows(picture, np.array([[[0, 2]]], np.int16), 4)
@@ -95,9 +108,8 @@ def seen(config, *steps):
     state = core.reset(episodes, core.first_score(episodes, None), config)
     observations = [observe(episodes, state, config)]
     for actions in steps:
-        transition = core.step(episodes, state, np.array([actions]), None, config)
-        state = transition.state
-        observations.append(transition.observation)
+        state = core.step(episodes, state, np.array([actions]), None, config).state
+        observations.append(observe(episodes, state, config))
     return observations
 
 
