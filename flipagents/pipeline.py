@@ -69,12 +69,12 @@ def presets() -> dict[str, Preset]:
             recipe=Recipe(mirror=False, opening=2),
         ),
         "small": Preset(
-            prior="polar",
+            prior="refined",
             env=(ours.replace(cell_area=COARSE), ours.replace(coarse_channels=True)),
             learner=LearnerConfig.small(gamma=0.0, lanes=32, epochs=3, replay=20_000, weight_decay=1e-4),
             classifier=ClassifierConfig.preset("small"),
             recipe=Recipe(
-                prior="polar",
+                prior="refined",
                 votes=tuple({"canvas": {"kind": "roi", "context": context}} for context in CONTEXTS),
                 mirror=False,
                 smooth=SMOOTH,
