@@ -126,6 +126,8 @@ def evaluate(options: argparse.Namespace) -> int:
 
 def demo(options: argparse.Namespace) -> int:
     """Segment phantoms, write their pictures, and print Dice beside that of box and ellipse."""
+    import numpy as np
+
     from flipagents import outputs
     from flipagents.methods import Flip, make_method, run_method
     from flipagents.metrics import dice
@@ -140,7 +142,7 @@ def demo(options: argparse.Namespace) -> int:
     }
     print(f"{'Dice':<18}" + "".join(f"{name:>9}" for name in masks))
     for index, case in enumerate(cases):
-        print(f"{case.id:<18}" + "".join(f"{dice(each[index], case.mask):9.3f}" for each in masks.values()))
+        print(f"{case.id:<18}" + "".join(f"{dice(each[index], np.asarray(case.mask)):9.3f}" for each in masks.values()))
         recording = outputs.record(flip.segmenter, _unlabelled(case), scorer=scorer, film=index == 0)
         paths = outputs.output_paths(options.out, case.id, curve=True, gif=index == 0)
         outputs.write_outputs(paths, case, masks["flip"][index], recording, truth=case.mask)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import cv2
 import numpy as np
@@ -46,8 +46,8 @@ class Crop:
         left = self.left + columns * self.width - (width - self.width) / 2
         return replace(self, top=top, left=left, height=height, width=width)
 
-    def cut(self, picture: NDArray[np.uint8] | Picture, border: int = cv2.BORDER_REPLICATE) -> Picture:
-        """Resample a picture (height, width) onto the crop (SIZE, SIZE) float32, smoothed where the crop is coarser."""
+    def cut(self, picture: NDArray[Any], border: int = cv2.BORDER_REPLICATE) -> Picture:
+        """Resample a picture (height, width), uint8 or float, onto the crop (SIZE, SIZE) float32; smoothed where coarser."""
         per_row, per_column = self.height / SIZE, self.width / SIZE
         reach = np.ceil([2 * per_row + 2, 2 * per_column + 2]).astype(int)  # of the smoothing
         (first, last), (start, stop) = (
@@ -57,7 +57,7 @@ class Crop:
             )
         )
         part = np.ascontiguousarray(picture[first:last, start:stop], np.float32)
-        part = cv2.GaussianBlur(
+        smooth = cv2.GaussianBlur(
             part, (0, 0), sigmaX=_sigma(per_column), sigmaY=_sigma(per_row), borderType=cv2.BORDER_REPLICATE
         )
         matrix = np.array(
@@ -67,7 +67,7 @@ class Crop:
             ]
         )
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        return np.asarray(cv2.warpAffine(part, matrix, (SIZE, SIZE), flags=flags, borderMode=border), np.float32)
+        return np.asarray(cv2.warpAffine(smooth, matrix, (SIZE, SIZE), flags=flags, borderMode=border), np.float32)
 
     def put(self, crop: Picture, shape: tuple[int, ...]) -> Picture:
         """Resample a crop (SIZE, SIZE) onto an image of `shape` (height, width), 0 where it shows nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,13 +25,13 @@ BLUR, NOISE = 0.7, 0.05  # largest deviations: crop px, and grey levels of devia
 
 def distil(
     cases: Sequence[Case],
-    maps: Sequence[NDArray[np.float32]],
+    maps: Sequence[NDArray[np.floating[Any]]],
     config: StudentConfig | None = None,
     *,
     device: str = "cpu",
     progress: bool = True,
 ) -> Student:
-    """Train a student on one map (height, width) float32 in 0..1 a case; masks of the cases are not looked at.
+    """Train a student on one map (height, width) float in 0..1 a case; masks of the cases are not looked at.
 
     The last epoch's averaged weights are kept. On one machine the same arguments give the same weights.
     Raises ConfigError where there is not one map of the image's shape for each case.
@@ -47,7 +48,7 @@ def distil(
         batches = -(-len(cases) // config.batch)
         steps = config.epochs * batches
         decay = 1 - 1 / max(config.average * steps, 1)
-        average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+        average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)  # type: ignore[no-untyped-call]
         optimiser = torch.optim.AdamW(network.parameters(), weight_decay=config.weight_decay)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, total_steps=steps)
         judge = DiceCELoss(sigmoid=True, lambda_dice=0.5, lambda_ce=0.5)
@@ -68,7 +69,7 @@ def distil(
 
 
 def example(
-    case: Case, wanted: NDArray[np.float32], config: StudentConfig, rng: np.random.Generator
+    case: Case, wanted: NDArray[np.floating[Any]], config: StudentConfig, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """One crop as a network is taught on: inputs (N_INPUTS[view], SIZE, SIZE) and map (1, SIZE, SIZE), both float32.
 
@@ -76,7 +77,9 @@ def example(
     """
     angle, length = rng.uniform(0, 2 * np.pi), rng.uniform(0, config.shift)
     box = shift_box(case.box, length * np.sin(angle), length * np.cos(angle), case.image.shape)
-    crop = Crop.around(box, config.view).moved(*rng.normal(0, MOVE, 2), zoom=float(np.exp(rng.normal(0, ZOOM))))
+    crop = Crop.around(box, config.view).moved(
+        rng.normal(0, MOVE), rng.normal(0, MOVE), zoom=np.exp(rng.normal(0, ZOOM))
+    )
     seen = inputs(case.image, box, crop, config.view)
     seen[0] = _varied(seen[0], rng)
     target = crop.cut(wanted, cv2.BORDER_CONSTANT)[None]
@@ -90,6 +93,6 @@ def _varied(grey: Picture, rng: np.random.Generator) -> Picture:
     low, high = float(grey.min()), float(grey.max())
     grey = ((grey - low) / max(high - low, 1e-6)) ** np.exp(rng.normal(0, GAMMA))
     if rng.random() < 0.5:
-        grey = cv2.GaussianBlur(grey, (0, 0), rng.uniform(0.01, BLUR))
+        grey = np.asarray(cv2.GaussianBlur(grey, (0, 0), rng.uniform(0.01, BLUR)), np.float32)
     grey = (grey - grey.mean()) / max(float(grey.std()), 1e-3)
     return np.asarray(grey + rng.normal(0, rng.uniform(0, NOISE), (SIZE, SIZE)), np.float32)

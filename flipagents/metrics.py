@@ -103,7 +103,8 @@ def paired_difference(
 
 def boundary(mask: Mask) -> Mask:
     """Pixels of the mask with a 4-neighbour outside it, (height, width) bool."""
-    return mask & ~binary_erosion(mask)
+    rim: Mask = mask & ~binary_erosion(mask)
+    return rim
 
 
 def _boundary_distances(predicted: Mask, truth: Mask) -> NDArray[np.float64]:

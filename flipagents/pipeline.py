@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from flipagents import checkpoint
 from flipagents.agents import load_agent
 from flipagents.checkpoint import CheckpointError
@@ -142,8 +145,8 @@ def _teach(source: Source, folder: Path, students: dict[str, StudentConfig], dev
     for name, config in students.items():
         if not checkpoint.exists(folder / name):
             if teacher is None:
-                values = Segmenter.from_pretrained(folder, device=device).map_many(images, boxes, progress=progress)
-                maps = [(1 + value) / 2 for value in values]
+                signed = Segmenter.from_pretrained(folder, device=device).map_many(images, boxes, progress=progress)
+                maps: list[NDArray[np.floating[Any]]] = [(value + 1) / 2 for value in signed]
             else:
                 maps = list(teacher.maps(images, boxes))
             distil(cases, maps, config, device=device, progress=progress).save(folder / name)

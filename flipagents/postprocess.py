@@ -21,7 +21,7 @@ def tidy(mask: NDArray[np.bool_], *, opening: int = 0) -> NDArray[np.bool_]:
     shape = mask.astype(np.uint8)
     if opening:
         opened = cv2.morphologyEx(shape, cv2.MORPH_OPEN, np.ones((KERNEL, KERNEL), np.uint8), iterations=opening)
-        shape = opened if opened.any() else shape
+        shape = opened.astype(np.uint8) if opened.any() else shape
     piece = largest_component(shape > 0).astype(np.uint8)
     outlines, _ = cv2.findContours(piece, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(piece, outlines, -1, 1, cv2.FILLED)

@@ -24,4 +24,5 @@ def ellipse_radius(box: Box, shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Distance of each pixel's centre from the box's, in radii of the inscribed ellipse: 1 on the ellipse."""
     rows = (np.arange(shape[0]) + 0.5 - (box.top + box.bottom) / 2) / (box.height / 2)
     columns = (np.arange(shape[1]) + 0.5 - (box.left + box.right) / 2) / (box.width / 2)
-    return np.hypot(rows[:, None], columns[None, :])
+    radius: NDArray[np.float64] = np.hypot(rows[:, None], columns[None, :])
+    return radius

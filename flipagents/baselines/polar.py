@@ -62,7 +62,7 @@ def polar_probability(
     guides = np.sqrt((1 - tilt**2) / (1 - tilt * np.sin(2 * ANGLES)))
     away = (RADII - guides[:, :, None]) ** 2
     pull = np.atleast_1d(pulls)[:, None, None, None]
-    cost = (pull * away - edges(unrolled, reach)).reshape(-1, len(ANGLES), len(RADII))
+    cost = (pull * away - edges(unrolled.astype(np.float32, copy=False), reach)).reshape(-1, len(ANGLES), len(RADII))
     paths = closed_paths(cost, stiffness)
     price = np.take_along_axis(cost, paths[:, :, None], axis=2).mean(axis=(1, 2)).reshape(-1, len(tilt))
     weights = np.exp((price.min(axis=1, keepdims=True) - price) / softness)

@@ -13,8 +13,9 @@ import pytest
 
 from flipagents.baselines.geometry import ellipse, filled_box
 from flipagents.baselines.polar import polar
-from flipagents.methods import METHODS, box_method, make_method, method_names, run_method
-from flipenv.errors import ConfigError, MaskError
+from flipagents.methods import METHODS, Found, box_method, make_method, method_names, run_method
+from flipagents.postprocess import tidy
+from flipenv.errors import ConfigError, FlipError, MaskError
 from flipenv.types import Box, Case
 
 
@@ -28,7 +29,7 @@ def names() -> Iterator[dict[str, object]]:
 
 
 def test_names() -> None:
-    assert {"box", "ellipse", "polar", "flip"} <= set(method_names())
+    assert {"box", "ellipse", "polar", "polar+grey", "flip", "flip+student", "litemedsam"} <= set(method_names())
     with pytest.raises(ConfigError, match="unknown method 'elipse': did you mean 'ellipse'"):
         make_method("elipse")
 
@@ -144,3 +145,36 @@ def test_rules_run_without_torch() -> None:
         "else: raise SystemExit('flip was made without torch')\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_student_is_one_pass(phantoms: list[Case], tmp_path: Path) -> None:
+    pytest.importorskip("monai", reason="a student is one of MONAI's networks")
+    from flipagents.student import load_student
+    from tests.agents.test_student import tiny_students
+
+    tiny_students(tmp_path)
+    maps = load_student("student", tmp_path).maps([case.image for case in phantoms], [case.box for case in phantoms])
+    for mask, seen in zip(run_method(make_method("flip+student", tmp_path), phantoms), maps, strict=True):
+        np.testing.assert_array_equal(mask, tidy(seen > 0.5))
+
+
+def test_a_box_that_may_be_off_is_moved_first(phantoms: list[Case], tmp_path: Path) -> None:
+    pytest.importorskip("monai", reason="the network that looks is one of MONAI's")
+    from flipagents.locate import relocate
+    from flipagents.student import load_student
+    from tests.agents.test_student import tiny_students
+
+    tiny_students(tmp_path)
+    found = Found(make_method("box"), 12, tmp_path)
+    images, boxes = [case.image for case in phantoms], [case.box for case in phantoms]
+    moved = relocate(load_student("locator", tmp_path), images, boxes, 12)
+    assert moved != boxes
+    for case, mask, box in zip(phantoms, run_method(found, phantoms), moved, strict=True):
+        np.testing.assert_array_equal(mask, filled_box(box, case.image.shape))
+        assert (box.height, box.width) == (case.box.height, case.box.width)
+        assert max(abs(box.top - case.box.top), abs(box.left - case.box.left)) <= 12
+    with pytest.raises(ConfigError, match="margin=0; expected at least 1 px"):
+        Found(make_method("box"), 0, tmp_path)
+    (tmp_path / "locator" / "tensors.safetensors").write_bytes(b"cut short")
+    with pytest.raises(FlipError, match="locator"):
+        Found(make_method("box"), 12, tmp_path)

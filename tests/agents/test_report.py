@@ -13,7 +13,9 @@ import pytest
 from flipagents import metrics, report
 from flipagents.baselines.geometry import ellipse, filled_box
 from flipagents.methods import METHODS, box_method
+from flipenv.config import EnvConfig
 from flipenv.errors import ConfigError, SourceError
+from flipenv.pool import EpisodePool
 from flipenv.types import Case
 
 
@@ -128,3 +130,26 @@ def test_what_cannot_be_evaluated(phantoms: list[Case]) -> None:
         report.evaluate(blind, [], progress=False)
     with pytest.raises(ConfigError, match="unknown method 'pola'"):
         report.evaluate(phantoms, ["pola"], progress=False)
+
+
+def test_moved_boxes(phantoms: list[Case]) -> None:
+    cases = classed(phantoms)
+    found = report.evaluate(cases, ["polar"], shift=(8, 12), draws=20, progress=False)
+    pool = EpisodePool(cases, EnvConfig(jitter=(8, 12)), cache=False)
+    for index, score in enumerate(found.scores[6:12]):
+        case = pool.case(index)
+        assert case.box != cases[index].box
+        assert score.dice == metrics.dice(ellipse(case.box, case.image.shape), case.mask)
+    again = report.evaluate(cases, ["polar"], shift=(8, 12), draws=20, progress=False)
+    assert [score.dice for score in again.scores] == [score.dice for score in found.scores]
+    assert found.about["shift"] == [8, 12]
+
+
+def test_found_boxes_have_rows_of_their_own(phantoms: list[Case], tmp_path: Path) -> None:
+    pytest.importorskip("monai", reason="the network that looks is one of MONAI's")
+    from tests.agents.test_student import tiny_students
+
+    tiny_students(tmp_path)
+    found = report.evaluate(phantoms, ["ellipse", "polar"], margin=10, weights=tmp_path, draws=20, progress=False)
+    names = [row.method for row in found.summaries if row.group == "all"]
+    assert names == ["box", "ellipse", "found ellipse", "found polar"]

@@ -26,6 +26,13 @@ from flipenv.types import Case  # noqa: E402
 TINY = StudentConfig(features=(4, 4, 8, 8, 8, 4), epochs=2, batch=4)
 
 
+def tiny_students(folder: Path) -> None:
+    """An untrained student and locator beside a pipeline's agents."""
+    for seed, (name, view) in enumerate((("student", "tight"), ("locator", "loose"))):
+        torch.manual_seed(seed)
+        Student(TINY.replace(view=view)).save(folder / name)
+
+
 def some(text: str) -> list[Case]:
     source = flipenv.open_source(text)
     return [source.load(index) for index in range(len(source))]
