@@ -47,7 +47,7 @@ class Crop:
         return replace(self, top=top, left=left, height=height, width=width)
 
     def cut(self, picture: NDArray[Any], border: int = cv2.BORDER_REPLICATE) -> Picture:
-        """Resample a picture (height, width), uint8 or float, onto the crop (SIZE, SIZE) float32, smoothed if coarser."""
+        """Resample a picture (height, width), uint8 or float, onto the crop (SIZE, SIZE) float32; smoothed first."""
         per_row, per_column = self.height / SIZE, self.width / SIZE
         reach = np.ceil([2 * per_row + 2, 2 * per_column + 2]).astype(int)  # of the smoothing
         (first, last), (start, stop) = (
