@@ -41,6 +41,8 @@ KIND = "flipagents.agent"  # of what `save` writes
 class Agent:
     """All agents of an environment as one decision maker. A subclass needs `act` alone.
 
+    Who knows more than yes or no also overrides `weigh`; then `act` without epsilon erases where it is positive.
+
     env, config: the environment and the learner that it is made for.
     """
 
@@ -55,6 +57,12 @@ class Agent:
         epsilon: share of random actions, 0 for the best known; agents that do not learn ignore it.
         """
         raise NotImplementedError(f"{type(self).__name__} has no act(batch, epsilon)")
+
+    def weigh(self, batch: Batch) -> Array:
+        """How much better erasing is than passing, (B, A) float32 in [-1, 1], where `act` chooses; positive: erase."""
+        actions = self.act(batch)
+        xp = array_namespace(actions)
+        return 2 * xp.astype(actions, xp.float32) - 1
 
     def observe(self, actions: Array, transition: Transition) -> None:
         """Take note of what came of the last `act`; lanes that had ended before it were left as they are."""
@@ -151,8 +159,7 @@ class QAgent(Agent):
 
     def act(self, batch: Batch, epsilon: float = 0.0) -> Array:
         """Choose the action of higher value, or with chance epsilon any."""
-        seen = batch.observation()[:, 0, ...] if self.joint else batch.observation()
-        seen = torch.as_tensor(to_numpy(seen) if batch.device is None else seen, device=self.config.device)
+        seen = self._seen(batch)
         actions = self.values(seen).argmax(-1)
         if epsilon > 0:
             shape = (*actions.shape, 2)
@@ -164,9 +171,19 @@ class QAgent(Agent):
         self._acted_on = seen, live
         return to_numpy(actions) if batch.device is None else actions
 
+    def weigh(self, batch: Batch) -> Array:
+        """Value of erasing minus that of passing, clipped: a reward of 1 and more is as sure as it gets."""
+        values = self.values(self._seen(batch))
+        better = (values[..., 1] - values[..., 0]).clamp(-1, 1)
+        return to_numpy(better) if batch.device is None else better
+
+    def _seen(self, batch: Batch) -> Tensor:
+        seen = batch.observation()[:, 0, ...] if self.joint else batch.observation()
+        return torch.as_tensor(to_numpy(seen) if batch.device is None else seen, device=self.config.device)
+
     def values(self, seen: Tensor) -> Tensor:
         """Values (B, A, 2) of pass and erase, for (B, C, P, P) or (B, A, C, P, P) uint8."""
-        with torch.no_grad(), self._autocast():
+        with torch.inference_mode(), self._autocast():
             return self.online(seen)  # type: ignore[no-any-return]
 
     def observe(self, actions: Array, transition: Transition) -> None:
@@ -252,6 +269,8 @@ class QAgent(Agent):
         _fill(self.target, saved.tensors)
 
     def _target(self, sample: Sample) -> Tensor:
+        if self.config.gamma == 0:  # what follows counts for nothing: two passes saved
+            return sample.reward
         with torch.no_grad(), self._autocast():
             judged = self.target(sample.next_observation)
             choice = self.online(sample.next_observation) if self.config.double else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 import re
@@ -47,19 +46,15 @@ class Recording:
 
 
 def record(segmenter: Segmenter, case: Case, *, scorer: Scorer | None = None, film: bool = False) -> Recording:
-    """Walk all stages on one case as the segmenter's first vote does, and note the last stage's steps.
+    """Walk all stages on one case, the last as in the segmenter's first vote, and note the last stage's steps.
 
     The mask that is written has more votes behind it and is tidied; the recording shows what one walk erases.
     """
-    from flipagents.segment import Segmenter, walking  # noqa: PLC0415 - torch is slow to import
+    from flipagents.segment import walking  # noqa: PLC0415 - torch is slow to import
 
-    case = segmenter.informed(case)
-    *earlier, agent = segmenter.stages
-    vote = segmenter.recipe.votes[0]
-    if earlier:
-        coarse = Segmenter(earlier, segmenter.recipe, lanes=1).rollout([case], vote)[0]
-        case = dataclasses.replace(case, coarse=coarse)
-    pool = EpisodePool([case], walking(agent.env, **vote), cache=False)
+    agent = segmenter.stages[-1]
+    seen = segmenter.before_last([segmenter.informed(case)])
+    pool = EpisodePool(seen, walking(agent.env, **segmenter.recipe.votes[0]), cache=False)
     device = None if agent.config.device == "cpu" else agent.config.device
     batch = Batch(pool, 1, scorer=scorer, device=device, progress=False)
     viewer = Viewer(batch, "rgb_array")

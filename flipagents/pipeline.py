@@ -34,8 +34,8 @@ from flipenv.registry import unknown
 from flipenv.sources import Source, SourceLike, open_source
 
 STAGES = ("stage1", "stage2")
-CONTEXTS = (0.4, 0.5, 0.6)  # of the canvases that vote; trained on 0.5
-SMOOTH = 0.04  # chosen with CONTEXTS on BUSI val, see docs/experiments.md
+CONTEXTS = (0.45, 0.55)  # of the canvases that vote; trained on 0.5
+SMOOTH = 0.03  # chosen with CONTEXTS on BUSI val, see docs/experiments.md
 
 
 @dataclass(frozen=True)

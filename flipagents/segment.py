@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -18,17 +18,19 @@ from flipagents.agents import Agent, load_agent
 from flipagents.checkpoint import CheckpointError
 from flipagents.postprocess import tidy
 from flipagents.priors import PRIORS
-from flipagents.rollout import masks_of
+from flipagents.rollout import maps_of, masks_of
 from flipenv.config import EnvConfig
-from flipenv.errors import BoxError, EpisodeError, FlipError
+from flipenv.errors import BoxError, ConfigError, EpisodeError, FlipError
 from flipenv.pool import EpisodePool
 from flipenv.types import Box, Case
 
 PIPELINE = "pipeline.json"
 SHIPPED = Path(str(files("flipagents") / "weights" / "busi-small"))  # used where no folder is given
-CHUNK = 256  # images whose episodes are in memory at once
+CHUNK = 128  # images whose episodes and maps are in memory at once
+VOTED = ("margin", "background", "superpixels", "cell_area", "order")  # options in which votes may differ
 
-Mask = NDArray[np.bool_]
+Mask = NDArray[np.bool_]  # (height, width)
+Map = NDArray[np.float32]  # (height, width) in [-1, 1]
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,10 @@ class Recipe:
     """How the stages of a pipeline are put together; what `pipeline.json` holds."""
 
     stages: tuple[str, ...] = ("stage1", "stage2")  # folders of agents, in order
-    votes: tuple[Mapping[str, Any], ...] = field(default=({},))  # changes of the environment; their masks are averaged
+    votes: tuple[Mapping[str, Any], ...] = field(default=({},))  # changes of the last stage's environment, to average
     prior: str | None = None  # rule of `flipagents.priors` whose picture every stage may see
     mirror: bool = True  # each vote is also taken on the image mirrored left to right
-    smooth: float = 0.0  # deviation of the blur of the share of votes, share of the square root of the box's area
+    smooth: float = 0.0  # deviation of the blur of the averaged map, share of the square root of the box's area
     opening: int = 0  # of the mask, see `flipagents.postprocess.tidy`
 
     @classmethod
@@ -99,10 +101,39 @@ class Segmenter:
     def predict_many(
         self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[Sequence[int]], *, progress: bool = False
     ) -> list[Mask]:
-        """One mask for each image and box; lanes are refilled across images, so the batch stays full.
+        """One mask for each image and box: where the map is positive, tidied.
 
         Raises ImageError or BoxError that names the number of the pair that does not fit.
         """
+        return [tidy(values > 0, opening=self.recipe.opening) for values in self._maps(images, boxes, progress)]
+
+    def map_many(
+        self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[Sequence[int]], *, progress: bool = False
+    ) -> list[Map]:
+        """One map for each image and box: how much the agents prefer to erase, averaged over votes and smoothed.
+
+        Maps are (height, width) float32 in [-1, 1]. Raises as `predict_many`.
+        """
+        return list(self._maps(images, boxes, progress))
+
+    def informed(self, case: Case) -> Case:
+        """Return the case with the prior that the recipe names, if it names one."""
+        return case if self._prior is None else dataclasses.replace(case, prior=self._prior(case.image, case.box))
+
+    def before_last(self, cases: list[Case], *, progress: bool = False) -> list[Case]:
+        """Return `informed` cases as the last stage sees them: with the mask of the stage before it, if there is one.
+
+        Earlier stages walk once, in the environment that they were trained in; nothing is tidied.
+        """
+        for agent in self.stages[:-1]:
+            pool = EpisodePool(cases, walking(agent.env), cache=False)
+            masks = masks_of(agent, pool, **self._options(agent), progress=progress)
+            cases = [dataclasses.replace(case, coarse=mask) for case, mask in zip(cases, masks, strict=True)]
+        return cases
+
+    def _maps(
+        self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[Sequence[int]], progress: bool
+    ) -> Iterator[Map]:
         if len(images) != len(boxes):
             raise BoxError(f"{len(images)} images but {len(boxes)} boxes; expected one box for each image")
         cases = []
@@ -111,45 +142,58 @@ class Segmenter:
                 cases.append(Case(image, box, id=str(index)))  # type: ignore[arg-type] # any four whole numbers
             except FlipError as error:
                 raise type(error)(f"image {index}: {error}") from None
-        chunks = (cases[start : start + CHUNK] for start in range(0, len(cases), CHUNK))
-        return [mask for chunk in chunks for mask in self._vote([self.informed(case) for case in chunk], progress)]
+        for start in range(0, len(cases), CHUNK):
+            yield from self._vote([self.informed(case) for case in cases[start : start + CHUNK]], progress)
 
-    def informed(self, case: Case) -> Case:
-        """Return the case with the prior that the recipe names, if it names one."""
-        return case if self._prior is None else dataclasses.replace(case, prior=self._prior(case.image, case.box))
+    def _vote(self, cases: list[Case], progress: bool) -> Iterator[Map]:
+        turned = [_mirrored(case) for case in cases] if self.recipe.mirror else []
+        agent = self.stages[-1]
+        pool = Votes(
+            self.before_last(cases + turned, progress=progress),
+            [walking(agent.env, **vote) for vote in self.recipe.votes],
+        )
+        walks = maps_of(agent, pool, **self._options(agent), progress=progress)
+        count = len(self.recipe.votes)
+        for index, case in enumerate(cases):
+            votes = walks[index * count : (index + 1) * count]
+            if turned:
+                start = (len(cases) + index) * count
+                votes += [walk[:, ::-1] for walk in walks[start : start + count]]
+            yield self._smoothed(np.mean(votes, axis=0), case.box)
 
-    def _vote(self, cases: list[Case], progress: bool) -> list[Mask]:
-        sums = [np.zeros(case.image.shape) for case in cases]
-        count = 0
-        for vote in self.recipe.votes:
-            for turned in (False, True) if self.recipe.mirror else (False,):
-                seen = [_mirrored(case) for case in cases] if turned else cases
-                masks = self.rollout(seen, vote, progress=progress)
-                sums = [total + (mask[:, ::-1] if turned else mask) for total, mask in zip(sums, masks, strict=True)]
-                count += 1
-        means = (self._smoothed(total / count, case.box) for total, case in zip(sums, cases, strict=True))
-        return [tidy(mean > 0.5, opening=self.recipe.opening) for mean in means]
-
-    def _smoothed(self, mean: NDArray[np.float64], box: Box) -> NDArray[np.float64]:
-        """Blur the share of votes: superpixels end in steps, lesions do not."""
+    def _smoothed(self, mean: Map, box: Box) -> Map:
+        """Blur a map: superpixels end in steps, lesions do not."""
         if self.recipe.smooth == 0:
             return mean
         sigma = self.recipe.smooth * (box.height * box.width) ** 0.5
-        return np.asarray(cv2.GaussianBlur(mean, (0, 0), sigma))
+        return np.asarray(cv2.GaussianBlur(mean, (0, 0), sigma), np.float32)
 
-    def rollout(
-        self, cases: list[Case], options: Mapping[str, Any] | None = None, *, progress: bool = False
-    ) -> list[Mask]:
-        """Masks of the last stage, as erased: one walk of all stages over `informed` cases, no vote, nothing tidied."""
-        masks: list[Mask] = []
-        for agent in self.stages:
-            env = walking(agent.env, **(options or {}))
-            if masks:
-                cases = [dataclasses.replace(case, coarse=mask) for case, mask in zip(cases, masks, strict=True)]
-            pool = EpisodePool(cases, env, cache=False)
-            device = None if agent.config.device == "cpu" else agent.config.device
-            masks = masks_of(agent, pool, lanes=self.lanes, device=device, workers=1, progress=progress)
-        return masks
+    def _options(self, agent: Agent) -> dict[str, Any]:
+        device = agent.config.device
+        return {"lanes": self.lanes, "device": None if device == "cpu" else device, "workers": 1}
+
+
+class Votes(EpisodePool):
+    """Each case prepared in several environments, so that all its votes walk side by side as lanes of one batch.
+
+    The environments may differ in `VOTED` and in the canvas' kind and context; ConfigError where they do otherwise.
+    """
+
+    def __init__(self, cases: list[Case], envs: Sequence[EnvConfig]) -> None:
+        first = envs[0]
+        for env in envs:
+            canvas = dataclasses.replace(env.canvas, kind=first.canvas.kind, context=first.canvas.context)
+            if env.replace(canvas=canvas, **{name: getattr(first, name) for name in VOTED}) != first:
+                raise ConfigError(
+                    f"votes walk side by side, so they may differ in {', '.join(VOTED)} and in the canvas' kind and "
+                    f"context alone; got {env} beside {first}"
+                )
+        super().__init__(cases, first.replace(variants=len(envs)), cache=False)
+        self._envs = tuple(envs)
+
+    def config_of(self, index: int) -> EnvConfig:
+        """Environment of one vote on one case."""
+        return self._envs[index % len(self._envs)]
 
 
 def walking(env: EnvConfig, **options: Any) -> EnvConfig:
@@ -161,4 +205,4 @@ def _mirrored(case: Case) -> Case:
     width = case.image.shape[1]
     box = Box(case.box.top, width - case.box.right, case.box.bottom, width - case.box.left)
     prior = None if case.prior is None else np.ascontiguousarray(case.prior[:, ::-1])
-    return Case(np.ascontiguousarray(case.image[:, ::-1]), box, id=case.id, prior=prior)
+    return Case(np.ascontiguousarray(case.image[:, ::-1]), box, id=f"{case.id} mirrored", prior=prior)

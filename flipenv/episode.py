@@ -126,10 +126,18 @@ def mask_on_canvas(mask: npt.NDArray[np.bool_], geometry: Geometry, canvas: Canv
 
 def mask_on_image(mask: npt.NDArray[np.bool_], geometry: Geometry) -> npt.NDArray[np.bool_]:
     """Resample a mask (H, W) of the canvas onto the image (height, width); nothing outside the area is ever set."""
-    window = geometry.window
-    shown = cv2.resize(mask.astype(np.float32), (window.width, window.height), interpolation=cv2.INTER_LINEAR) >= 0.5
-    image = np.zeros((geometry.height, geometry.width), np.bool_)
-    area = geometry.area
+    return _on_image(mask.astype(np.float32), geometry, 0.0) >= 0.5
+
+
+def map_on_image(values: npt.NDArray[np.float32], geometry: Geometry) -> npt.NDArray[np.float32]:
+    """Resample values (H, W) in [-1, 1] of the canvas onto the image (height, width); -1 outside the area."""
+    return _on_image(values, geometry, -1.0)
+
+
+def _on_image(picture: npt.NDArray[np.float32], geometry: Geometry, outside: float) -> npt.NDArray[np.float32]:
+    window, area = geometry.window, geometry.area
+    shown = cv2.resize(picture, (window.width, window.height), interpolation=cv2.INTER_LINEAR)
+    image = np.full((geometry.height, geometry.width), outside, np.float32)
     rows = slice(area.top - window.top, area.bottom - window.top)
     columns = slice(area.left - window.left, area.right - window.left)
     image[area.rows, area.columns] = shown[rows, columns]

@@ -77,6 +77,10 @@ class EpisodePool:
         case = self.source.load(index // self.config.variants)
         return dataclasses.replace(case, box=shift_box(case.box, *self.shift(index), case.image.shape))
 
+    def config_of(self, index: int) -> EnvConfig:
+        """Config with which episode `index` is prepared; a subclass may prepare a case in several ways."""
+        return self.config
+
     def episode(self, index: int) -> Episode:
         """Return episode `index` from memory, from the cache, or by preparing it."""
         if index not in self._kept:
@@ -118,7 +122,7 @@ class EpisodePool:
         return {index: self._prepare(index) for index in indices}
 
     def _prepare(self, index: int) -> Episode:
-        episode = prepare(self.case(index), self.config)
+        episode = prepare(self.case(index), self.config_of(index))
         if self._cache is not None:
             self._cache.save(self._key(self._cache, index), episode)
         return episode
@@ -128,7 +132,7 @@ class EpisodePool:
 
     def _key(self, cache: EpisodeCache, index: int) -> str:
         fingerprint = self.source.fingerprint(index // self.config.variants)
-        return cache.key(fingerprint, self.shift(index), self.config)
+        return cache.key(fingerprint, self.shift(index), self.config_of(index))
 
 
 def _parts(config: EnvConfig) -> list[tuple[Registry[Any], str]]:

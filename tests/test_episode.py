@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import flipenv
 from flipenv.background import BACKGROUNDS, KERNEL, RIM
 from flipenv.cache import EpisodeCache
-from flipenv.episode import mask_on_canvas, mask_on_image, prepare, shift_box
+from flipenv.episode import map_on_image, mask_on_canvas, mask_on_image, prepare, shift_box
 from flipenv.testing import same
 from flipenv.types import Box, Case
 from tests.conftest import BUSI, SMALL
@@ -73,6 +73,23 @@ def test_masks_survive_the_way_to_the_canvas_and_back(data: st.DataObject) -> No
     outside = np.ones_like(mask)
     outside[top:bottom, left:right] = False
     assert not back[outside].any()
+
+
+def test_maps_lie_where_masks_lie() -> None:
+    image = ramp(70, 110)
+    for box in (Box(20, 31, 55, 92), Box(0, 60, 40, 110)):
+        episode = prepare(Case(image, box), flipenv.EnvConfig(canvas=flipenv.CanvasSpec("roi", 96, 120)))
+        erased = (episode.labels >= 0) & (episode.labels % 3 > 0)
+        values = map_on_image(np.where(erased, 1, -1).astype(np.float32), episode.geometry)
+        assert values.dtype == np.float32
+        assert values.shape == image.shape
+        assert values.min() == -1
+        assert values.max() == 1
+        # a pixel that lies half and half may round either way
+        np.testing.assert_array_equal(values >= -1e-5, mask_on_image(erased, episode.geometry))
+        outside = np.ones_like(image, bool)
+        outside[box.rows, box.columns] = False
+        assert (values[outside] == -1).all()
 
 
 def test_eq1_takes_the_left_patch_and_smooths_its_rim() -> None:

@@ -59,6 +59,28 @@ def test_actions_of_every_agent(name: str, device: str | None, options: dict[str
             agent.update()
 
 
+@pytest.mark.parametrize("options", [{}, {"observation": "egocentric", "n_agents": 4}])
+@pytest.mark.parametrize("device", [None, "cpu"])
+@pytest.mark.parametrize("name", [*LEARNERS, "greedy", "oracle"])
+def test_agents_erase_what_they_weigh_above_nothing(name: str, device: str | None, options: dict[str, Any]) -> None:
+    episodes = pool(**options)
+    agent = oracle(episodes) if name == "oracle" else make_agent(name, episodes.config, LEARNING)
+    batch = lanes(episodes, 4, device)
+    for _ in range(6):
+        weights, actions = agent.weigh(batch), agent.act(batch)
+        assert isinstance(weights, np.ndarray if device is None else torch.Tensor)
+        assert str(weights.dtype).endswith("float32")
+        weights = to_numpy(weights)
+        assert np.abs(weights).max() <= 1
+        np.testing.assert_array_equal(weights > 0, to_numpy(actions) == 1)
+        if name in LEARNERS:
+            values = agent.values(agent._seen(batch)).numpy()
+            np.testing.assert_array_equal(weights, np.clip(values[..., 1] - values[..., 0], -1, 1))
+        else:
+            assert set(np.unique(weights)) <= {-1, 1}
+        batch.step(actions)
+
+
 def test_epsilon_is_the_share_of_random_actions() -> None:
     batch = lanes(pool(), 64)
     agent = make_agent("ddqn", batch.config, LEARNING)

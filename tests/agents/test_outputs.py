@@ -44,11 +44,11 @@ def test_mask_and_overlay(phantoms: list[Case], tmp_path: Path) -> None:
 @pytest.mark.parametrize("scorer", [None, ContrastScorer()])
 def test_curve_and_film(phantoms: list[Case], tmp_path: Path, scorer: ContrastScorer | None) -> None:
     pytest.importorskip("torch", reason="the agents need torch")
-    from flipagents.segment import Segmenter
+    from flipagents.segment import Recipe, Segmenter
     from tests.agents.test_segment import tiny_pipeline
 
     case = phantoms[0]
-    segmenter = Segmenter.from_pretrained(tiny_pipeline(tmp_path / "pipeline", votes=({"traversals": 1}, {})))
+    segmenter = Segmenter.from_pretrained(tiny_pipeline(tmp_path / "pipeline", votes=({}, {"order": "radial"})))
     recording = record(segmenter, case, scorer=scorer, film=True)
     scene = recording.scene
     assert scene.step == scene.steps == len(scene.areas) - 1
@@ -58,8 +58,8 @@ def test_curve_and_film(phantoms: list[Case], tmp_path: Path, scorer: ContrastSc
     assert np.isfinite(scene.scores).all() == (scorer is not None)
     assert 2 < len(recording.frames) <= 82
     assert not record(segmenter, case).frames
-    walked = segmenter.rollout([case], {"traversals": 1})[0]
-    assert walked.sum() / case.mask.size == pytest.approx(
+    (walked,) = Segmenter(segmenter.stages, Recipe(mirror=False)).map_many([case.image], [case.box])
+    assert (walked > 0).sum() / case.mask.size == pytest.approx(
         scene.areas[-1] * case.box.height * case.box.width / case.mask.size, abs=0.02
     )
 

@@ -13,6 +13,7 @@ from flipagents.agents import Agent, make_agent  # noqa: E402 - needs torch
 from flipagents.checkpoint import CheckpointError  # noqa: E402
 from flipagents.config import LearnerConfig  # noqa: E402
 from flipagents.metrics import boundary  # noqa: E402
+from flipagents.postprocess import tidy  # noqa: E402
 from flipagents.priors import PRIORS  # noqa: E402
 from flipagents.segment import PIPELINE, Recipe, Segmenter, walking  # noqa: E402
 from flipenv.batch import Batch  # noqa: E402
@@ -96,7 +97,9 @@ def test_the_second_stage_sees_the_first_ones_masks(phantoms: list[Case], mirror
     first, second = Recorder(STAGES[0].replace(beta=0.5), 0.5), Recorder(STAGES[1], 1.0)
     segmenter = Segmenter([first, second], Recipe(mirror=mirror))
     case = phantoms[0]
-    stage1 = Segmenter([first]).rollout([case])[0]
+    (seen,) = segmenter.before_last([case])
+    stage1 = seen.coarse
+    assert stage1 is not None
     assert 0 < stage1.sum() < case.box.height * case.box.width
     segmenter.set_image(case.image)
     mask = segmenter.predict(case.box)
@@ -115,6 +118,53 @@ def test_votes_are_a_majority(phantoms: list[Case]) -> None:
     assert 0.3 < alone[case.box.rows, case.box.columns].mean() < 0.7
     both = Segmenter([left], Recipe(mirror=True)).predict_many([case.image], [case.box])[0]
     assert both.sum() < 0.3 * alone.sum()  # left half and right half have no majority
+
+
+def test_maps_are_what_masks_are_made_of(folder: Path, phantoms: list[Case]) -> None:
+    images, boxes = [case.image for case in phantoms], [case.box for case in phantoms]
+    segmenter = Segmenter.from_pretrained(folder)
+    for values, mask, case in zip(
+        segmenter.map_many(images, boxes), segmenter.predict_many(images, boxes), phantoms, strict=True
+    ):
+        assert values.dtype == np.float32
+        assert values.shape == case.image.shape
+        assert np.abs(values).max() <= 1
+        assert len(np.unique(values)) > 20
+        np.testing.assert_array_equal(tidy(values > 0), mask)
+
+
+class Doubter(Agent):
+    """Would erase everything, is in doubt, and is sure of the opposite where there are many superpixels."""
+
+    def weigh(self, batch: Batch) -> Array:
+        assert batch.episodes is not None
+        assert batch.state is not None
+        sure = np.where(batch.episodes.steps > 60, -0.9, 0.3).astype(np.float32)
+        return np.broadcast_to(sure[:, None], batch.state.here.shape)
+
+
+def test_a_vote_counts_as_much_as_its_agent_is_sure(phantoms: list[Case]) -> None:
+    case = phantoms[0]
+    middle = (case.box.top + case.box.bottom) // 2, (case.box.left + case.box.right) // 2
+    agent = Doubter(STAGES[0], LearnerConfig())
+    votes = ({}, {"order": "radial"}, {"cell_area": 5.0})
+    for count, expected in ((2, 0.3), (3, (0.3 + 0.3 - 0.9) / 3)):
+        segmenter = Segmenter([agent], Recipe(votes=votes[:count], mirror=False))
+        (values,) = segmenter.map_many([case.image], [case.box])
+        assert values[middle] == pytest.approx(expected, abs=1e-6)
+
+
+def test_votes_walk_side_by_side(phantoms: list[Case]) -> None:
+    recipe = Recipe(votes=({}, {"canvas": {"kind": "roi", "height": 40, "width": 48, "context": 0.9}}))
+    agents = [Recorder(env, 1.0) for env in STAGES]
+    Segmenter(agents, recipe).predict_many([case.image for case in phantoms[:2]], [case.box for case in phantoms[:2]])
+    assert [len(agent.pictures) for agent in agents] == [1, 1], "each stage walks once"
+    assert agents[0].pictures[0].shape[0] == 4  # two images and their mirror images
+    assert agents[1].pictures[0].shape[0] == 8
+    for vote in ({"traversals": 3}, {"canvas": {"kind": "roi", "height": 64, "width": 48}}):
+        segmenter = Segmenter(agents, Recipe(votes=({}, vote)))
+        with pytest.raises(ConfigError, match="votes walk side by side.*margin, background, superpixels, cell_area"):
+            segmenter.predict_many([phantoms[0].image], [phantoms[0].box])
 
 
 def test_bad_input_is_named(folder: Path, phantoms: list[Case]) -> None:
@@ -168,10 +218,12 @@ def test_every_walk_sees_the_prior_that_is_computed_once(phantoms: list[Case], m
     Segmenter(agents, recipe).predict_many(images, boxes)
     assert asked == boxes
     for agent in agents:
-        assert len(agent.pictures) == 4
-        straight, turned = (np.diff(pictures[0, 0, 20, 8:40].astype(int)) for pictures in agent.pictures[:2])
-        assert (straight > 0).all()
-        assert (turned < 0).all()
+        (pictures,) = agent.pictures
+        straight, turned = (np.diff(pictures[lane, 0, 20, 8:40].astype(int)) for lane in (0, -1))
+        assert (straight >= 0).all()
+        assert straight.sum() > 10
+        assert (turned <= 0).all()
+        assert turned.sum() < -10
     with pytest.raises(ConfigError, match="unknown prior 'risin': did you mean 'rising'"):
         Segmenter(agents, Recipe(prior="risin"))
 
@@ -189,10 +241,11 @@ def test_masks_hold_no_state_of_earlier_calls(folder: Path, phantoms: list[Case]
 
 def test_smoothing_rounds_steps_and_keeps_the_place() -> None:
     rows, columns = np.mgrid[:12, :16]
-    steps = np.kron(np.hypot(rows - 5.5, (columns - 7.5) / 1.4) < 4.5, np.ones((8, 8)))
+    shape = np.hypot(rows - 5.5, (columns - 7.5) / 1.4) < 4.5
+    steps = np.kron(np.where(shape, 1, -1), np.ones((8, 8))).astype(np.float32)
     box = Box(8, 12, 88, 116)
-    before = steps > 0.5
-    after = Segmenter([], Recipe(smooth=0.05))._smoothed(steps, box) > 0.5
+    before = steps > 0
+    after = Segmenter([], Recipe(smooth=0.05))._smoothed(steps, box) > 0
     assert boundary(after).sum() < 0.9 * boundary(before).sum()
     assert (before & after).sum() > 0.95 * before.sum()
     assert Segmenter([], Recipe())._smoothed(steps, box) is steps
