@@ -19,7 +19,7 @@ from PIL import Image
 
 from flipagents import cli
 from flipagents.cli import main
-from flipagents.methods import make_method, run_method
+from flipagents.methods import Found, make_method, run_method
 from flipenv.types import Case
 from tests.agents.test_outputs import small_disk
 
@@ -34,9 +34,12 @@ def scan(tmp_path: Path, phantoms: list[Case]) -> tuple[str, list[str]]:
 @pytest.fixture
 def pipeline(tmp_path: Path) -> str:
     pytest.importorskip("torch", reason="the agents need torch")
+    pytest.importorskip("monai", reason="a pipeline's student is one of MONAI's networks")
     from tests.agents.test_segment import tiny_pipeline
+    from tests.agents.test_student import tiny_students
 
-    return str(tiny_pipeline(tmp_path / "weights"))
+    tiny_students(tiny_pipeline(tmp_path / "weights"))
+    return str(tmp_path / "weights")
 
 
 @pytest.fixture
@@ -98,6 +101,19 @@ def test_agents(scan: tuple[str, list[str]], phantoms: list[Case], pipeline: str
     np.testing.assert_array_equal(np.asarray(Image.open(out / "scan_mask.png")), np.where(expected, 255, 0))
     assert main(["segment", image, "--box", *box, "-o", f"{out}2", "--weights", pipeline, "--only-masks"]) == 0
     assert names(tmp_path / "out2") == ["scan_mask.png"]
+
+
+def test_a_box_that_may_be_off(
+    scan: tuple[str, list[str]], phantoms: list[Case], pipeline: str, tmp_path: Path
+) -> None:
+    image, box = scan
+    out = tmp_path / "out"
+    words = ["segment", image, "--box", *box, "-o", str(out), "--weights", pipeline, "--margin", "9"]
+    assert main(words) == 0
+    assert names(out) == ["scan_curve.png", "scan_mask.png", "scan_overlay.png"]
+    expected = run_method(Found(make_method("flip", pipeline), 9, pipeline), phantoms[:1])[0]
+    np.testing.assert_array_equal(np.asarray(Image.open(out / "scan_mask.png")), np.where(expected, 255, 0))
+    assert expected[: phantoms[0].box.top - 9].sum() == 0
 
 
 @pytest.mark.parametrize(
@@ -237,7 +253,7 @@ def test_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture[str], pipeline: 
     words = ["evaluate", "--data", "phantom:3?height=80&width=112", "--weights", pipeline, "-o", str(out), "--quiet"]
     assert main(words) == 0
     told = capsys.readouterr().out
-    for name in ("box", "ellipse", "polar", "flip"):
+    for name in ("box", "ellipse", "polar", "flip", "flip+student"):
         assert f"\n| {name} | " in told
     assert names(out) == ["cases.csv", "report.json", "table.md"]
     assert (out / "table.md").read_text() in told
@@ -282,6 +298,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 def test_train_on_busi(tmp_path: Path, trained: list[Any]) -> None:
     (tmp_path / "busi" / "Dataset_BUSI_with_GT").mkdir(parents=True)
     settings = ["learner.epochs=5", "env.jitter=[0, 10]", "env.beta=null", "classifier.network=small", "env.csr=sign"]
+    settings.append("student.epochs=9")
     words = ["train", "--data", str(tmp_path / "busi"), "--out", str(tmp_path / "run"), "--preset", "paper", "--quiet"]
     assert main([*words, "--set", *settings[:2], "--set", *settings[2:], "--device", "cuda"]) == 0
     train, val, folder, options = trained[0]
@@ -295,6 +312,7 @@ def test_train_on_busi(tmp_path: Path, trained: list[Any]) -> None:
         "env_options": {"jitter": [0, 10], "beta": None, "csr": "sign"},
         "learner_options": {"epochs": 5},
         "classifier_options": {"network": "small"},
+        "student_options": {"epochs": 9},
     }
 
 

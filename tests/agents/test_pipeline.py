@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,12 @@ import pytest
 from PIL import Image
 
 import flipenv
+from flipenv.episode import shift_box
 from flipenv.errors import ConfigError
 
 pytest.importorskip("torch", reason="the pipeline trains with torch")
+from flipagents.checkpoint import CheckpointError
+from flipagents.methods import Found, make_method, run_method
 from flipagents.metrics import dice
 from flipagents.pipeline import presets, train_pipeline
 from flipagents.segment import Segmenter
@@ -27,6 +31,7 @@ CLASSIFIER = {
     "val_examples": 32,
     "patches": {"variants": 1, "per_normal": 1, "per_case": 1},
 }
+STUDENT = {"epochs": 8, "batch": 4, "features": (4, 4, 8, 8, 8, 4)}
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +58,7 @@ def train(table: Path, folder: Path) -> Path:
         env_options=ENV,
         learner_options=LEARNER,
         classifier_options=CLASSIFIER,
+        student_options=STUDENT,
     )
 
 
@@ -67,17 +73,37 @@ def test_trains_without_masks_and_segments(table: Path, tmp_path: Path, own_cach
         mask[case.box.rows, case.box.columns] = True
     ours, box = (np.mean([dice(m, case.mask) for m, case in zip(each, cases, strict=True)]) for each in (masks, boxes))
     assert ours > box + 0.01
-    before = {path: path.stat().st_mtime_ns for path in folder.rglob("agent/tensors.safetensors")}
-    assert len(before) == 2
+    shifted = [dataclasses.replace(case, box=shift_box(case.box, 5, -6, case.image.shape)) for case in cases]
+    for method in (make_method("flip+student", folder), Found(make_method("polar"), 10, folder)):
+        for case, mask in zip(shifted, run_method(method, shifted), strict=True):
+            assert mask.shape == case.image.shape
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("tensors.safetensors")}
+    assert {path.parent.name for path in before} >= {"agent", "classifier", "student", "locator"}
     again = Segmenter.from_pretrained(train(table, folder))
     seen = again.predict_many([case.image for case in cases], [case.box for case in cases])
     assert all(np.array_equal(one, other) for one, other in zip(masks, seen, strict=True))
+    kept = {path: path.stat().st_mtime_ns for path in folder.rglob("*/*/tensors.safetensors")}
+    assert all(kept[path] == before[path] for path in kept if path.parent.name == "classifier")
+    students = [folder / name / "tensors.safetensors" for name in ("student", "locator")]
+    assert all(path.stat().st_mtime_ns == before[path] for path in students), "what is done is not done again"
+    with pytest.raises(CheckpointError, match="student was trained with other options"):
+        train_pipeline(
+            f"csv:{table}",
+            None,
+            folder,
+            progress=False,
+            env_options=ENV,
+            learner_options=LEARNER,
+            classifier_options=CLASSIFIER,
+            student_options={**STUDENT, "epochs": 3},
+        )
 
 
 def test_presets() -> None:
     assert set(presets()) == {"paper", "small"}
     paper = presets()["paper"]
     assert paper.prior is None
+    assert paper.students == ()
     assert paper.env[0].prior_weight == 0
     assert paper.env[1].n_channels == 12
     with pytest.raises(ConfigError, match="did you mean 'small'"):
