@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from flipagents.crops import SIZE, Crop, Picture, inputs
 from flipagents.student import Student, StudentConfig
+from flipagents.warp import warp
 from flipenv.episode import shift_box
 from flipenv.errors import ConfigError
 from flipenv.types import Case
@@ -53,10 +54,11 @@ def distil(
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, total_steps=steps)
         judge = DiceCELoss(sigmoid=True, lambda_dice=0.5, lambda_ce=0.5)
         rng = np.random.default_rng(config.seed)
+        targets = [np.asarray(each, np.float32) for each in maps]
         network.train()
         for _ in track(range(config.epochs), f"{config.view} student", transient=True, disable=not progress):
             for chosen in np.array_split(rng.permutation(len(cases)), batches):
-                drawn = [example(cases[index], maps[index], config, rng) for index in chosen]
+                drawn = [example(cases[index], targets[index], config, rng) for index in chosen]
                 seen, wanted = (torch.from_numpy(np.stack(each)).to(device) for each in zip(*drawn, strict=True))
                 optimiser.zero_grad()
                 judge(network(seen), wanted).backward()
@@ -69,12 +71,14 @@ def distil(
 
 
 def example(
-    case: Case, wanted: NDArray[np.floating[Any]], config: StudentConfig, rng: np.random.Generator
+    case: Case, wanted: NDArray[np.float32], config: StudentConfig, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """One crop as a network is taught on: inputs (N_INPUTS[view], SIZE, SIZE) and map (1, SIZE, SIZE), both float32.
 
-    Box, crop and grey levels are varied at random, and half of the crops mirrored.
+    Outline (as the config says), box, crop and grey levels are varied at random, and half of the crops mirrored.
     """
+    if config.warp and rng.random() < config.warp_share:
+        case, wanted = warp(case, wanted, config.warp, rng)
     angle, length = rng.uniform(0, 2 * np.pi), rng.uniform(0, config.shift)
     box = shift_box(case.box, length * np.sin(angle), length * np.cos(angle), case.image.shape)
     crop = Crop.around(box, config.view).moved(

@@ -1,4 +1,4 @@
-"""Train everything that a mask needs: classifier, stage 1 on coarse superpixels, stage 2 on fine ones, students.
+"""Train everything that a mask needs: classifier, prior, stage 1 on coarse superpixels, stage 2 on fine ones, students.
 
 Each part writes into its own folder and goes on where it stopped, so the same command resumes a run that was killed.
 """
@@ -6,8 +6,9 @@ Each part writes into its own folder and goes on where it stopped, so the same c
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from flipagents.checkpoint import CheckpointError
 from flipagents.classifier import Classifier, ClassifierConfig
 from flipagents.classifier_training import FINAL, train_classifier
 from flipagents.config import LearnerConfig
+from flipagents.contour import CONTOUR, find_prior, train_contour
 from flipagents.distil import distil
 from flipagents.learner import AGENT, Learner
 from flipagents.priors import Enriched
@@ -31,22 +33,24 @@ from flipenv.config import COARSE, PAPER_COARSE, PAPER_FINE, EnvConfig
 from flipenv.errors import ConfigError
 from flipenv.pool import EpisodePool
 from flipenv.registry import unknown
-from flipenv.sources import Source, SourceLike, open_source
+from flipenv.sources import SourceLike, open_source
+from flipenv.types import Case
 
 STAGES = ("stage1", "stage2")
 CONTEXTS = (0.45, 0.55)  # of the canvases that vote; trained on 0.5
 SMOOTH = 0.03  # chosen with CONTEXTS on BUSI val, see docs/experiments.md
+WARP = 0.25  # of what networks are taught on, likewise
 
 
 @dataclass(frozen=True)
 class Preset:
     """What differs between the paper's pipeline and ours."""
 
-    prior: str | None  # rule whose picture rewards may use, see `flipagents.priors`
     env: tuple[EnvConfig, EnvConfig]  # of the two stages
     learner: LearnerConfig
     classifier: ClassifierConfig
-    recipe: Recipe
+    recipe: Recipe  # its prior is also what rewards may use
+    contour: StudentConfig = field(default_factory=StudentConfig)  # of that prior, where it learns
     students: tuple[tuple[str, StudentConfig], ...] = ()  # name, each taught by the one before, the first by the agents
 
 
@@ -65,24 +69,23 @@ def presets() -> dict[str, Preset]:
     )
     return {
         "paper": Preset(
-            prior=None,
             env=(EnvConfig.paper(1), EnvConfig.paper(2)),
             learner=LearnerConfig.paper(),
             classifier=ClassifierConfig.preset("paper", patches={"cell_areas": (PAPER_FINE, PAPER_COARSE)}),
             recipe=Recipe(mirror=False, opening=2),
         ),
         "small": Preset(
-            prior="refined",
             env=(ours.replace(cell_area=COARSE), ours.replace(coarse_channels=True)),
             learner=LearnerConfig.small(gamma=0.0, lanes=32, epochs=3, replay=20_000, weight_decay=1e-4),
             classifier=ClassifierConfig.preset("small"),
             recipe=Recipe(
-                prior="refined",
+                prior=CONTOUR,
                 votes=tuple({"canvas": {"kind": "roi", "context": context}} for context in CONTEXTS),
                 mirror=False,
                 smooth=SMOOTH,
             ),
-            students=(("student", StudentConfig()), ("locator", StudentConfig.loose())),
+            contour=StudentConfig(warp=WARP),
+            students=(("student", StudentConfig(warp=WARP)), ("locator", StudentConfig.loose())),
         ),
     }
 
@@ -122,36 +125,50 @@ def train_pipeline(
     if classifier.config != config:
         raise CheckpointError(f"{into} was trained with other options; choose another folder, or remove it")
     scorer = classifier.scorer(device)
+    cases = [dataclasses.replace(source.load(index), mask=None) for index in range(len(source))]
+    changes = student_options or {}
+    if chosen.recipe.prior == CONTOUR:
+        contour = chosen.contour.replace(**changes)
+        _once(
+            folder / CONTOUR, contour, device, lambda: train_contour(cases, contour, device=device, progress=progress)
+        )
+    prior = find_prior(chosen.recipe.prior, folder, device)
+    priors = None if prior is None else [prior(case.image, case.box) for case in cases]
     masks = None
     for name, env in zip(STAGES, stages, strict=True):
-        pool = EpisodePool(Enriched(source, chosen.prior, masks), env)
+        pool = EpisodePool(Enriched(source, priors, masks), env)
         Learner(pool, learner, scorer=scorer, progress=progress).fit(folder / name, progress=progress)
         if name != STAGES[-1]:
             agent = load_agent(folder / name / AGENT, device)
             walk = EpisodePool(pool.source, walking(env).replace(jitter=env.jitter))
             masks = masks_of(agent, walk, device=None if device == "cpu" else device, progress=progress)
     dataclasses.replace(chosen.recipe, stages=tuple(f"{name}/{AGENT}" for name in STAGES)).write(folder)
-    students = {name: pupil.replace(**(student_options or {})) for name, pupil in chosen.students}
-    if students:
-        _teach(source, folder, students, device, progress)
+    _teach(folder, cases, {name: pupil.replace(**changes) for name, pupil in chosen.students}, device, progress)
     return folder
 
 
-def _teach(source: Source, folder: Path, students: dict[str, StudentConfig], device: str, progress: bool) -> None:
+def _teach(folder: Path, cases: list[Case], students: dict[str, StudentConfig], device: str, progress: bool) -> None:
     """Train students into a pipeline's folder, the first on the agents' maps, each other on those of the one before."""
-    cases = [dataclasses.replace(source.load(index), mask=None) for index in range(len(source))]
     images, boxes = [case.image for case in cases], [case.box for case in cases]
     teacher: Student | None = None
+
+    def taught(config: StudentConfig) -> Student:
+        if teacher is None:
+            signed = Segmenter.from_pretrained(folder, device=device).map_many(images, boxes, progress=progress)
+            maps: list[NDArray[np.floating[Any]]] = [(value + 1) / 2 for value in signed]
+        else:
+            maps = list(teacher.maps(images, boxes))
+        return distil(cases, maps, config, device=device, progress=progress)
+
     for name, config in students.items():
-        if not checkpoint.exists(folder / name):
-            if teacher is None:
-                signed = Segmenter.from_pretrained(folder, device=device).map_many(images, boxes, progress=progress)
-                maps: list[NDArray[np.floating[Any]]] = [(value + 1) / 2 for value in signed]
-            else:
-                maps = list(teacher.maps(images, boxes))
-            distil(cases, maps, config, device=device, progress=progress).save(folder / name)
-        teacher = Student.load(folder / name, device)
-        if teacher.config != config:
-            raise CheckpointError(
-                f"{folder / name} was trained with other options; choose another folder, or remove it"
-            )
+        teacher = _once(folder / name, config, device, partial(taught, config))
+
+
+def _once(folder: Path, config: StudentConfig, device: str, train: Callable[[], Student]) -> Student:
+    """Read the network that lies in a folder, or train it into it; CheckpointError where it had another config."""
+    if not checkpoint.exists(folder):
+        train().save(folder)
+    network = Student.load(folder, device)
+    if network.config != config:
+        raise CheckpointError(f"{folder} was trained with other options; choose another folder, or remove it")
+    return network

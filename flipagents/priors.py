@@ -5,9 +5,11 @@ A reward may use them (`prior_weight`). Agents see one only where the channel `p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,7 +23,6 @@ from flipenv.types import Box, Case
 
 Grey: TypeAlias = NDArray[np.uint8]
 Prior: TypeAlias = Callable[[Grey, Box], Grey]  # image (height, width), tight box -> (height, width), 255 for certain
-VERSION = 1  # raised whenever a rule gives another picture, so that no cached episode keeps the old one
 PRIORS: Registry[Prior] = Registry("prior")
 
 
@@ -48,15 +49,18 @@ def ellipse_prior(image: Grey, box: Box) -> Grey:
 
 
 class Enriched:
-    """A source whose cases get a prior by rule, an earlier stage's masks, or both; read lazily like the source.
+    """A source whose cases get a prior, an earlier stage's masks, or both; read lazily like the source.
 
-    prior: a registered name, or None. coarse: masks (height, width) bool in the source's order, or None.
+    priors: pictures (height, width) uint8 in the source's order, or None. coarse: masks (height, width) bool, likewise.
+    Both are kept as PNG files are: each worker process that prepares episodes gets them all.
     """
 
-    def __init__(self, source: Source, prior: str | None, coarse: Sequence[NDArray[np.bool_]] | None = None) -> None:
-        self.source, self.prior, self.coarse = source, prior, coarse
-        if prior is not None:
-            PRIORS[prior]
+    def __init__(
+        self, source: Source, priors: Iterable[Grey] | None = None, coarse: Iterable[NDArray[np.bool_]] | None = None
+    ) -> None:
+        self.source = source
+        self.priors = None if priors is None else [_packed(picture) for picture in priors]
+        self.coarse = None if coarse is None else [_packed(mask.astype(np.uint8)) for mask in coarse]
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -68,15 +72,22 @@ class Enriched:
 
     def load(self, index: int) -> Case:
         """Read one case and add to it."""
-        case = self.source.load(index)
         added: dict[str, Any] = {}
-        if self.prior is not None:
-            added["prior"] = PRIORS[self.prior](case.image, case.box)
+        if self.priors is not None:
+            added["prior"] = _unpacked(self.priors[index])
         if self.coarse is not None:
-            added["coarse"] = self.coarse[index]
-        return Case(**{**vars(case), **added})
+            added["coarse"] = _unpacked(self.coarse[index]) > 0
+        return dataclasses.replace(self.source.load(index), **added)
 
     def fingerprint(self, index: int) -> str:
         """Digest of the source's case and of what is added."""
-        mask = None if self.coarse is None else self.coarse[index].astype(np.uint8)
-        return digest(self.source.fingerprint(index), self.prior or "", str(VERSION), mask)
+        added = (None if packed is None else packed[index] for packed in (self.priors, self.coarse))
+        return digest(self.source.fingerprint(index), *added)
+
+
+def _packed(picture: Grey) -> Grey:
+    return np.asarray(cv2.imencode(".png", picture)[1], np.uint8)
+
+
+def _unpacked(packed: Grey) -> Grey:
+    return np.asarray(cv2.imdecode(packed, cv2.IMREAD_UNCHANGED), np.uint8)

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from flipagents.agents import Agent, load_agent
 from flipagents.checkpoint import CheckpointError
+from flipagents.contour import find_prior
 from flipagents.postprocess import tidy
-from flipagents.priors import PRIORS
+from flipagents.priors import Prior
 from flipagents.rollout import maps_of, masks_of
 from flipenv.config import EnvConfig
 from flipenv.errors import BoxError, ConfigError, EpisodeError, FlipError
@@ -39,7 +40,7 @@ class Recipe:
 
     stages: tuple[str, ...] = ("stage1", "stage2")  # folders of agents, in order
     votes: tuple[Mapping[str, Any], ...] = field(default=({},))  # changes of the last stage's environment, to average
-    prior: str | None = None  # rule of `flipagents.priors` whose picture every stage may see
+    prior: str | None = None  # whose picture every stage may see: see `flipagents.contour.find_prior`
     mirror: bool = True  # each vote is also taken on the image mirrored left to right
     smooth: float = 0.0  # deviation of the blur of the averaged map, share of the square root of the box's area
     opening: int = 0  # of the mask, see `flipagents.postprocess.tidy`
@@ -71,11 +72,13 @@ class Segmenter:
         mask = seg.predict(box)   # (top, left, bottom, right) -> (height, width) bool
 
     Deterministic; needs no classifier. stages: agents in order; each but the first sees the mask of the one before.
+    prior: gives the picture that every stage may see, from image and tight box.
     """
 
-    def __init__(self, stages: Sequence[Agent], recipe: Recipe | None = None, *, lanes: int = 64) -> None:
-        self.stages, self.recipe, self.lanes = list(stages), recipe or Recipe(), lanes
-        self._prior = None if self.recipe.prior is None else PRIORS[self.recipe.prior]
+    def __init__(
+        self, stages: Sequence[Agent], recipe: Recipe | None = None, *, prior: Prior | None = None, lanes: int = 64
+    ) -> None:
+        self.stages, self.recipe, self.prior, self.lanes = list(stages), recipe or Recipe(), prior, lanes
         self._image: NDArray[np.uint8] | None = None
 
     @classmethod
@@ -86,7 +89,8 @@ class Segmenter:
         """
         where = SHIPPED if folder is None else Path(folder)
         recipe = Recipe.read(where)
-        return cls([load_agent(where / name, device) for name in recipe.stages], recipe, lanes=lanes)
+        stages = [load_agent(where / name, device) for name in recipe.stages]
+        return cls(stages, recipe, prior=find_prior(recipe.prior, where, device), lanes=lanes)
 
     def set_image(self, image: NDArray[np.uint8]) -> None:
         """Choose the image (height, width) uint8 for `predict`; it is checked together with the box."""
@@ -117,8 +121,8 @@ class Segmenter:
         return list(self._maps(images, boxes, progress))
 
     def informed(self, case: Case) -> Case:
-        """Return the case with the prior that the recipe names, if it names one."""
-        return case if self._prior is None else dataclasses.replace(case, prior=self._prior(case.image, case.box))
+        """Return the case with its prior, if this pipeline has one."""
+        return case if self.prior is None else dataclasses.replace(case, prior=self.prior(case.image, case.box))
 
     def before_last(self, cases: list[Case], *, progress: bool = False) -> list[Case]:
         """Return `informed` cases as the last stage sees them: with the mask of the stage before it, if there is one.

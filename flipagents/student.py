@@ -32,6 +32,8 @@ class StudentConfig:
     view: View = "tight"  # which boxes it is for, see `flipagents.crops`
     features: tuple[int, ...] = (8, 8, 16, 32, 64, 8)  # of MONAI's BasicUNet: five levels, then the last layer's
     shift: float = 0.0  # image px: boxes are shown up to that far from where they belong
+    warp: float = 0.0  # share of the box's sides by which examples are bent at most, see `flipagents.warp`
+    warp_share: float = 0.7  # of the examples
     epochs: int = 25
     batch: int = 16
     learning_rate: float = 4e-3  # the largest, of one cycle
@@ -48,6 +50,8 @@ class StudentConfig:
             for number in self.features:
                 between("features", number, 1, 4096, whole=True)
             between("shift", self.shift, 0.0, 4096.0)
+            between("warp", self.warp, 0.0, 1.0)
+            between("warp_share", self.warp_share, 0.0, 1.0)
             between("epochs", self.epochs, 1, 10**6, whole=True)
             between("batch", self.batch, 1, 10**6, whole=True)
             between("learning_rate", self.learning_rate, 1e-12, 10.0)

@@ -78,15 +78,15 @@ def test_trains_without_masks_and_segments(table: Path, tmp_path: Path, own_cach
         for case, mask in zip(shifted, run_method(method, shifted), strict=True):
             assert mask.shape == case.image.shape
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("tensors.safetensors")}
-    assert {path.parent.name for path in before} >= {"agent", "classifier", "student", "locator"}
+    assert {path.parent.name for path in before} >= {"agent", "classifier", "contour", "student", "locator"}
     again = Segmenter.from_pretrained(train(table, folder))
     seen = again.predict_many([case.image for case in cases], [case.box for case in cases])
     assert all(np.array_equal(one, other) for one, other in zip(masks, seen, strict=True))
     kept = {path: path.stat().st_mtime_ns for path in folder.rglob("*/*/tensors.safetensors")}
     assert all(kept[path] == before[path] for path in kept if path.parent.name == "classifier")
-    students = [folder / name / "tensors.safetensors" for name in ("student", "locator")]
+    students = [folder / name / "tensors.safetensors" for name in ("contour", "student", "locator")]
     assert all(path.stat().st_mtime_ns == before[path] for path in students), "what is done is not done again"
-    with pytest.raises(CheckpointError, match="student was trained with other options"):
+    with pytest.raises(CheckpointError, match="contour was trained with other options"):
         train_pipeline(
             f"csv:{table}",
             None,
@@ -102,7 +102,7 @@ def test_trains_without_masks_and_segments(table: Path, tmp_path: Path, own_cach
 def test_presets() -> None:
     assert set(presets()) == {"paper", "small"}
     paper = presets()["paper"]
-    assert paper.prior is None
+    assert paper.recipe.prior is None
     assert paper.students == ()
     assert paper.env[0].prior_weight == 0
     assert paper.env[1].n_channels == 12

@@ -14,7 +14,6 @@ from flipagents.checkpoint import CheckpointError  # noqa: E402
 from flipagents.config import LearnerConfig  # noqa: E402
 from flipagents.metrics import boundary  # noqa: E402
 from flipagents.postprocess import tidy  # noqa: E402
-from flipagents.priors import PRIORS  # noqa: E402
 from flipagents.segment import PIPELINE, Recipe, Segmenter, walking  # noqa: E402
 from flipenv.batch import Batch  # noqa: E402
 from flipenv.config import EnvConfig  # noqa: E402
@@ -204,18 +203,17 @@ def test_a_pipeline_without_its_agents_is_refused(tmp_path: Path) -> None:
         Segmenter.from_pretrained(tmp_path)
 
 
-def test_every_walk_sees_the_prior_that_is_computed_once(phantoms: list[Case], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_walk_sees_the_prior_that_is_computed_once(phantoms: list[Case]) -> None:
     asked: list[Box] = []
 
     def rising(image: np.ndarray, box: Box) -> np.ndarray:
         asked.append(box)
         return np.tile(np.arange(image.shape[1], dtype=np.uint8), (image.shape[0], 1))
 
-    monkeypatch.setitem(PRIORS._parts, "rising", rising)
     agents = [Recorder(env.replace(channels=("prior",)), 1.0) for env in STAGES]
-    recipe = Recipe(votes=({}, {"cell_area": 45.0}), prior="rising", mirror=True)
+    recipe = Recipe(votes=({}, {"cell_area": 45.0}), mirror=True)
     images, boxes = [case.image for case in phantoms[:2]], [case.box for case in phantoms[:2]]
-    Segmenter(agents, recipe).predict_many(images, boxes)
+    Segmenter(agents, recipe, prior=rising).predict_many(images, boxes)
     assert asked == boxes
     for agent in agents:
         (pictures,) = agent.pictures
@@ -224,8 +222,6 @@ def test_every_walk_sees_the_prior_that_is_computed_once(phantoms: list[Case], m
         assert straight.sum() > 10
         assert (turned <= 0).all()
         assert turned.sum() < -10
-    with pytest.raises(ConfigError, match="unknown prior 'risin': did you mean 'rising'"):
-        Segmenter(agents, Recipe(prior="risin"))
 
 
 def test_masks_hold_no_state_of_earlier_calls(folder: Path, phantoms: list[Case]) -> None:

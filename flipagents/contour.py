@@ -1,0 +1,53 @@
+"""A prior that learned: the polar boundary, and a network that learned it on images bent so that no ellipse fits.
+
+On a bent image the boundary is known from the one that was found on the straight image. So the network learns outlines
+that the rule itself would miss, from images and boxes alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from flipagents.distil import distil
+from flipagents.priors import PRIORS, Grey, Prior, refined_prior
+from flipagents.student import Student, StudentConfig
+from flipenv.types import Box, Case
+
+CONTOUR = "contour"  # folder of a pipeline, and name of this prior in its recipe
+
+
+class Contour:
+    """Mean of the sharpened polar boundary (see `flipagents.priors`) and of a network; a prior as those are."""
+
+    def __init__(self, network: Student) -> None:
+        self.network = network
+
+    def __call__(self, image: Grey, box: Box) -> Grey:
+        """Image (height, width) uint8 and a tight box to (height, width) uint8, 255 for certain; 0 outside the box."""
+        learned = next(iter(self.network.maps([image], [box])))
+        ruled = refined_prior(image, box)
+        both = np.zeros_like(ruled)
+        inside = box.rows, box.columns
+        both[inside] = np.rint((ruled[inside] + 255 * learned[inside]) / 2)
+        return both
+
+
+def find_prior(name: str | None, folder: Path, device: str = "cpu") -> Prior | None:
+    """The prior of a pipeline's recipe: a rule of `flipagents.priors`, or `contour`, whose network lies in the folder.
+
+    Raises CheckpointError where it does not, ConfigError for a name that is neither.
+    """
+    if name is None:
+        return None
+    return Contour(Student.load(folder / CONTOUR, device)) if name == CONTOUR else PRIORS[name]
+
+
+def train_contour(
+    cases: Sequence[Case], config: StudentConfig, *, device: str = "cpu", progress: bool = True
+) -> Student:
+    """Train the network on the rule's maps of these cases; their masks are not looked at."""
+    maps = [refined_prior(case.image, case.box).astype(np.float32) / 255 for case in cases]
+    return distil(cases, maps, config, device=device, progress=progress)
