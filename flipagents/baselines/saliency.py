@@ -46,9 +46,10 @@ def _salient(engine: Any, image: NDArray[np.uint8], box: Box, rim: float, blur: 
     around = grow_box(box, round(min(rim * box_size(box), max(image.shape))), image.shape)
     _, seen = engine.computeSaliency(np.ascontiguousarray(image[around.rows, around.columns]))
     picture = np.zeros(image.shape, np.uint8)
-    picture[around.rows, around.columns] = np.rint(255 * seen)
+    # smoothed before it is put in its place, or the zeros around it would make the middle salient
+    picture[around.rows, around.columns] = smoothed(np.rint(255 * seen).astype(np.uint8), box, blur)
     mask = np.zeros(image.shape, np.bool_)
-    mask[box.rows, box.columns] = above_otsu(smoothed(picture, box, blur)[box.rows, box.columns])
+    mask[box.rows, box.columns] = above_otsu(picture[box.rows, box.columns])
     return mask
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections import deque
 from pathlib import Path
 
@@ -12,8 +14,8 @@ import scipy.ndimage
 import scipy.stats
 from PIL import Image
 
-from flipagents import report
-from flipagents.baselines import RULES
+from flipagents import cli, report
+from flipagents.baselines import MAKERS, RULES
 from flipagents.baselines.grabcut import grabcut
 from flipagents.baselines.oracle import Oracle
 from flipagents.baselines.otsu import above_otsu, otsu
@@ -21,7 +23,7 @@ from flipagents.baselines.region_growing import grow, neighbours
 from flipagents.baselines.saliency import spectral_residual
 from flipagents.baselines.smooth import smoothed
 from flipagents.cli import main
-from flipagents.methods import make_method, run_method
+from flipagents.methods import METHODS, make_method, run_method
 from flipagents.metrics import dice
 from flipenv.errors import MaskError, MissingDependencyError
 from flipenv.types import Box, Case
@@ -104,7 +106,7 @@ def test_any_box_of_any_image(name: str, picture: str) -> None:
             assert found.any()
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", CLASSICAL)
 def test_twice_the_same(name: str, phantoms: list[Case]) -> None:
     first = run_method(make_method(name), phantoms[:2])
     cv2.setRNGSeed(77)
@@ -214,3 +216,36 @@ def test_flip_segment(name: str, tmp_path: Path) -> None:
     assert sorted(path.name for path in out.iterdir()) == ["scan_mask.png", "scan_overlay.png"]
     written = np.asarray(Image.open(out / "scan_mask.png")) > 0
     np.testing.assert_array_equal(written, segmented(name, case.image, case.box))
+
+
+def test_documented_python_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    class Predictor:
+        """Stands in for a network: what is darker than the middle grey level, inside the corners."""
+
+        def set_image(self, image: np.ndarray) -> None:
+            assert image.shape[2] == 3
+            self.image = image[:, :, 0]
+
+        def predict(self, box: np.ndarray, multimask_output: bool) -> tuple[np.ndarray, None, None]:
+            left, top, right, bottom = box
+            mask = np.zeros((1, *self.image.shape))
+            mask[0, top:bottom, left:right] = self.image[top:bottom, left:right] < 80
+            return mask, None, None
+
+    monkeypatch.setattr(METHODS, "_parts", dict(METHODS._parts))
+    text = (Path(__file__).parents[2] / "docs" / "baselines.md").read_text()
+    case = lesion()
+    known = {"image": case.image, "box": case.box, "case": case, "predictor": Predictor()}
+    for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL):
+        exec(block, known)
+    assert dice(known["mask"], case.mask) > 0.9
+    assert dice(known["same_kind"], case.mask) > 0.9
+    assert dice(known["sam"](case.image, case.box), case.mask) > 0.9
+    assert "\n| sam | 0." in capsys.readouterr().out
+    for line in "".join(re.findall(r"```console\n(.*?)```", text, flags=re.DOTALL)).splitlines():
+        cli._parser().parse_args(shlex.split(line)[1:])
+
+
+def test_every_method_is_documented() -> None:
+    text = "".join(path.read_text() for path in (Path(__file__).parents[2] / "docs").glob("*.md"))
+    assert [name for name in (*RULES, *MAKERS) if f"`{name}`" not in text] == []
