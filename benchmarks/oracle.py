@@ -14,10 +14,9 @@ import statistics
 import time
 from pathlib import Path
 
-import numpy as np
-
 import flipenv
-from flipenv.episode import mask_on_canvas, mask_on_image, prepare
+from flipagents.baselines.oracle import mostly_nodule
+from flipenv.episode import mask_on_image, prepare
 from flipenv.types import Case
 
 
@@ -55,11 +54,8 @@ def row(cases: list[Case], config: flipenv.EnvConfig) -> str:
         episode = prepare(case, config)
         times.append(time.perf_counter() - start)
         assert case.mask is not None, f"case '{case.id}' has no mask; the oracle needs one"
-        truth = mask_on_canvas(case.mask, episode.geometry, config.canvas)
-        inside = episode.labels >= 0
-        nodule = np.bincount(episode.labels[inside], truth[inside], episode.n_superpixels)
-        pixels = np.bincount(episode.labels[inside], minlength=episode.n_superpixels)
-        erased = np.append(nodule > pixels / 2, False)[episode.labels]
+        nodule = mostly_nodule(episode, case.mask, config.canvas)
+        erased = (episode.labels >= 0) & nodule[episode.labels]
         mask = mask_on_image(erased, episode.geometry)
         dices.append(2 * (mask & case.mask).sum() / (mask.sum() + case.mask.sum()))
         counts.append(episode.n_superpixels)

@@ -21,6 +21,7 @@ from array_api_compat import array_namespace, device
 from torch import Tensor
 
 from flipagents import checkpoint
+from flipagents.baselines.oracle import mostly_nodule
 from flipagents.checkpoint import CheckpointError, Snapshot, prefixed
 from flipagents.config import LearnerConfig
 from flipagents.losses import chosen, td_loss, td_target, value_decomposition
@@ -29,7 +30,6 @@ from flipagents.replay import ReplayBuffer, Sample
 from flipenv import core
 from flipenv.batch import Batch, to_numpy
 from flipenv.config import EnvConfig
-from flipenv.episode import mask_on_canvas
 from flipenv.errors import ConfigError, MaskError
 from flipenv.registry import Registry, unknown
 from flipenv.types import Array, Transition
@@ -379,11 +379,7 @@ class OracleAgent(Agent):
             episode = batch.pool.episode(index)
             if episode.id not in self.masks:
                 raise MaskError(f"agent 'oracle' was given no mask of case '{episode.id}'; add it to masks")
-            nodule = mask_on_canvas(self.masks[episode.id], episode.geometry, batch.config.canvas)
-            labels = episode.labels
-            inside, count = labels >= 0, episode.n_superpixels
-            covered = np.bincount(labels[inside], nodule[inside], count)
-            self._nodule[index] = covered > 0.5 * np.bincount(labels[inside], minlength=count)
+            self._nodule[index] = mostly_nodule(episode, self.masks[episode.id], batch.config.canvas)
         return self._nodule[index]
 
 

@@ -303,7 +303,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("input", help="an image (with --box), or images with boxes: see below")
     one.add_argument("--box", nargs=4, metavar=("X0", "Y0", "X1", "Y1"), help="pixels of the image, X1 and Y1 excluded")
     one.add_argument(
-        "--method", default="flip", help="flip (default), flip+student, polar, ellipse, box, or a registered name"
+        "--method", default="flip", help="flip (default), flip+student, polar, otsu, grabcut-fair, ... (docs/agents.md)"
     )
     one.add_argument("--gif", action="store_true", help="also film the agents")
     one.add_argument("--only-masks", action="store_true", help="no overlay and no curve: twice as fast")
