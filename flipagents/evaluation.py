@@ -12,7 +12,7 @@ from typing import Any
 
 from flipagents.methods import METHODS, Found, Method, make_method, run_method
 from flipagents.outputs import file_names, write_texts
-from flipagents.provenance import code_digest, weights_digest
+from flipagents.provenance import code_digest, weights_digest, without_folders
 from flipagents.scoring import CaseScore, from_csv, score, to_csv
 from flipenv.config import EnvConfig
 from flipenv.errors import SourceError
@@ -117,10 +117,9 @@ class Evaluation:
         candidate = self.candidate
         told = json.dumps([candidate.method, candidate.margin, self.device])
         weights = [weights_digest(candidate.folder(self.cases.seed))]
-        named = Path(candidate.method.partition(":")[2])  # as in onnx:FILE
-        if named.is_file():
-            weights.append(weights_digest(named))
-        makers = [METHODS[name] for name in METHODS if name == candidate.method]
+        name, _, path = candidate.method.partition(":")  # as in onnx:FILE
+        weights.append(weights_digest(Path(path) if path else None))
+        makers = [METHODS[each] for each in METHODS if each == name]
         return digest(told, *weights, self.cases.digest(), code_digest(*makers))
 
 
@@ -146,9 +145,9 @@ class Store:
         path = self._path(evaluation)
         candidate = evaluation.candidate
         told = {
-            "method": candidate.method,
+            "method": without_folders(candidate.method),
             "margin": candidate.margin,
-            "weights": None if candidate.weights is None else str(candidate.folder(evaluation.cases.seed)),
+            "weights": without_folders(str(candidate.folder(evaluation.cases.seed) or "")),
             "shift": list(evaluation.cases.shift),
             "seed": evaluation.cases.seed,
             "device": evaluation.device,

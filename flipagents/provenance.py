@@ -7,6 +7,7 @@ import hashlib
 import inspect
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -22,11 +23,12 @@ from flipenv.sources.contents import digest
 
 PACKAGES = ("flip-learning", "numpy", "opencv-contrib-python", "opencv-contrib-python-headless", "scipy", "torch")
 CODE = ("*.py", "*.json")  # files of the packages that decide what a method gives; weights that ship tell their digest
+FOLDERS = re.compile(r"(?<![\w.~/-])/(?:[^\s/:?&'\"]+/)+")
 ABOUT = "about.json"  # beside tensors, with their digest in it
 
 
 def about(where: Path | None = None) -> dict[str, Any]:
-    """What a number is to be read with: command, commit, versions, machine, time.
+    """What a number is to be read with: command (see `without_folders`), commit, versions, machine, time.
 
     where: a file of the checkout whose commit is meant; None for this package's. The commit is None outside a checkout,
     and marked where tracked files differ from it.
@@ -44,6 +46,15 @@ def about(where: Path | None = None) -> dict[str, Any]:
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs{_processor()}",
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def without_folders(text: str) -> str:
+    """Text in which absolute paths keep their last part alone: reports are shared, and folders are nobody's business.
+
+    >>> without_folders("busi:/home/me/data/busi?split=val")
+    'busi:PATH/busi?split=val'
+    """
+    return FOLDERS.sub("PATH/", text)
 
 
 def code_digest(*parts: Any) -> str:
@@ -106,7 +117,7 @@ def _packages() -> str:
 def _command() -> str:
     program = Path(sys.argv[0])
     first = ["flip"] if program.stem in ("flip", "__main__") else ["python", program.name]
-    return shlex.join([*first, *sys.argv[1:]])
+    return without_folders(shlex.join([*first, *sys.argv[1:]]))
 
 
 def _processor() -> str:

@@ -20,7 +20,7 @@ from flipagents import tables
 from flipagents.evaluation import FOUND, SEED, Candidate, Cases, Evaluation, Store
 from flipagents.methods import METHODS, Maker
 from flipagents.outputs import write_texts
-from flipagents.provenance import about
+from flipagents.provenance import about, without_folders
 from flipagents.scoring import CaseScore, to_csv
 from flipagents.summaries import ALL, Summary, summarise
 from flipenv.errors import ConfigError, FlipError
@@ -125,7 +125,7 @@ def evaluate(
             if isinstance(answer, FlipError):
                 if strict or own.candidate.name in ALWAYS:
                     raise answer
-                missing[own.candidate.name] = str(answer)
+                missing[own.candidate.name] = without_folders(str(answer))
                 say(f"{_named(own)}: not run: {answer}")
             else:
                 done[index] = answer
@@ -135,7 +135,8 @@ def evaluate(
             bar.update(task, advance=1, description=f"evaluating: {own.candidate.name} done")
     scores = [score for index in sorted(done) if waiting[index].candidate.name not in missing for score in done[index]]
     summaries, bounds = summarise(scores, references, draws=draws)
-    told |= {"source": str(source), "shift": list(shift), "seeds": list(seeds), "margin": margin, "device": device}
+    told["source"] = without_folders(source) if isinstance(source, str) else f"{len(opened)} cases in memory"
+    told |= {"shift": list(shift), "seeds": list(seeds), "margin": margin, "device": device}
     return Report(scores, summaries, bounds, missing, told)
 
 

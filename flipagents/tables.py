@@ -35,15 +35,18 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def latex(summaries: Sequence[Summary], bounds: tuple[float, float] | None, missing: Mapping[str, str]) -> str:
     """One `tabular` of all groups, which wants `LATEX_NEEDS` in the preamble."""
     groups = _by_group(summaries)
-    grids = [_grid(rows) for rows in groups.values()]
-    head, width = grids[0][0], len(grids[0][0])
-    lines = [f"% {LATEX_NEEDS}", rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}", r"\toprule", _latex_row(head)]
-    for (group, rows), grid in zip(groups.items(), grids, strict=True):
-        told = _escaped(heading(group, rows[0].n, bounds))
-        lines += [r"\midrule", rf"\multicolumn{{{width}}}{{l}}{{\emph{{{told}}}}} \\", *map(_latex_row, grid[1:])]
-    lines += [r"\bottomrule", r"\end{tabular}"]
-    lines += [f"% {name}: not run: {' '.join(why.split())}" for name, why in missing.items()]
-    return "\n".join([*lines, ""])
+    grids = {heading(group, rows[0].n, bounds): _grid(rows) for group, rows in groups.items()}
+    text = latex_table(next(iter(grids.values()))[0], {told: grid[1:] for told, grid in grids.items()})
+    return "".join([text, *(f"% {name}: not run: {' '.join(why.split())}\n" for name, why in missing.items())])
+
+
+def latex_table(head: Sequence[str], groups: Mapping[str, Iterable[Sequence[str]]]) -> str:
+    """A `tabular` of cells in groups, each under its name unless that is ""; wants `LATEX_NEEDS` in the preamble."""
+    lines = [f"% {LATEX_NEEDS}", rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}", r"\toprule", _latex_row(head)]
+    for name, rows in groups.items():
+        named = [rf"\multicolumn{{{len(head)}}}{{l}}{{\emph{{{_escaped(name)}}}}} \\"] if name else []
+        lines += [r"\midrule", *named, *map(_latex_row, rows)]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
 def heading(group: str, n: int, bounds: tuple[float, float] | None) -> str:
@@ -106,7 +109,15 @@ def _escaped(text: str) -> str:
     for plain in "&%$#_{}":
         text = text.replace(plain, f"\\{plain}")
     shown = {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", backslash: r"\textbackslash{}", NONE: "--"}
-    shown |= {"±": r"$\pm$", "−": "$-$", "²": "$^2$", "-inf": r"$-\infty$", "×": r"$\times$", "√": r"$\surd$"}
+    shown |= {
+        "±": r"$\pm$",
+        "−": "$-$",
+        "²": "$^2$",
+        "-inf": r"$-\infty$",
+        "×": r"$\times$",
+        "√": r"$\surd$",
+        "θ": r"$\theta$",
+    }
     for plain, latex_text in shown.items():
         text = text.replace(plain, latex_text)
     return text

@@ -34,6 +34,19 @@ def test_about() -> None:
     json.dumps(told)
 
 
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("busi:/home/me/data/busi?split=val", "busi:PATH/busi?split=val"),
+        ("--weights /a/b --out '/a/c/d'", "--weights PATH/b --out 'PATH/d'"),
+        ("csv:cases/boxes.csv and 3/4 or ./a/b", "csv:cases/boxes.csv and 3/4 or ./a/b"),
+        ("(/a/b/c holds no x)", "(PATH/c holds no x)"),
+    ],
+)
+def test_folders_are_cut(given: str, shown: str) -> None:
+    assert provenance.without_folders(given) == shown
+
+
 def test_commit_of_a_checkout(tmp_path: Path) -> None:
     file = tmp_path / "script.py"
     file.write_text("1\n")
