@@ -31,6 +31,7 @@ from flipenv.config import COARSE, PAPER_COARSE, PAPER_FINE, EnvConfig
 from flipenv.errors import ConfigError
 from flipenv.pool import EpisodePool
 from flipenv.registry import unknown
+from flipenv.scorer import Scorer
 from flipenv.sources import Source, SourceLike, open_source
 
 STAGES = ("stage1", "stage2")
@@ -121,23 +122,72 @@ def train_pipeline(
     classifier = Classifier.load(into / FINAL)
     if classifier.config != config:
         raise CheckpointError(f"{into} was trained with other options; choose another folder, or remove it")
-    scorer = classifier.scorer(device)
-    masks = None
-    for name, env in zip(STAGES, stages, strict=True):
-        pool = EpisodePool(Enriched(source, chosen.prior, masks), env)
-        Learner(pool, learner, scorer=scorer, progress=progress).fit(folder / name, progress=progress)
-        if name != STAGES[-1]:
-            agent = load_agent(folder / name / AGENT, device)
-            walk = EpisodePool(pool.source, walking(env).replace(jitter=env.jitter))
-            masks = masks_of(agent, walk, device=None if device == "cpu" else device, progress=progress)
-    dataclasses.replace(chosen.recipe, stages=tuple(f"{name}/{AGENT}" for name in STAGES)).write(folder)
+    train_stages(
+        source,
+        dict(zip(STAGES, stages, strict=True)),
+        folder,
+        learner=learner,
+        scorer=classifier.scorer(device),
+        prior=chosen.prior,
+        recipe=chosen.recipe,
+        progress=progress,
+    )
     students = {name: pupil.replace(**(student_options or {})) for name, pupil in chosen.students}
     if students:
-        _teach(source, folder, students, device, progress)
+        teach(source, folder, students, device=device, progress=progress)
     return folder
 
 
-def _teach(source: Source, folder: Path, students: dict[str, StudentConfig], device: str, progress: bool) -> None:
+@dataclass(frozen=True)
+class Cost:
+    """What training one stage took."""
+
+    episodes: int
+    steps: int  # joint steps of all lanes together
+    seconds: float  # in the training loop
+
+
+def train_stages(
+    source: Source,
+    stages: Mapping[str, EnvConfig],
+    folder: Path,
+    *,
+    learner: LearnerConfig,
+    scorer: Scorer | None,
+    prior: str | None = None,
+    recipe: Recipe | None = None,
+    progress: bool = True,
+) -> dict[str, Cost]:
+    """Train agents, a stage after the other, into a folder that `Segmenter.from_pretrained` reads; return their costs.
+
+    stages: environment by the stage's name, in order; each but the first is shown the masks of the one before. prior:
+    rule of `flipagents.priors`. recipe: of the pipeline; its stages are replaced. Goes on where it was stopped;
+    CheckpointError where the folder holds a run of other options.
+    """
+    costs: dict[str, Cost] = {}
+    masks = None
+    device = None if learner.device == "cpu" else learner.device
+    for name, env in stages.items():
+        pool = EpisodePool(Enriched(source, prior, masks), env)
+        trained = Learner(pool, learner, scorer=scorer, progress=progress)
+        trained.fit(folder / name, progress=progress)
+        costs[name] = Cost(trained.episodes, trained.steps, trained.seconds)
+        if len(costs) < len(stages):
+            walk = EpisodePool(pool.source, walking(env).replace(jitter=env.jitter))
+            masks = masks_of(load_agent(folder / name / AGENT, learner.device), walk, device=device, progress=progress)
+    made = dataclasses.replace(recipe or Recipe(), prior=prior, stages=tuple(f"{name}/{AGENT}" for name in stages))
+    made.write(folder)
+    return costs
+
+
+def teach(
+    source: Source,
+    folder: Path,
+    students: Mapping[str, StudentConfig],
+    *,
+    device: str = "cpu",
+    progress: bool = True,
+) -> None:
     """Train students into a pipeline's folder, the first on the agents' maps, each other on those of the one before."""
     cases = [dataclasses.replace(source.load(index), mask=None) for index in range(len(source))]
     images, boxes = [case.image for case in cases], [case.box for case in cases]
