@@ -104,7 +104,7 @@ def train(options: argparse.Namespace) -> int:
 
 
 def evaluate(options: argparse.Namespace) -> int:
-    """Print the table of methods on cases with masks; write it, its JSON and the per-case CSV."""
+    """Print the table of methods on cases with masks; write it, as LaTeX too, its JSON and the per-case CSV."""
     from flipagents import report
 
     source = _source_text(options.data, options.split)
@@ -115,6 +115,8 @@ def evaluate(options: argparse.Namespace) -> int:
         margin=options.margin,
         weights=options.weights,
         device=options.device,
+        folder=options.out,
+        again=options.again,
         progress=not options.quiet,
     )
     written = [] if options.out is None else found.write(options.out)
@@ -324,6 +326,8 @@ def _parser() -> argparse.ArgumentParser:
     three.add_argument(
         "--shift", nargs=2, type=float, default=(0.0, 0.0), metavar=("LOW", "HIGH"), help="px to move each box first"
     )
+
+    three.add_argument("--again", action="store_true", help="run what is finished in --out once more")
 
     four = command(demo, "demo")
     four.add_argument("--count", type=int, default=4, help="phantoms (default 4)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import re
@@ -16,7 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from flipenv.batch import Batch
+from flipenv.batch import Batch, to_numpy
+from flipenv.episode import mask_on_canvas
 from flipenv.errors import FlipError
 from flipenv.film import write_gif
 from flipenv.pool import EpisodePool
@@ -45,11 +47,14 @@ class Recording:
     frames: Sequence[Rgb]  # (h, w, 3) uint8; none unless asked for
 
 
-def record(segmenter: Segmenter, case: Case, *, scorer: Scorer | None = None, film: bool = False) -> Recording:
+def record(
+    segmenter: Segmenter, case: Case, *, scorer: Scorer | None = None, film: bool = False, truth: Mask | None = None
+) -> Recording:
     """Walk all stages on one case, the last as in the segmenter's first vote, and note the last stage's steps.
 
-    The mask that is written has more votes behind it and is tidied; the recording shows what one walk erases.
+    truth: (height, width) bool, shown and compared with what is erased, step by step, in pixels of the canvas. The mask that is written has more votes behind it and is tidied; the recording shows what one walk erases.
     """
+    from flipagents.metrics import dice  # noqa: PLC0415 - SciPy is optional
     from flipagents.segment import walking  # noqa: PLC0415 - torch is slow to import
 
     agent = segmenter.stages[-1]
@@ -59,18 +64,28 @@ def record(segmenter: Segmenter, case: Case, *, scorer: Scorer | None = None, fi
     batch = Batch(pool, 1, scorer=scorer, device=device, progress=False)
     viewer = Viewer(batch, "rgb_array")
     batch.reset(cases=[0])
-    viewer.record()
-    scene = viewer.scene()
-    every = math.ceil(scene.steps / FRAMES)
-    frames = [draw(scene)] if film else []
+    shown = None if truth is None else mask_on_canvas(truth, pool.episode(0).geometry, pool.config.canvas)
+    dices: list[float] = []
+
+    def scene() -> Scene:
+        return dataclasses.replace(viewer.scene(), truth=shown, dices=list(dices))
+
+    def note() -> None:
+        viewer.record()
+        if shown is not None:
+            dices.append(dice(to_numpy(batch.erased()[0]), shown))
+
+    note()
+    every = math.ceil(scene().steps / FRAMES)
+    frames = [draw(scene())] if film else []
     while True:
         state = batch.step(agent.act(batch)).state
-        viewer.record()
+        note()
         ended = bool(state.terminated[0] | state.truncated[0])
         if film and (ended or int(state.step[0]) % every == 0):
-            frames.append(draw(viewer.scene()))
+            frames.append(draw(scene()))
         if ended:
-            return Recording(viewer.scene(), frames)
+            return Recording(scene(), frames)
 
 
 def output_paths(

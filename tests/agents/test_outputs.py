@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from flipagents.metrics import dice
 from flipagents.outputs import OutputError, file_names, output_paths, record, write_outputs, write_texts
 from flipenv.render import overlay
 from flipenv.scorer import ContrastScorer
@@ -58,6 +60,24 @@ def test_curve_and_film(phantoms: list[Case], tmp_path: Path, scorer: ContrastSc
     assert np.isfinite(scene.scores).all() == (scorer is not None)
     assert 2 < len(recording.frames) <= 82
     assert not record(segmenter, case).frames
+    assert (scene.truth, scene.dices) == (None, [])
+
+
+def test_dice_of_each_step(phantoms: list[Case], tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="the agents need torch")
+    from flipagents.segment import Segmenter
+    from tests.agents.test_segment import tiny_pipeline
+
+    case = phantoms[0]
+    segmenter = Segmenter.from_pretrained(tiny_pipeline(tmp_path / "pipeline"))
+    unseen = dataclasses.replace(case, mask=None)
+    scene = record(segmenter, unseen, truth=case.mask).scene
+    assert len(scene.dices) == len(scene.areas)
+    assert scene.dices[0] == 0
+    assert scene.dices[-1] == dice(scene.erased, scene.truth)
+    steps = np.diff(scene.areas) > 0
+    assert ((np.diff(scene.dices) != 0) <= steps).all(), "only an erasure changes it"
+    np.testing.assert_array_equal(record(segmenter, unseen).scene.erased, scene.erased)
     (walked,) = Segmenter(segmenter.stages, Recipe(mirror=False)).map_many([case.image], [case.box])
     assert (walked > 0).sum() / case.mask.size == pytest.approx(
         scene.areas[-1] * case.box.height * case.box.width / case.mask.size, abs=0.02
