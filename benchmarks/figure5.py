@@ -28,8 +28,6 @@ from flipagents.outputs import record
 from flipagents.postprocess import tidy
 from flipagents.report import Report
 from flipagents.segment import Segmenter
-from flipenv.episode import mask_on_image
-from flipenv.pool import EpisodePool
 from flipenv.render import FLIP, Scene, overlay
 from flipenv.sources import find, open_source
 from flipenv.types import Box, Case
@@ -86,11 +84,9 @@ def panel(flip: Flip, case: Case, name: str) -> Panel:
     for count in range(1, len(whole.stages) + 1):
         recipe = whole.recipe if count == len(whole.stages) else dataclasses.replace(whole.recipe, votes=({},))
         part = Segmenter(whole.stages[:count], recipe)
-        scene = record(part, unseen, scorer=flip.scorer(), truth=case.mask).scene
-        env = part.stages[-1].env.replace(**recipe.votes[0], coarse_channels=False, channels=(), beta=None)
-        geometry = EpisodePool([unseen], env, cache=False).episode(0).geometry
-        masks.append(tidy(mask_on_image(scene.erased, geometry), opening=recipe.opening))
-        scenes.append(scene)
+        walk = record(part, unseen, scorer=flip.scorer(), truth=case.mask)
+        masks.append(tidy(walk.mask, opening=recipe.opening))
+        scenes.append(walk.scene)
     return Panel(case, name, masks, whole.predict_many([case.image], [case.box])[0], scenes)
 
 
@@ -111,7 +107,7 @@ def draw(panels: Sequence[Panel]) -> Any:
             axes.set_title(f"{title}{score}", fontsize=8)
         row[0].set_ylabel(f"{each.name}\n{each.case.id}" if each.name != each.case.id else each.name, fontsize=8)
         curves(row[-1], each)
-    cells[0][-1].legend(frameon=False, fontsize=7, loc="center right")
+    figure.legend(*cells[0][-1].get_legend_handles_labels(), loc="outside lower right", ncols=3, frameon=False)
     return figure
 
 

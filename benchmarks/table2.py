@@ -260,8 +260,9 @@ def saved(costs: Mapping[str, Sequence[dict[str, Cost]]]) -> list[str]:
             )
             told.append(
                 f"Two agents against one, {stage} superpixels: {length[1]:.1f} joint steps an episode against "
-                f"{length[0]:.1f} ({length[1] / length[0] - 1:+.0%}), {seconds[1]:.2f} s of training an episode against "
-                f"{seconds[0]:.2f} ({seconds[1] / seconds[0] - 1:+.0%}). The paper: almost 50% of the running time saved."
+                f"{length[0]:.1f} ({length[1] / length[0] - 1:+.0%}), {seconds[1]:.2f} s of training an episode "
+                f"against {seconds[0]:.2f} ({seconds[1] / seconds[0] - 1:+.0%}). The paper says that two agents save "
+                "almost 50% of the running time."
             )
     return told
 

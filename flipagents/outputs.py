@@ -45,6 +45,7 @@ class Recording:
 
     scene: Scene  # at the end, with erased shares, and scores where there was a scorer, after each step
     frames: Sequence[Rgb]  # (h, w, 3) uint8; none unless asked for
+    mask: Mask  # (height, width) of the image, what this walk erased
 
 
 def record(
@@ -52,7 +53,8 @@ def record(
 ) -> Recording:
     """Walk all stages on one case, the last as in the segmenter's first vote, and note the last stage's steps.
 
-    truth: (height, width) bool, shown and compared with what is erased, step by step, in pixels of the canvas. The mask that is written has more votes behind it and is tidied; the recording shows what one walk erases.
+    truth: (height, width) bool, shown, and compared with what is erased after each step, in pixels of the canvas. The
+    mask that is written has more votes behind it and is tidied; the recording shows what one walk erases.
     """
     from flipagents.metrics import dice  # noqa: PLC0415 - SciPy is optional
     from flipagents.segment import walking  # noqa: PLC0415 - torch is slow to import
@@ -85,7 +87,7 @@ def record(
         if film and (ended or int(state.step[0]) % every == 0):
             frames.append(draw(scene()))
         if ended:
-            return Recording(scene(), frames)
+            return Recording(scene(), frames, batch.mask(0))
 
 
 def output_paths(

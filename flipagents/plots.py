@@ -41,21 +41,24 @@ def shift_figure(reports: Mapping[str, Report], methods: Sequence[str], found: s
     """
     figure = new_figure(8.2, 4.6)
     axes = figure.subplots()
-    lines = [(name, label) for name in methods for label in (name, f"{found} {name}")]
-    for place, (name, label) in enumerate(lines):
+    lines = [
+        (number, label)
+        for number, name in enumerate(methods)
+        for label in (name, f"{found} {name}")
+        if any(report.row(label) for report in reports.values())
+    ]
+    for place, (number, label) in enumerate(lines):
         rows = [(column, report.row(label)) for column, report in enumerate(reports.values())]
-        known = [(column + 0.02 * (place - len(lines) / 2), row.dice) for column, row in rows if row is not None]
-        if not known:
-            continue
+        known = [(column, row.dice) for column, row in rows if row is not None]
         mean = [dice.mean for _, dice in known]
         reach = [
             [dice.mean - dice.interval.low for _, dice in known],
             [dice.interval.high - dice.mean for _, dice in known],
         ]
-        number = list(methods).index(name)
+        at = [column + 0.5 * (place + 0.5 - len(lines) / 2) / len(lines) for column, _ in known]
         style = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number // len(COLOURS) % len(MARKERS)]}
-        dashes = "-" if label == name else "--"
-        axes.errorbar([x for x, _ in known], mean, reach, ls=dashes, capsize=2, ms=4, lw=1, label=label, **style)
+        dashes = "-" if label == methods[number] else "--"
+        axes.errorbar(at, mean, reach, ls=dashes, capsize=2, ms=4, lw=1, label=label, **style)
     axes.set_xticks(range(len(reports)), list(reports))
     axes.set(xlabel="how far the box is off", ylabel="Dice, mean and 95% interval")
     axes.grid(axis="y", color="0.93")
