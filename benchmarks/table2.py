@@ -4,8 +4,9 @@
     python benchmarks/table2.py --data busi:PATH --split val --rewards ours --epochs 3   # ours, and what it is made of
 
 Each row trains its own agents on the split `train` of the data (`--train`), a pipeline for each seed, all with one
-classifier (ours: and the contour network that ships) and with the small trunk on the `roi` canvas, so that CPUs can do it. Rewards `paper` are CSR by sign and IDR
-by superpixel, as `flipenv.EnvConfig` has them; `ours` are those of the preset small, to which IDR is added where it is on.
+classifier (`ours` also with the contour network that ships) and with the small trunk on the `roi` canvas, so that CPUs
+can do it. Rewards `paper` are CSR by sign and IDR by superpixel, as `flipenv.EnvConfig` has them; `ours` are those of
+the preset small, to which IDR is added where it is on.
 With `ours` there are rows more: without the prior's channel, without the classification reward, and the student alone.
 Rows of equal settings are trained once. A run that was stopped goes on; what is finished is not trained again.
 """
@@ -26,6 +27,7 @@ from common import beside_paper, parser, read, run, write, write_json
 from joblib import Parallel, delayed
 from paper import TABLE_2
 
+from flipagents.checkpoint import SHIPPED
 from flipagents.classifier import Classifier
 from flipagents.classifier_training import train_classifier
 from flipagents.config import LearnerConfig
@@ -35,7 +37,7 @@ from flipagents.learner import CHECKPOINT
 from flipagents.pipeline import Cost, presets, teach, train_stages
 from flipagents.plots import dice_figure
 from flipagents.report import Report
-from flipagents.segment import SHIPPED, Recipe
+from flipagents.segment import Recipe
 from flipagents.tables import latex_table, markdown_table
 from flipenv.config import COARSE, FINE, EnvConfig
 from flipenv.sources import CaseSource, Source, open_source

@@ -20,6 +20,7 @@ from pathlib import Path
 from common import parser, read, run, save_figures, told
 
 from flipagents.agents import make_agent
+from flipagents.checkpoint import SHIPPED
 from flipagents.classifier import Classifier
 from flipagents.contour import find_prior
 from flipagents.evaluation import Candidate
@@ -30,7 +31,6 @@ from flipagents.postprocess import tidy
 from flipagents.priors import Enriched
 from flipagents.report import Report
 from flipagents.rollout import masks_of
-from flipagents.segment import SHIPPED
 from flipagents.tables import latex_table, markdown_table, signed, spread
 from flipenv.config import EnvConfig
 from flipenv.pool import EpisodePool

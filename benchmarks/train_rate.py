@@ -107,9 +107,9 @@ def episodes(source: str, preset: Any, stage: int) -> Any:
     """The pool on which a stage of the preset trains, ellipses in place of the masks of stage 1."""
     import flipenv
     from flipagents.baselines.geometry import ellipse
+    from flipagents.checkpoint import SHIPPED
     from flipagents.contour import find_prior
     from flipagents.priors import Enriched
-    from flipagents.segment import SHIPPED
 
     opened = flipenv.open_source(source)
     cases = [opened.load(index) for index in range(len(opened))]
@@ -145,9 +145,9 @@ def make_learner(name: str, pool: Any, lanes: int, device: str, options: argpars
 def classifier(name: str) -> Any:
     import torch
 
+    from flipagents.checkpoint import SHIPPED
     from flipagents.classifier import NETWORKS, Classifier
     from flipagents.pipeline import presets
-    from flipagents.segment import SHIPPED
 
     if name == "small":
         return Classifier.load(SHIPPED / "classifier" / "classifier")

@@ -6,12 +6,15 @@ that the rule itself would miss, from images and boxes alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from flipagents.checkpoint import SHIPPED
 from flipagents.distil import distil
+from flipagents.postprocess import tidy
 from flipagents.priors import PRIORS, Grey, Prior, refined_prior
 from flipagents.student import Student, StudentConfig
 from flipenv.types import Box, Case
@@ -33,6 +36,12 @@ class Contour:
         inside = box.rows, box.columns
         both[inside] = np.rint((ruled[inside] + 255 * learned[inside]) / 2)
         return both
+
+
+def contour_method(weights: Path | None, device: str) -> Callable[[list[Case]], list[NDArray[np.bool_]]]:
+    """The prior alone as a method (see `flipagents.methods`): where it is more than half certain, tidied."""
+    prior = Contour(Student.load((weights or SHIPPED) / CONTOUR, device))
+    return lambda cases: [tidy(prior(case.image, case.box) > 127) for case in cases]
 
 
 def find_prior(name: str | None, folder: Path, device: str = "cpu") -> Prior | None:

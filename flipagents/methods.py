@@ -143,7 +143,8 @@ class Flip:
 
     def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
         with _loading("flip", weights):
-            from flipagents.segment import SHIPPED, Segmenter  # noqa: PLC0415 - torch is optional and slow to import
+            from flipagents.checkpoint import SHIPPED  # noqa: PLC0415 - torch is optional and slow to import
+            from flipagents.segment import Segmenter  # noqa: PLC0415 - likewise
 
             self.weights, self.device = weights or SHIPPED, device
             self.segmenter = Segmenter.from_pretrained(weights, device=device)

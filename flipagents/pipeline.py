@@ -165,7 +165,7 @@ def train_stages(
 
     stages: environment by the stage's name, in order; each but the first is shown the masks of the one before. recipe:
     of the pipeline; its stages are replaced. contour: the network of the prior `contour`, trained first where the
-    recipe names that prior. Goes on where it was stopped; CheckpointError where the folder holds a run of other options.
+    recipe names that prior. Goes on where it was stopped; CheckpointError where the folder is another run's.
     """
     recipe = recipe or Recipe()
     cases = _blind(source)

@@ -6,7 +6,6 @@ import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flipagents.agents import Agent, load_agent
-from flipagents.checkpoint import CheckpointError
+from flipagents.checkpoint import SHIPPED, CheckpointError
 from flipagents.contour import find_prior
 from flipagents.postprocess import tidy
 from flipagents.priors import Prior
@@ -26,7 +25,6 @@ from flipenv.pool import EpisodePool
 from flipenv.types import Box, Case
 
 PIPELINE = "pipeline.json"
-SHIPPED = Path(str(files("flipagents") / "weights" / "busi-small"))  # used where no folder is given
 CHUNK = 128  # images whose episodes and maps are in memory at once
 VOTED = ("margin", "background", "superpixels", "cell_area", "order")  # options in which votes may differ
 
