@@ -5,8 +5,8 @@
 
 Cases are the best, the median and the worst by the Dice of the final mask, or those that are named. A stage's picture
 is what its agents erased in one walk, tidied; the final mask has all votes behind it. Curves show, after each joint
-step of both stages, the share of the area that is erased, the Dice of what is erased on the canvas, and the nodule score
-of the classifier beside the agents; under the dotted line the tag reads 'normal tissue'.
+step of both stages, the share of the area that is erased, the Dice of what is erased on the canvas, and the nodule
+score of the classifier beside the agents; under the dotted line the tag reads 'normal tissue'.
 """
 
 from __future__ import annotations

@@ -26,7 +26,10 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=["seeds", "slic", "grid"])
     parser.add_argument("--cell-areas", nargs="+", type=float, default=[36.0, 75.0, 160.0, 375.0])
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/oracle.md"))
+    parser.add_argument("--quick", action="store_true", help="two small phantoms, one cell area: does it run at all?")
     options = parser.parse_args()
+    if options.quick:
+        options.source, options.cell_areas = "phantom:2?height=96&width=128", options.cell_areas[1:2]
     source = flipenv.open_source(options.source)
     cases = [source.load(index) for index in range(len(source))]
     lines = [
