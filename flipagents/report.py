@@ -128,12 +128,16 @@ def evaluate(
     Raises SourceError for a case without a mask, ConfigError for an unknown method.
     """
     opened = EpisodePool(source, EnvConfig(jitter=shift), cache=False)
-    made: dict[str, Method] = {name: make_method(name, weights, device) for name in ALWAYS}
+
+    def make(name: str) -> Method:
+        return make_method(name, weights, device, evaluation=True)
+
+    made = {name: make(name) for name in ALWAYS}
     for name in dict.fromkeys(methods):
         if margin:
-            made[f"{FOUND} {name}"] = Found(make_method(name, weights, device), margin, weights, device)
+            made[f"{FOUND} {name}"] = Found(make(name), margin, weights, device)
         elif name not in made:
-            made[name] = make_method(name, weights, device)
+            made[name] = make(name)
     scores: dict[str, list[CaseScore]] = {name: [] for name in made}
     with Progress(console=Console(stderr=True), transient=True, disable=not (progress and sys.stderr.isatty())) as bar:
         task = bar.add_task("evaluating", total=len(opened) * len(made))

@@ -1,1 +1,15 @@
-"""What the agents are compared with: masks from an image and a box without any agent."""
+"""What the agents are compared with: masks from an image and a box without any agent.
+
+The tables name each method of this package and where it is, `module:attribute`; a module is imported when its method is
+made, so that one method's dependencies are no other's.
+"""
+
+RULES = {  # functions of an image (height, width) uint8 and its Box that give a mask (height, width) bool
+    "box": "flipagents.baselines.geometry:box_mask",
+    "ellipse": "flipagents.baselines.geometry:ellipse_mask",
+    "polar": "flipagents.baselines.polar:polar",
+    "polar+grey": "flipagents.baselines.polar_grey:polar_grey",
+}
+MAKERS = {  # called with a folder of trained weights, None for those that ship, and a torch device; they give a Method
+    "litemedsam": "flipagents.baselines.litemedsam:LiteMedSAM",
+}
