@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flipagents.baselines.geometry import filled_box
-from flipagents.baselines.trained import keep, method_of, unlabelled
+from flipagents.baselines.trained import CropNetwork, keep, unlabelled
 from flipagents.distil import distil
 from flipagents.metrics import jaccard
 from flipagents.refine import refine
@@ -30,8 +30,6 @@ START, ROUNDS = "ellipse", 3
 EPOCHS = 12  # a round; each begins anew
 LEAST = 0.5  # intersection over union with the first label
 EDGES = 0.5  # weight of grey levels when a label is sharpened
-
-method = method_of(NAME)
 
 
 def train(
@@ -76,3 +74,8 @@ def clean(seen: NDArray[np.float32], case: Case, first: NDArray[np.bool_], edges
     sharpened = refine(seen, case.image, case.box, weight=edges) if edges else seen
     label = (sharpened > 0.5) & filled_box(case.box, case.image.shape)
     return label if jaccard(label, first) >= LEAST else first.copy()
+
+
+def method(weights: Path | None, device: str) -> CropNetwork:
+    """Maker for the registry of methods; CheckpointError where no such network lies in `weights`."""
+    return CropNetwork(NAME, weights, device)

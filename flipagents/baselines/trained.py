@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
@@ -19,7 +18,10 @@ SHIPPED = Path(str(files("flipagents") / "weights" / "busi-baselines"))
 
 
 class CropNetwork:
-    """Segments with a network that a baseline's trainer left in `weights`/`name`; weights: None for those that ship."""
+    """Segments with a network that a baseline's trainer left in `weights`/`name`; weights: None for those that ship.
+
+    Raises CheckpointError where there is none.
+    """
 
     def __init__(self, name: str, weights: Path | None, device: str) -> None:
         self.network = Student.load((weights or SHIPPED) / name, device)
@@ -28,11 +30,6 @@ class CropNetwork:
         """One mask (height, width) a case: the largest piece of where the map exceeds a half."""
         maps = self.network.maps([case.image for case in cases], [case.box for case in cases])
         return [tidy(seen > 0.5) for seen in maps]
-
-
-def method_of(name: str) -> Callable[[Path | None, str], CropNetwork]:
-    """Return the maker that the registry of methods wants; it raises CheckpointError where there are no weights."""
-    return lambda weights, device: CropNetwork(name, weights, device)
 
 
 def keep(network: Student, folder: str | Path, name: str) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flipagents.baselines.trained import keep, method_of
+from flipagents.baselines.trained import CropNetwork, keep
 from flipagents.distil import distil
 from flipagents.student import StudentConfig
 from flipenv.errors import MaskError
@@ -15,8 +15,6 @@ from flipenv.sources import SourceLike, open_source
 
 NAME = "unet"
 EPOCHS = 25
-
-method = method_of(NAME)
 
 
 def train(
@@ -40,3 +38,8 @@ def train(
         masks.append(np.asarray(case.mask, np.float32))
     config = StudentConfig(epochs=EPOCHS).replace(**options)
     return keep(distil(cases, masks, config, device=device, progress=progress), folder, NAME)
+
+
+def method(weights: Path | None, device: str) -> CropNetwork:
+    """Maker for the registry of methods; CheckpointError where no such network lies in `weights`."""
+    return CropNetwork(NAME, weights, device)
