@@ -88,9 +88,9 @@ def _flip(
     from flipagents.pipeline import train_pipeline  # noqa: PLC0415 - torch is optional and slow to import
 
     for name, options in parts.items():
-        if name not in PARTS:
-            raise ConfigError(unknown("part", name, PARTS))
         if not isinstance(options, Mapping):
             raise ConfigError(f"{name}={options!r}: expected part.field=value, for example learner.epochs=5")
+        if name not in PARTS:
+            raise ConfigError(unknown("part", name, PARTS))
     chosen = {f"{name}_options": parts.get(name, {}) for name in PARTS}
     return train_pipeline(source, val, folder, preset=preset, device=device, progress=progress, **chosen)
