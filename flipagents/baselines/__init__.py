@@ -11,11 +11,11 @@ RULES = {  # functions of an image (height, width) uint8 and its Box that give a
     "polar+grey": "flipagents.baselines.polar_grey:polar_grey",
 }
 MAKERS = {  # called with a folder of trained weights, None for those that ship, and a torch device; they give a Method
+    "litemedsam": "flipagents.baselines.litemedsam:LiteMedSAM",
     "adversarial-erasing": "flipagents.baselines.adversarial_erasing:method",
     "box-unet": "flipagents.baselines.box_unet:method",
     "gradcam": "flipagents.baselines.gradcam:GradCam",
     "gradcam++": "flipagents.baselines.gradcam:plus",
-    "litemedsam": "flipagents.baselines.litemedsam:LiteMedSAM",
     "onnx": "flipagents.baselines.onnx_file:OnnxFile",
     "sdi": "flipagents.baselines.sdi:method",
     "unet": "flipagents.baselines.unet:method",
