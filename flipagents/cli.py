@@ -56,7 +56,7 @@ def segment(options: argparse.Namespace) -> int:
     from flipagents.outputs import file_names, output_paths
     from flipenv.errors import ConfigError
 
-    agents = options.method == "flip"
+    agents = options.method.partition(":")[0] == "flip"
     if options.gif and not agents:
         raise ConfigError(f"--gif shows agents at work; method {options.method!r} has none: leave it out")
     source = _input(options.input, options.box)
@@ -79,27 +79,22 @@ def segment(options: argparse.Namespace) -> int:
 
 
 def train(options: argparse.Namespace) -> int:
-    """Train classifier, stages 1 and 2, student and locator into a folder; the same command again resumes."""
+    """Train our pipeline into a folder, where the same command again resumes; or, with --method, a baseline."""
     data = _source_text(options.data)
     val = None if options.val is None else _source_text(options.val)
     if data.startswith("busi:") and "split=" not in data:
         data, val = f"{data}?split=train", val or f"{data}?split=val"
     settings = _settings(options.set)
-    from flipagents.pipeline import train_pipeline
+    if options.preset is not None:
+        settings["preset"] = options.preset
+    from flipagents.trainers import train_method
 
-    folder = train_pipeline(
-        data,
-        val,
-        options.out,
-        preset=options.preset,
-        device=options.device,
-        progress=not options.quiet,
-        env_options=settings["env"],
-        learner_options=settings["learner"],
-        classifier_options=settings["classifier"],
-        student_options=settings["student"],
+    train_method(
+        options.method, data, val, options.out, device=options.device, progress=not options.quiet, options=settings
     )
-    print(f"trained: {folder}; use it with `flip segment scan.png --box X0 Y0 X1 Y1 -o out/ --weights {folder}`")
+    method = "" if options.method == "flip" else f" --method {options.method}"
+    weights = f"{method} --weights {options.out}"
+    print(f"trained: {options.out}; use it with `flip segment scan.png --box X0 Y0 X1 Y1 -o out/{weights}`")
     return 0
 
 
@@ -264,24 +259,23 @@ def _source_text(text: str, split: str | None = None) -> str:
     return text
 
 
-def _settings(pairs: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Sort `part.field=value` by part: env, learner, classifier, student; values are JSON, or else text."""
+def _settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """Options from `field=value` and, of a part's own mapping, `part.field=value`; values are JSON, or else text."""
     from flipenv.errors import ConfigError
-    from flipenv.registry import unknown
 
-    parts: dict[str, dict[str, Any]] = {"env": {}, "learner": {}, "classifier": {}, "student": {}}
+    settings: dict[str, Any] = {}
     for pair in pairs:
         name, sign, text = pair.partition("=")
         part, dot, field = name.partition(".")
-        if not (sign and dot and field):
-            raise ConfigError(f"--set {pair}: expected part.field=value, for example learner.epochs=5")
-        if part not in parts:
-            raise ConfigError(f"--set {pair}: {unknown('part', part, parts)}")
+        inside = settings.setdefault(part, {}) if dot else settings
+        if not (sign and part) or (dot and not field) or not isinstance(inside, dict):
+            raise ConfigError(f"--set {pair}: expected part.field=value or field=value, for example learner.epochs=5")
         try:
-            parts[part][field] = json.loads(text)
+            value = json.loads(text)
         except ValueError:
-            parts[part][field] = {"None": None, "True": True, "False": False}.get(text, text)
-    return parts
+            value = {"None": None, "True": True, "False": False}.get(text, text)
+        inside[field if dot else part] = value
+    return settings
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -305,7 +299,9 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("input", help="an image (with --box), or images with boxes: see below")
     one.add_argument("--box", nargs=4, metavar=("X0", "Y0", "X1", "Y1"), help="pixels of the image, X1 and Y1 excluded")
     one.add_argument(
-        "--method", default="flip", help="flip (default), flip+student, polar, otsu, grabcut-fair, ... (docs/agents.md)"
+        "--method",
+        default="flip",
+        help="flip (default), flip+student, polar, otsu, unet, ... (docs/baselines.md); NAME:PATH has its own weights",
     )
     one.add_argument("--gif", action="store_true", help="also film the agents")
     one.add_argument("--only-masks", action="store_true", help="no overlay and no curve: twice as fast")
@@ -314,9 +310,15 @@ def _parser() -> argparse.ArgumentParser:
     two = command(train, "train")
     two.add_argument("--data", required=True, help="the BUSI folder (its splits train and val), or: see below")
     two.add_argument("--val", help="cases that calibrate the classifier; their masks are not read")
-    two.add_argument("--preset", default="small", help="small (default, for CPUs) or paper")
+    two.add_argument("--method", default="flip", help="flip (default), unet, box-unet, sdi, or another that learns")
+    two.add_argument("--preset", help="of flip: small (default, for CPUs) or paper")
     two.add_argument(
-        "--set", nargs="+", action="extend", default=[], metavar="PART.FIELD=VALUE", help="such as learner.epochs=5"
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="OPTION=VALUE",
+        help="such as learner.epochs=5; of a baseline epochs=5",
     )
 
     three = command(evaluate, "evaluate")

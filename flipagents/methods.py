@@ -63,12 +63,15 @@ def method_names() -> list[str]:
 def make_method(
     name: str, weights: str | Path | None = None, device: str = "cpu", *, evaluation: bool = False
 ) -> Method:
-    """Make a method by name; weights: None for those that ship.
+    """Make a method by name, or by `NAME:PATH`, whose weights lie there; weights: None for those that ship.
 
     evaluation: whether masks are known, so that a method may see them. Raises ConfigError for a name that nobody
     registered, and for a method that sees masks where it is not for an evaluation; MissingDependencyError for a method
     that needs what is not installed.
     """
+    head, colon, path = name.partition(":")
+    if colon and head in method_names():
+        name, weights = head, path
     if name not in METHODS:
         for entry in entry_points(group=GROUP, name=name):
             METHODS.register(name)(entry.load())

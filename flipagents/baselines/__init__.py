@@ -20,4 +20,17 @@ MAKERS = {  # called with a folder of trained weights, None for those that ship,
     "contour": "flipagents.contour:contour_method",
     "oracle": "flipagents.baselines.oracle:Oracle",
     "litemedsam": "flipagents.baselines.litemedsam:LiteMedSAM",
+    "adversarial-erasing": "flipagents.baselines.adversarial_erasing:method",
+    "box-unet": "flipagents.baselines.box_unet:method",
+    "gradcam": "flipagents.baselines.gradcam:GradCam",
+    "gradcam++": "flipagents.baselines.gradcam:plus",
+    "onnx": "flipagents.baselines.onnx_file:OnnxFile",
+    "sdi": "flipagents.baselines.sdi:method",
+    "unet": "flipagents.baselines.unet:method",
+}
+TRAINED = {  # what trains the methods of the same names, see `flipagents.trainers`
+    "adversarial-erasing": "flipagents.baselines.adversarial_erasing:train",
+    "box-unet": "flipagents.baselines.box_unet:train",
+    "sdi": "flipagents.baselines.sdi:train",
+    "unet": "flipagents.baselines.unet:train",
 }
