@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Report]:
     found = read(options, arguments)
     names = [*found.methods, *found.registered]
     if found.quick:
-        found.shifts = found.shifts[:2]
+        found.shifts = found.shifts[:1]
     reports: dict[str, Report] = {}
     for shift in (TIGHT, *found.shifts):
         low, _, high = shift.partition("-")
