@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import time
 from collections.abc import Iterator
@@ -86,8 +87,9 @@ class Cases:
         for start in range(0, len(self), CHUNK):
             yield [self.load(index) for index in range(start, min(start + CHUNK, len(self)))]
 
+    @functools.cached_property
     def digest(self) -> str:
-        """Digest of all that they are."""
+        """Digest of all that they are, read once."""
         moved = json.dumps([self.shift, self.seed if self.shift[1] else 0])
         return digest(moved, *[self.source.fingerprint(index) for index in range(len(self))])
 
@@ -120,7 +122,7 @@ class Evaluation:
         name, _, path = candidate.method.partition(":")  # as in onnx:FILE
         weights.append(weights_digest(Path(path) if path else None))
         makers = [METHODS[each] for each in METHODS if each == name]
-        return digest(told, *weights, self.cases.digest(), code_digest(*makers))
+        return digest(told, *weights, self.cases.digest, code_digest(*makers))
 
 
 class Store:

@@ -116,7 +116,8 @@ def _packages() -> str:
 
 def _command() -> str:
     program = Path(sys.argv[0])
-    first = ["flip"] if program.stem in ("flip", "__main__") else ["python", program.name]
+    ours = program.stem == "flip" or program.parent.name == flipagents.__name__  # `python -m flipagents`
+    first = ["flip"] if ours else ["python", program.name]
     return without_folders(shlex.join([*first, *sys.argv[1:]]))
 
 

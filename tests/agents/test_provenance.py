@@ -35,6 +35,20 @@ def test_about() -> None:
 
 
 @pytest.mark.parametrize(
+    ("program", "shown"),
+    [
+        ("/usr/bin/flip", "flip evaluate --data PATH/d"),
+        ("/lib/flipagents/__main__.py", "flip evaluate --data PATH/d"),
+        ("benchmarks/table1.py", "python table1.py evaluate --data PATH/d"),
+        ("/lib/pytest/__main__.py", "python __main__.py evaluate --data PATH/d"),
+    ],
+)
+def test_command(monkeypatch: pytest.MonkeyPatch, program: str, shown: str) -> None:
+    monkeypatch.setattr(sys, "argv", [program, "evaluate", "--data", "/home/me/d"])
+    assert provenance.about()["command"] == shown
+
+
+@pytest.mark.parametrize(
     ("given", "shown"),
     [
         ("busi:/home/me/data/busi?split=val", "busi:PATH/busi?split=val"),
