@@ -6,9 +6,9 @@
 Each row trains its own agents on the split `train` of the data (`--train`), a pipeline for each seed, all with one
 classifier (`ours` also with the contour network that ships) and with the small trunk on the `roi` canvas, so that CPUs
 can do it. Rewards `paper` are CSR by sign and IDR by superpixel, as `flipenv.EnvConfig` has them; `ours` are those of
-the preset small, to which IDR is added where it is on.
-With `ours` there are rows more: without the prior's channel, the classification reward or stage 1, and the student alone.
-Rows of equal settings are trained once. A run that was stopped goes on; what is finished is not trained again.
+the preset small, to which IDR is added where it is on. With `ours` there are rows more: without the prior's channel,
+without the classification reward, without stage 1, and the student alone. Rows of equal settings are trained once. A
+run that was stopped goes on; what is finished is not trained again.
 """
 
 from __future__ import annotations
