@@ -24,7 +24,7 @@ WHOLE = float("inf")  # a rim that is all of the image
 
 
 def spectral_residual(
-    image: NDArray[np.uint8], box: Box, *, rim: float = WHOLE, blur: float = 0.1
+    image: NDArray[np.uint8], box: Box, *, rim: float = WHOLE, blur: float = 0.3
 ) -> NDArray[np.bool_]:
     """All that is salient in the box, mask (height, width), in one or more pieces; of a flat image anything.
 
@@ -37,7 +37,7 @@ def spectral_residual(
     return _salient(_engine("StaticSaliencySpectralResidual_create"), image, box, rim, blur)
 
 
-def fine_grained(image: NDArray[np.uint8], box: Box, *, rim: float = 0.2, blur: float = 0.1) -> NDArray[np.bool_]:
+def fine_grained(image: NDArray[np.uint8], box: Box, *, rim: float = 0.5, blur: float = 0.3) -> NDArray[np.bool_]:
     """As `spectral_residual`, by contrast with the surroundings at several scales; of a flat image nothing."""
     return _salient(_engine("StaticSaliencyFineGrained_create"), image, box, rim, blur)
 
