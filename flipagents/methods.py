@@ -122,11 +122,18 @@ class Flip:
 
     def scorer(self) -> Any:
         """The classifier that lies beside the agents as a Scorer, None where there is none."""
-        from flipagents import checkpoint  # noqa: PLC0415 - torch
-        from flipagents.classifier import Classifier  # noqa: PLC0415 - torch
+        from flipagents import checkpoint  # noqa: PLC0415
 
         folder = self.weights / "classifier" / "classifier"
-        return Classifier.load(folder).scorer(self.device) if checkpoint.exists(folder) else None
+        if not checkpoint.exists(folder):
+            return None
+        if self.segmenter.recipe.runtime == "onnx":
+            from flipagents.onnx_networks import OnnxScorer  # noqa: PLC0415 - optional
+
+            return OnnxScorer.load(folder, self.device)
+        from flipagents.classifier import Classifier  # noqa: PLC0415 - torch
+
+        return Classifier.load(folder).scorer(self.device)
 
 
 @METHODS.register("flip+student")
@@ -135,7 +142,7 @@ class FlipStudent:
 
     def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
         with _loading("flip+student", weights):
-            from flipagents.student import load_student  # noqa: PLC0415 - torch is optional and slow to import
+            from flipagents.mapper import load_student  # noqa: PLC0415 - only where it is asked for
 
             self.student = load_student("student", weights, device)
 
@@ -170,7 +177,7 @@ class Found:
         if margin < 1:
             raise ConfigError(f"margin={margin}; expected at least 1 px, by which boxes may be off")
         with _loading("found", weights):
-            from flipagents.student import load_student  # noqa: PLC0415 - torch is optional and slow to import
+            from flipagents.mapper import load_student  # noqa: PLC0415 - only where it is asked for
 
             self.locator = load_student("locator", weights, device)
         self.method, self.margin = method, margin
@@ -192,6 +199,8 @@ def _loading(name: str, weights: str | Path | None) -> Iterator[None]:
     """Say what helps where torch or trained weights are missing."""
     try:
         yield
+    except MissingDependencyError:
+        raise
     except ImportError as error:
         raise MissingDependencyError(
             f"method {name!r} needs {error.name or 'torch'}: pip install flip-learning[agents]; "

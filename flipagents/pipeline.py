@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flipagents import checkpoint
+from flipagents import checkpoint, ranks
 from flipagents.agents import load_agent
 from flipagents.checkpoint import CheckpointError
 from flipagents.classifier import Classifier, ClassifierConfig
@@ -107,6 +107,8 @@ def train_pipeline(
 
     No mask is looked at: neither of `train` nor of `val`, which calibrates the classifier. ConfigError for an unknown
     preset or option; CheckpointError where the folder holds a run of other options.
+
+    Processes that `flipagents.ranks.together` joined train the stages together; the first does the rest.
     """
     if preset not in presets():
         raise ConfigError(unknown("preset", preset, presets()))
@@ -119,19 +121,22 @@ def train_pipeline(
     source = open_source(train)
     known = None if val is None else open_source(val)
     into = folder / "classifier"
-    if not checkpoint.exists(into / FINAL):
-        train_classifier(source, config=config, val=known, folder=into, device=device, progress=progress)
+    cases = [dataclasses.replace(source.load(index), mask=None) for index in range(len(source))]
+    changes = student_options or {}
+    contour = chosen.contour.replace(**changes)
+
+    def begin() -> None:
+        if not checkpoint.exists(into / FINAL):
+            train_classifier(source, config=config, val=known, folder=into, device=device, progress=progress)
+        if chosen.recipe.prior == CONTOUR:
+            teach = partial(train_contour, cases, contour, device=device, progress=progress)
+            _once(folder / CONTOUR, contour, device, teach)
+
+    ranks.first(begin)
     classifier = Classifier.load(into / FINAL)
     if classifier.config != config:
         raise CheckpointError(f"{into} was trained with other options; choose another folder, or remove it")
     scorer = classifier.scorer(device)
-    cases = [dataclasses.replace(source.load(index), mask=None) for index in range(len(source))]
-    changes = student_options or {}
-    if chosen.recipe.prior == CONTOUR:
-        contour = chosen.contour.replace(**changes)
-        _once(
-            folder / CONTOUR, contour, device, lambda: train_contour(cases, contour, device=device, progress=progress)
-        )
     prior = find_prior(chosen.recipe.prior, folder, device)
     priors = None if prior is None else [prior(case.image, case.box) for case in cases]
     masks = None
@@ -141,9 +146,15 @@ def train_pipeline(
         if name != STAGES[-1]:
             agent = load_agent(folder / name / AGENT, device)
             walk = EpisodePool(pool.source, walking(env).replace(jitter=env.jitter))
-            masks = masks_of(agent, walk, device=None if device == "cpu" else device, progress=progress)
-    dataclasses.replace(chosen.recipe, stages=tuple(f"{name}/{AGENT}" for name in STAGES)).write(folder)
-    _teach(folder, cases, {name: pupil.replace(**changes) for name, pupil in chosen.students}, device, progress)
+            masks = ranks.first(partial(masks_of, agent, walk, device=agent.batch_device, progress=progress))
+    recipe = dataclasses.replace(chosen.recipe, stages=tuple(f"{name}/{AGENT}" for name in STAGES))
+    pupils = {name: pupil.replace(**changes) for name, pupil in chosen.students}
+
+    def finish() -> None:
+        recipe.write(folder)
+        _teach(folder, cases, pupils, device, progress)
+
+    ranks.first(finish)
     return folder
 
 
