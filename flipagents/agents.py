@@ -21,6 +21,7 @@ from array_api_compat import array_namespace
 from flipagents import checkpoint
 from flipagents.checkpoint import CheckpointError, Snapshot
 from flipagents.config import LearnerConfig
+from flipagents.exported import KIND as EXPORTED
 from flipenv.batch import Batch
 from flipenv.config import EnvConfig
 from flipenv.errors import ConfigError, MissingDependencyError
@@ -29,6 +30,7 @@ from flipenv.types import Array, Transition
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Module
 
 GROUP = "flipagents.agents"  # entry points
 KIND = "flipagents.agent"  # of what `save` writes
@@ -51,9 +53,15 @@ class Agent:
     """
 
     name = ""  # under which it is registered
+    learns_together = False  # whether several processes may train it, see `flipagents.ranks`
 
     def __init__(self, env: EnvConfig, config: LearnerConfig) -> None:
         self.env, self.config = env, config
+
+    @property
+    def batch_device(self) -> str | None:
+        """Device of the batches that it acts on at inference: a torch device, None for NumPy."""
+        return None if self.config.device == "cpu" else self.config.device
 
     def act(self, batch: Batch, epsilon: float = 0.0) -> Array:
         """Choose actions (B, A) int64, 0 pass and 1 erase, on the batch's array library and device.
@@ -92,6 +100,10 @@ class Agent:
     def load(self, folder: str | Path) -> None:
         """Read what `save` wrote; CheckpointError unless it was the same kind of agent of the same shape."""
         self.take(checkpoint.read(folder, KIND))
+
+    def network(self) -> Module:
+        """Torch module from what is seen, (B, C, P, P) or (B, A, C, P, P) uint8, to what `weigh` gives: for export."""
+        raise ConfigError(f"agent '{self.name}' has no network to export")
 
     def weights(self) -> dict[str, Tensor]:
         """What acting needs, by name."""
@@ -138,7 +150,14 @@ def make_agent(
 
 
 def load_agent(folder: str | Path, device: str = "cpu", **options: Any) -> Agent:
-    """Make the agent that `save` wrote and give it its weights; CheckpointError where the folder holds none."""
+    """Make the agent that `save` or `flip export` wrote; CheckpointError where the folder holds none.
+
+    device: "cpu" or "cuda". Raises MissingDependencyError without torch, or without onnxruntime for what was exported.
+    """
+    if checkpoint.kind_of(folder) == EXPORTED:
+        from flipagents.onnx_networks import OnnxAgent  # noqa: PLC0415 - optional
+
+        return OnnxAgent.load(folder, device, **options)
     saved = checkpoint.read(folder, KIND)
     about = saved.about
     agent = make_agent(about["agent"], about["env"], {**about["config"], "device": device}, **options)

@@ -1,4 +1,4 @@
-"""The command `flip`: segment, train, evaluate, demo.
+"""The command `flip`: segment, train, evaluate, export, ablate, demo.
 
 Exit codes: 0 done; 1 done, but some images failed; 2 not done, and one line says why.
 """
@@ -9,7 +9,7 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Any
 # ruff: noqa: PLC0415
 
 if TYPE_CHECKING:
-    from flipagents.methods import Method
+    from flipagents.bulk import Paths, Work
     from flipenv.sources import Source
     from flipenv.types import Case
 
-CHUNK = 64  # images in memory at once
 DEMO = "phantom:{}?first=1000000"  # seeds that nobody trains on
 
 SOURCE = """\
@@ -52,25 +51,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def segment(options: argparse.Namespace) -> int:
     """Write mask, overlay, erase curve and film of every case of the input."""
-    from flipagents.methods import Found, make_method
+    from flipagents.bulk import Work, share_of, unfinished
     from flipagents.outputs import file_names, output_paths
     from flipenv.errors import ConfigError
 
     agents = options.method.partition(":")[0] == "flip"
     if options.gif and not agents:
         raise ConfigError(f"--gif shows agents at work; method {options.method!r} has none: leave it out")
+    if options.overwrite and options.engine == "ray":
+        raise ConfigError("--engine ray knows by its files what is done: leave --overwrite out, and give a new folder")
+    if options.runtime is not None:
+        from flipagents.segment import pipeline_folder
+
+        options.weights = pipeline_folder(options.weights, options.runtime)
     source = _input(options.input, options.box)
     kinds = {"pictures": not options.only_masks, "curve": agents, "gif": options.gif}
-    names = file_names(source.ids)
-    paths = {index: output_paths(options.out, name, **kinds) for index, name in enumerate(names)}
-    if not options.overwrite:
-        paths = {index: files for index, files in paths.items() if not all(file.exists() for file in files)}
-    skipped = len(source) - len(paths)
-    method = make_method(options.method, options.weights, options.device) if paths else None
-    if method and options.margin:
-        method = Found(method, options.margin, options.weights, options.device)
-    failed = _segment_all(source, paths, method, gif=options.gif, alone=options.box is not None) if method else []
-    print(f"{len(paths) - len(failed)} segmented into {options.out}", end="")
+    paths: Paths = {i: output_paths(options.out, name, **kinds) for i, name in enumerate(file_names(source.ids))}
+    if options.shard is not None:
+        paths = share_of(paths, options.shard)
+    waiting = paths if options.overwrite else unfinished(paths)
+    skipped = len(paths) - len(waiting)
+    work = Work(source, options.method, options.weights, options.device, options.margin, options.gif)
+    failed = _segment_all(work, waiting, options) if waiting else []
+    print(f"{len(waiting) - len(failed)} segmented into {options.out}", end="")
     print(f", {skipped} there already (--overwrite does them again)" if skipped else "", end="")
     print(f", {len(failed)} failed:" if failed else "", flush=True)
     for index, reason in failed:
@@ -87,14 +90,30 @@ def train(options: argparse.Namespace) -> int:
     settings = _settings(options.set)
     if options.preset is not None:
         settings["preset"] = options.preset
+    from flipagents import ranks
     from flipagents.trainers import train_method
+    from flipenv.errors import ConfigError
 
-    train_method(
-        options.method, data, val, options.out, device=options.device, progress=not options.quiet, options=settings
-    )
+    with ranks.together(options.device) as device:
+        if ranks.count() > 1 and options.method != "flip":
+            raise ConfigError(f"method {options.method!r} cannot be trained by {ranks.count()} processes; start one")
+        train_method(
+            options.method, data, val, options.out, device=device, progress=not options.quiet, options=settings
+        )
+        if ranks.rank() > 0:
+            return 0
     method = "" if options.method == "flip" else f" --method {options.method}"
     weights = f"{method} --weights {options.out}"
     print(f"trained: {options.out}; use it with `flip segment scan.png --box X0 Y0 X1 Y1 -o out/{weights}`")
+    return 0
+
+
+def export(options: argparse.Namespace) -> int:
+    """Write the networks of a pipeline as ONNX files, which segment without torch."""
+    from flipagents.export import export_pipeline
+
+    written = export_pipeline(options.weights, options.out)
+    print(f"{len(written)} networks in {options.out}; use them with `flip segment ... --weights {options.out}`")
     return 0
 
 
@@ -119,6 +138,25 @@ def evaluate(options: argparse.Namespace) -> int:
     if written:
         print(f"written: {', '.join(map(str, written))}")
     return 0
+
+
+def ablate(options: argparse.Namespace) -> int:
+    """Train and evaluate configs times seeds from a file; the same command goes on where it was stopped."""
+    from flipagents.ablation import Plan, table
+    from flipagents.dispatch import ENGINES
+    from flipagents.outputs import write_texts
+
+    runs = Plan.read(options.plan).runs(options.out)
+    waiting = [run for run in runs if not run.done]
+    print(f"{len(runs)} runs, {len(runs) - len(waiting)} done before", flush=True)
+    failed = 0
+    for run, reason in ENGINES[options.engine](waiting, options.out) if waiting else ():
+        failed += bool(reason)
+        print(f"{run.folder}: {'failed: ' + ' '.join(reason.split()) if reason else 'done'}", flush=True)
+    text = table(runs)
+    write_texts({options.out / "table.md": text})
+    print(text, end="")
+    return 1 if failed else 0
 
 
 def demo(options: argparse.Namespace) -> int:
@@ -147,70 +185,31 @@ def demo(options: argparse.Namespace) -> int:
     return 0
 
 
-def _segment_all(
-    source: Source, paths: dict[int, list[Path]], method: Method, *, gif: bool, alone: bool
-) -> list[tuple[int, str]]:
-    """Segment and write the cases of these numbers; return number and reason of those that failed.
-
-    alone: the only case's error is raised. OutputError ends everything: the next file would not fit either.
-    """
+def _segment_all(work: Work, paths: Paths, options: argparse.Namespace) -> list[tuple[int, str]]:
+    """Segment and write the cases of these numbers; return number and reason of those that failed."""
     from rich.console import Console
     from rich.progress import Progress
 
-    from flipagents.methods import Flip, Found
-    from flipagents.outputs import OutputError, record, write_outputs
-    from flipenv.errors import FlipError
+    results: Iterator[tuple[int, object]]
+    if options.engine == "ray":
+        from flipagents import ray_engine
 
+        results = ray_engine.run(work, paths, workers=options.workers)
+    else:
+        from flipagents.bulk import Worker
+
+        results = Worker(work).run(paths)
     failed: list[tuple[int, str]] = []
-    agents = method.method if isinstance(method, Found) else method
-    scorer = agents.scorer() if isinstance(agents, Flip) else None
-    waiting = list(paths)
-    shown = len(waiting) > 1 and sys.stderr.isatty()
+    shown = len(paths) > 1 and sys.stderr.isatty()
     with Progress(console=Console(stderr=True), transient=True, disable=not shown) as bar:
-        task = bar.add_task("segmenting", total=len(waiting))
-        for start in range(0, len(waiting), CHUNK):
-            chosen = waiting[start : start + CHUNK]
-            for index, case, mask, error in _masks(source, chosen, method):
-                try:
-                    if error is not None:
-                        raise error
-                    recording = None
-                    if isinstance(agents, Flip) and len(paths[index]) > 1:
-                        walked = method.find([case])[0] if isinstance(method, Found) else case
-                        recording = record(agents.segmenter, _unlabelled(walked), scorer=scorer, film=gif)
-                    write_outputs(paths[index], case, mask, recording)
-                except OutputError:
-                    raise
-                except FlipError as reason:
-                    if alone:
-                        raise
-                    failed.append((index, str(reason)))
-                bar.update(task, advance=1)
+        task = bar.add_task("segmenting", total=len(paths))
+        for index, error in results:
+            if options.box is not None and isinstance(error, Exception):
+                raise error
+            if error:
+                failed.append((index, str(error)))
+            bar.update(task, advance=1)
     return failed
-
-
-def _masks(source: Source, chosen: list[int], method: Method) -> list[tuple[int, Any, Any, Exception | None]]:
-    """(number, case, mask, error) of each case; a case that fails leaves the others as they are."""
-    from flipagents.methods import run_method
-    from flipenv.errors import FlipError
-
-    cases: dict[int, Case] = {}
-    masks: dict[int, Any] = {}
-    errors: dict[int, Exception] = {}
-    for index in chosen:
-        try:
-            cases[index] = source.load(index)
-        except FlipError as error:
-            errors[index] = error
-    try:
-        masks = dict(zip(cases, run_method(method, list(cases.values())), strict=True)) if cases else {}
-    except FlipError:
-        for index, case in cases.items():
-            try:
-                masks[index] = run_method(method, [case])[0]
-            except FlipError as error:
-                errors[index] = error
-    return [(index, cases.get(index), masks.get(index), errors.get(index)) for index in chosen]
 
 
 def _unlabelled(case: Case) -> Case:
@@ -334,15 +333,39 @@ def _parser() -> argparse.ArgumentParser:
     four = command(demo, "demo")
     four.add_argument("--count", type=int, default=4, help="phantoms (default 4)")
 
+    five = commands.add_parser(
+        "export",
+        help=(export.__doc__ or "").splitlines()[0],
+        description=export.__doc__,
+        allow_abbrev=False,
+    )
+    five.set_defaults(run=export)
+
+    six = commands.add_parser(
+        "ablate", help=(ablate.__doc__ or "").splitlines()[0], description=ablate.__doc__, allow_abbrev=False
+    )
+    six.set_defaults(run=ablate)
+    six.add_argument("plan", type=Path, help="JSON or YAML, see docs/scale.md")
+    six.add_argument("--engine", default="plain", help="plain (default, one after the other), slurm, or ray")
+
+    one.add_argument(
+        "--runtime", help="onnx: without torch, by onnxruntime; torch. Default: what --weights were written for"
+    )
+    one.add_argument(
+        "--engine", choices=("plain", "ray"), default="plain", help="ray: on all CPUs or GPUs of a Ray cluster"
+    )
+    one.add_argument("--workers", type=int, metavar="N", help="of the engine ray, at most")
+    one.add_argument("--shard", metavar="I/N", help="only every N-th case from the I-th on, I from 1 to N")
+
     for each in (one, three):
         each.add_argument(
             "--margin", type=int, default=0, metavar="PX", help="boxes may be off by so much: find their place first"
         )
-    for each in (one, three, four):
+    for each in (one, three, four, five):
         each.add_argument("--weights", type=Path, metavar="FOLDER", help="what `flip train` wrote; else what ships")
     for each in (two, three):
         each.add_argument("--quiet", action="store_true", help="no progress")
-    for each, default in ((one, None), (two, None), (three, None), (four, Path("demo"))):
-        required = each in (one, two)
+    for each, default in ((one, None), (two, None), (three, None), (four, Path("demo")), (five, None), (six, None)):
+        required = each in (one, two, five, six)
         each.add_argument("-o", "--out", type=Path, required=required, default=default, help="folder, made if need be")
     return parser

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from flipagents import ranks
 from flipagents.agents import Agent, identity
 from flipagents.checkpoint import CheckpointError, Snapshot, prefixed
 from flipagents.config import LearnerConfig
@@ -23,6 +24,8 @@ class QAgent(Agent):
     of their rewards (value decomposition), or each agent's value to its own reward (paper).
     """
 
+    learns_together = True
+
     def __init__(self, env: EnvConfig, config: LearnerConfig, *, shared: bool = True, summed: bool = False) -> None:
         super().__init__(env, config)
         self.summed, self.joint = summed, env.observation == "joint"
@@ -31,7 +34,7 @@ class QAgent(Agent):
         self.optimiser = torch.optim.Adam(
             self.online.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
-        self.generator = torch.Generator(config.device).manual_seed(config.seed)
+        self.generator = torch.Generator(config.device).manual_seed(config.seed + ranks.rank())
         self.updates = 0
         self.replay: ReplayBuffer | None = None
         self._acted_on: tuple[Tensor, Tensor] | None = None
@@ -52,8 +55,7 @@ class QAgent(Agent):
 
     def weigh(self, batch: Batch) -> Array:
         """Value of erasing minus that of passing, clipped: a reward of 1 and more is as sure as it gets."""
-        values = self.values(self._seen(batch))
-        better = (values[..., 1] - values[..., 0]).clamp(-1, 1)
+        better = preference(self.values(self._seen(batch)))
         return to_numpy(better) if batch.device is None else better
 
     def _seen(self, batch: Batch) -> Tensor:
@@ -97,6 +99,8 @@ class QAgent(Agent):
         loss, error = td_loss(value, target, sample.weight, config.loss)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        ranks.average(parameter.grad for parameter in self.online.parameters() if parameter.grad is not None)
+        ranks.average(self.online.buffers())  # means and variances of batch normalisation
         limit = float("inf") if config.gradient_clip is None else config.gradient_clip
         gradient = torch.nn.utils.clip_grad_norm_(self.online.parameters(), limit)
         self.optimiser.step()
@@ -137,6 +141,10 @@ class QAgent(Agent):
             self.replay.restore(kept)
         self.updates = int(snapshot.about["updates"])
 
+    def network(self) -> torch.nn.Module:
+        """Online network and what `weigh` makes of its values."""
+        return Preference(self.online)
+
     def weights(self) -> dict[str, Tensor]:
         """The online network."""
         return dict(self.online.state_dict())
@@ -157,6 +165,23 @@ class QAgent(Agent):
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(torch.device(self.config.device).type, torch.bfloat16, enabled=self.config.autocast)
+
+
+class Preference(torch.nn.Module):
+    """From what is seen to how much better erasing is than passing."""
+
+    def __init__(self, values: torch.nn.Module) -> None:
+        super().__init__()
+        self.values = values
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """See `Agent.network`."""
+        return preference(self.values(observation))
+
+
+def preference(values: Tensor) -> Tensor:
+    """Value of erasing minus that of passing, clipped: (B, A, 2) to (B, A)."""
+    return (values[..., 1] - values[..., 0]).clamp(-1, 1)
 
 
 def ddqn(env: EnvConfig, config: LearnerConfig) -> QAgent:

@@ -13,9 +13,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -110,21 +110,19 @@ def run_method(method: Method, cases: Sequence[Case]) -> list[Mask]:
     return masks
 
 
-def _lazy(name: str, where: str) -> Any:
-    """What `module:attribute` names."""
-    module, _, attribute = where.partition(":")
-    try:
-        return getattr(import_module(module), attribute)
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"method {name!r} needs {error.name or where}: pip install flip-learning[agents]"
-        ) from error
-
-
 def _register(name: str, where: str, *, rule: bool) -> None:
+    """File what `module:attribute` names; it is imported when the method is made."""
+
     def make(weights: Path | None, device: str) -> Method:
-        part = _lazy(name, where)
-        made: Method = _each(part) if rule else part(weights, device)
+        try:
+            part = resolve_name(where)
+            made: Method = _each(part) if rule else part(weights, device)
+        except MissingDependencyError:
+            raise
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"method {name!r} needs {error.name or where}: pip install flip-learning[agents]"
+            ) from error
         return made
 
     METHODS.register(name)(make)
@@ -158,11 +156,18 @@ class Flip:
 
     def scorer(self) -> Any:
         """The classifier that lies beside the agents as a Scorer, None where there is none."""
-        from flipagents import checkpoint  # noqa: PLC0415 - torch
-        from flipagents.classifier import Classifier  # noqa: PLC0415 - torch
+        from flipagents import checkpoint  # noqa: PLC0415
 
         folder = self.weights / "classifier" / "classifier"
-        return Classifier.load(folder).scorer(self.device) if checkpoint.exists(folder) else None
+        if not checkpoint.exists(folder):
+            return None
+        if self.segmenter.recipe.runtime == "onnx":
+            from flipagents.onnx_networks import OnnxScorer  # noqa: PLC0415 - optional
+
+            return OnnxScorer.load(folder, self.device)
+        from flipagents.classifier import Classifier  # noqa: PLC0415 - torch
+
+        return Classifier.load(folder).scorer(self.device)
 
 
 @METHODS.register("flip+student")
@@ -171,7 +176,7 @@ class FlipStudent:
 
     def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
         with _loading("flip+student", weights):
-            from flipagents.student import load_student  # noqa: PLC0415 - torch is optional and slow to import
+            from flipagents.mapper import load_student  # noqa: PLC0415 - only where it is asked for
 
             self.student = load_student("student", weights, device)
 
@@ -192,7 +197,7 @@ class Found:
         if margin < 1:
             raise ConfigError(f"margin={margin}; expected at least 1 px, by which boxes may be off")
         with _loading("found", weights):
-            from flipagents.student import load_student  # noqa: PLC0415 - torch is optional and slow to import
+            from flipagents.mapper import load_student  # noqa: PLC0415 - only where it is asked for
 
             self.locator = load_student("locator", weights, device)
         self.method, self.margin, self.sees_masks = method, margin, sees_masks(method)
@@ -214,6 +219,8 @@ def _loading(name: str, weights: str | Path | None) -> Iterator[None]:
     """Say what helps where torch or trained weights are missing."""
     try:
         yield
+    except MissingDependencyError:
+        raise
     except ImportError as error:
         raise MissingDependencyError(
             f"method {name!r} needs {error.name or 'torch'}: pip install flip-learning[agents]; "

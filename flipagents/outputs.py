@@ -62,8 +62,7 @@ def record(
     agent = segmenter.stages[-1]
     seen = segmenter.before_last([segmenter.informed(case)])
     pool = EpisodePool(seen, walking(agent.env, **segmenter.recipe.votes[0]), cache=False)
-    device = None if agent.config.device == "cpu" else agent.config.device
-    batch = Batch(pool, 1, scorer=scorer, device=device, progress=False)
+    batch = Batch(pool, 1, scorer=scorer, device=agent.batch_device, progress=False)
     viewer = Viewer(batch, "rgb_array")
     batch.reset(cases=[0])
     shown = None if truth is None else mask_on_canvas(truth, pool.episode(0).geometry, pool.config.canvas)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flipagents import checkpoint
+from flipagents import checkpoint, ranks
 from flipagents.agents import load_agent
 from flipagents.checkpoint import CheckpointError
 from flipagents.classifier import Classifier, ClassifierConfig
@@ -108,6 +108,8 @@ def train_pipeline(
 
     No mask is looked at: neither of `train` nor of `val`, which calibrates the classifier. ConfigError for an unknown
     preset or option; CheckpointError where the folder holds a run of other options.
+
+    Processes that `flipagents.ranks.together` joined train the stages together; the first does the rest.
     """
     if preset not in presets():
         raise ConfigError(unknown("preset", preset, presets()))
@@ -120,8 +122,12 @@ def train_pipeline(
     source = open_source(train)
     known = None if val is None else open_source(val)
     into = folder / "classifier"
-    if not checkpoint.exists(into / FINAL):
-        train_classifier(source, config=config, val=known, folder=into, device=device, progress=progress)
+
+    def judge() -> None:
+        if not checkpoint.exists(into / FINAL):
+            train_classifier(source, config=config, val=known, folder=into, device=device, progress=progress)
+
+    ranks.first(judge)
     classifier = Classifier.load(into / FINAL)
     if classifier.config != config:
         raise CheckpointError(f"{into} was trained with other options; choose another folder, or remove it")
@@ -137,7 +143,7 @@ def train_pipeline(
         progress=progress,
     )
     students = {name: pupil.replace(**changes) for name, pupil in chosen.students}
-    teach(source, folder, students, device=device, progress=progress)
+    ranks.first(partial(teach, source, folder, students, device=device, progress=progress))
     return folder
 
 
@@ -165,23 +171,22 @@ def train_stages(
 
     stages: environment by the stage's name, in order; each but the first is shown the masks of the one before. recipe:
     of the pipeline; its stages are replaced. contour: the network of the prior `contour`, trained first where the
-    recipe names that prior. Goes on where it was stopped; CheckpointError where the folder is another run's.
+    recipe names that prior. Goes on where it was stopped; CheckpointError where the folder is another run's. Processes
+    that `flipagents.ranks.together` joined train the agents together; the first does the rest.
     """
-    recipe = recipe or Recipe()
+    recipe, device = recipe or Recipe(), learner.device
     cases = _blind(source)
-    if recipe.prior == CONTOUR:
+
+    def outline() -> None:
         config = contour or StudentConfig()
-        _once(
-            folder / CONTOUR,
-            config,
-            learner.device,
-            lambda: train_contour(cases, config, device=learner.device, progress=progress),
-        )
-    prior = find_prior(recipe.prior, folder, learner.device)
+        _once(folder / CONTOUR, config, device, lambda: train_contour(cases, config, device=device, progress=progress))
+
+    if recipe.prior == CONTOUR:
+        ranks.first(outline)
+    prior = find_prior(recipe.prior, folder, device)
     priors = None if prior is None else [prior(case.image, case.box) for case in cases]
     costs: dict[str, Cost] = {}
     masks = None
-    device = None if learner.device == "cpu" else learner.device
     for name, env in stages.items():
         pool = EpisodePool(Enriched(source, priors, masks), env)
         trained = Learner(pool, learner, scorer=scorer, progress=progress)
@@ -189,8 +194,10 @@ def train_stages(
         costs[name] = Cost(trained.episodes, trained.steps, trained.seconds)
         if len(costs) < len(stages):
             walk = EpisodePool(pool.source, walking(env).replace(jitter=env.jitter))
-            masks = masks_of(load_agent(folder / name / AGENT, learner.device), walk, device=device, progress=progress)
-    dataclasses.replace(recipe, stages=tuple(f"{name}/{AGENT}" for name in stages)).write(folder)
+            learnt = load_agent(folder / name / AGENT, device)
+            masks = ranks.first(partial(masks_of, learnt, walk, device=learnt.batch_device, progress=progress))
+    whole = dataclasses.replace(recipe, stages=tuple(f"{name}/{AGENT}" for name in stages))
+    ranks.first(lambda: whole.write(folder))
     return costs
 
 

@@ -201,7 +201,7 @@ def test_rules_run_without_torch() -> None:
 
 def test_the_student_is_one_pass(phantoms: list[Case], tmp_path: Path) -> None:
     pytest.importorskip("monai", reason="a student is one of MONAI's networks")
-    from flipagents.student import load_student
+    from flipagents.mapper import load_student
     from tests.agents.test_student import tiny_students
 
     tiny_students(tmp_path)
@@ -213,7 +213,7 @@ def test_the_student_is_one_pass(phantoms: list[Case], tmp_path: Path) -> None:
 def test_a_box_that_may_be_off_is_moved_first(phantoms: list[Case], tmp_path: Path) -> None:
     pytest.importorskip("monai", reason="the network that looks is one of MONAI's")
     from flipagents.locate import relocate
-    from flipagents.student import load_student
+    from flipagents.mapper import load_student
     from tests.agents.test_student import tiny_students
 
     tiny_students(tmp_path)
