@@ -21,7 +21,7 @@ from array_api_compat import array_namespace, device
 from torch import Tensor
 
 from flipagents import checkpoint
-from flipagents.checkpoint import CheckpointError, Snapshot, prefixed
+from flipagents.checkpoint import CheckpointError, Snapshot, adam_tensors, fill_adam, fill_network, prefixed
 from flipagents.config import LearnerConfig
 from flipagents.losses import chosen, td_loss, td_target, value_decomposition
 from flipagents.networks import make_network
@@ -83,7 +83,7 @@ class Agent:
 
     def save(self, folder: str | Path) -> None:
         """Write what acting needs (see `flipagents.checkpoint`); OSError where the disk is full."""
-        checkpoint.write(folder, Snapshot(self.weights(), {**_identity(self), "env": self.env.to_dict()}), KIND)
+        checkpoint.write(folder, Snapshot(self.weights(), {**identity(self), "env": self.env.to_dict()}), KIND)
 
     def load(self, folder: str | Path) -> None:
         """Read what `save` wrote; CheckpointError unless it was the same kind of agent of the same shape."""
@@ -100,6 +100,17 @@ class Agent:
                 f"saved was agent {saved.about.get('agent')!r}, this is {self.name!r}; make that agent, "
                 "or use load_agent"
             )
+
+
+class SelfTaught(Agent):
+    """An agent that brings a training loop of its own, in place of `observe` and `update`."""
+
+    def practise(self, batch: Batch, note: Callable[[Transition], None], progress: float) -> dict[str, Tensor]:
+        """Let all lanes act and learn from it, for one round of its own loop; return numbers as `update` does.
+
+        note: to be told of each step of the batch, before lanes that ended in it are reset, which is up to the agent.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no practise(batch, note, progress)")
 
 
 AgentMaker: TypeAlias = Callable[..., Agent]  # (EnvConfig, LearnerConfig, **options) -> Agent
@@ -162,9 +173,7 @@ class QAgent(Agent):
         seen = self._seen(batch)
         actions = self.values(seen).argmax(-1)
         if epsilon > 0:
-            shape = (*actions.shape, 2)
-            draw = torch.rand(shape, generator=self.generator, device=actions.device)
-            actions = torch.where(draw[..., 0] < epsilon, (draw[..., 1] < 0.5).long(), actions)
+            actions = explore(actions, epsilon, self.generator)
         state = batch.state
         assert state is not None
         live = torch.as_tensor(~(state.terminated | state.truncated), device=self.config.device)
@@ -235,22 +244,17 @@ class QAgent(Agent):
             **prefixed("target", self.target.state_dict()),
             "generator": self.generator.get_state(),
         }
-        for index, state in enumerate(map(self.optimiser.state.get, self.online.parameters())):
-            tensors |= prefixed(f"optimiser.{index}", state or {})
+        tensors |= prefixed("optimiser", adam_tensors(self.optimiser, self.online.parameters()))
         if self.replay is not None:
             tensors |= prefixed("replay", self.replay.tensors())
-        return Snapshot(tensors, {**_identity(self), "updates": self.updates})
+        return Snapshot(tensors, {**identity(self), "updates": self.updates})
 
     def restore(self, snapshot: Snapshot) -> None:
         """Take over a snapshot; CheckpointError where it does not fit."""
-        _fill(self.online, snapshot.under("online"))
-        _fill(self.target, snapshot.under("target"))
+        fill_network(self.online, snapshot.under("online"))
+        fill_network(self.target, snapshot.under("target"))
         self.generator.set_state(snapshot.tensors["generator"])
-        for index, parameter in enumerate(self.online.parameters()):
-            state = snapshot.under(f"optimiser.{index}")
-            if state:
-                moments = {key: torch.empty_like(parameter).copy_(state[key]) for key in ("exp_avg", "exp_avg_sq")}
-                self.optimiser.state[parameter] = {"step": state["step"], **moments}
+        fill_adam(self.optimiser, self.online.parameters(), Snapshot(snapshot.under("optimiser")))
         kept = snapshot.under("replay")
         if kept:
             shape = tuple(kept["observation"].shape[2:])
@@ -265,8 +269,8 @@ class QAgent(Agent):
     def take(self, saved: Snapshot) -> None:
         """Take over saved weights, for the target network too."""
         super().take(saved)
-        _fill(self.online, saved.tensors)
-        _fill(self.target, saved.tensors)
+        fill_network(self.online, saved.tensors)
+        fill_network(self.target, saved.tensors)
 
     def _target(self, sample: Sample) -> Tensor:
         if self.config.gamma == 0:  # what follows counts for nothing: two passes saved
@@ -391,14 +395,28 @@ def _like(batch: Batch, actions: npt.NDArray[np.int64]) -> Array:
     return actions if batch.device is None else torch.as_tensor(actions, device=batch.device)
 
 
-def _identity(agent: Agent) -> dict[str, Any]:
+@AGENTS.register("sb3-dqn")
+def sb3_dqn(env: EnvConfig, config: LearnerConfig, **options: Any) -> Agent:
+    """DQN of Stable-Baselines3, trained by its own loop; needs `flip-learning[sb3]`."""
+    from flipagents.sb3_agents import SB3DQN  # noqa: PLC0415 - Stable-Baselines3 is optional
+
+    return SB3DQN(env, config, **options)
+
+
+@AGENTS.register("sb3-ppo")
+def sb3_ppo(env: EnvConfig, config: LearnerConfig, **options: Any) -> Agent:
+    """PPO of Stable-Baselines3, trained by its own loop; needs `flip-learning[sb3]`."""
+    from flipagents.sb3_agents import SB3PPO  # noqa: PLC0415
+
+    return SB3PPO(env, config, **options)
+
+
+def explore(actions: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:
+    """Actions (B, A) int64, a share of epsilon of them drawn at random."""
+    draw = torch.rand((*actions.shape, 2), generator=generator, device=actions.device)
+    return torch.where(draw[..., 0] < epsilon, (draw[..., 1] < 0.5).long(), actions)
+
+
+def identity(agent: Agent) -> dict[str, Any]:
+    """What a checkpoint says about the agent in it."""
     return {"agent": agent.name, "config": agent.config.to_dict()}
-
-
-def _fill(network: torch.nn.Module, weights: dict[str, Tensor]) -> None:
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"saved weights do not fit this network ({error}); make the agent with the saved configs"
-        ) from error

@@ -14,7 +14,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
@@ -54,6 +54,33 @@ class Snapshot:
 def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Names with `prefix.` before them; `Snapshot.under` takes it off again."""
     return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def adam_tensors(optimiser: torch.optim.Optimizer, parameters: Iterable[Tensor]) -> dict[str, Tensor]:
+    """Step and moments of an Adam, by the parameter's number: `0.exp_avg`."""
+    tensors: dict[str, Tensor] = {}
+    for index, parameter in enumerate(parameters):
+        tensors |= prefixed(str(index), optimiser.state.get(parameter) or {})
+    return tensors
+
+
+def fill_adam(optimiser: torch.optim.Optimizer, parameters: Iterable[Tensor], saved: Snapshot) -> None:
+    """Take over what `adam_tensors` gave."""
+    for index, parameter in enumerate(parameters):
+        state = saved.under(str(index))
+        if state:
+            moments = {key: torch.empty_like(parameter).copy_(state[key]) for key in ("exp_avg", "exp_avg_sq")}
+            optimiser.state[parameter] = {"step": state["step"], **moments}
+
+
+def fill_network(network: torch.nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Take over saved weights; CheckpointError where they are another network's."""
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"saved weights do not fit this network ({error}); make the agent with the saved configs"
+        ) from error
 
 
 def write(folder: str | Path, snapshot: Snapshot, kind: str) -> Path:

@@ -92,6 +92,7 @@ def train(options: argparse.Namespace) -> int:
         val,
         options.out,
         preset=options.preset,
+        agent=options.agent,
         device=options.device,
         progress=not options.quiet,
         env_options=settings["env"],
@@ -313,6 +314,12 @@ def _parser() -> argparse.ArgumentParser:
     two.add_argument("--data", required=True, help="the BUSI folder (its splits train and val), or: see below")
     two.add_argument("--val", help="cases that calibrate the classifier; their masks are not read")
     two.add_argument("--preset", default="small", help="small (default, for CPUs) or paper")
+    two.add_argument(
+        "--agent",
+        default="ddqn",
+        metavar="NAME",
+        help="ddqn (default), independent, vdn, sb3-dqn, sb3-ppo, or your own",
+    )
     two.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="PART.FIELD=VALUE", help="such as learner.epochs=5"
     )

@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from flipagents import checkpoint
-from flipagents.agents import Agent, make_agent
+from flipagents.agents import Agent, SelfTaught, make_agent
 from flipagents.checkpoint import CheckpointError, Snapshot, plain, prefixed
 from flipagents.config import LearnerConfig
 from flipagents.runlog import RunLog
@@ -30,7 +30,7 @@ from flipenv.errors import ConfigError
 from flipenv.pool import EpisodePool
 from flipenv.scorer import Scorer
 from flipenv.sources import SourceLike
-from flipenv.types import State
+from flipenv.types import State, Transition
 
 KIND = "flipagents.run"  # of a checkpoint
 CHECKPOINT, AGENT = "checkpoint", "agent"  # folders of a run
@@ -200,8 +200,12 @@ class Learner:
         np.random.set_state(legacy)
 
     def _step(self) -> None:
-        """One step of all lanes, and the updates that are due."""
+        """One step of all lanes, and the updates that are due; or one round of an agent's own loop."""
         progress, config, batch = self.progress, self.config, self.batch
+        if isinstance(self.agent, SelfTaught):
+            for name, value in self.agent.practise(batch, self._note, progress).items():
+                self._tally(name, value, 1)
+            return
         actions = self.agent.act(batch, config.epsilon(progress))
         transition = batch.step(actions)
         self.agent.observe(actions, transition)
@@ -219,6 +223,15 @@ class Learner:
         self._ended = [int(lane) for lane in np.flatnonzero(ended)]
         if self._ended:
             self._finish(self._ended)
+
+    def _note(self, transition: Transition) -> None:
+        """Note one step of all lanes, none of which had ended before it."""
+        state = transition.state
+        self._returns += torch.as_tensor(transition.reward).sum(1)
+        self.steps += self.config.lanes
+        ended = np.flatnonzero(to_numpy(state.terminated | state.truncated)).tolist()
+        if ended:
+            self._finish(ended)
 
     def _finish(self, lanes: list[int]) -> None:
         """Note how these lanes' episodes ended."""

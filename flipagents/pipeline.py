@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flipagents import checkpoint
-from flipagents.agents import load_agent
+from flipagents.agents import load_agent, make_agent
 from flipagents.checkpoint import CheckpointError
 from flipagents.classifier import Classifier, ClassifierConfig
 from flipagents.classifier_training import FINAL, train_classifier
@@ -93,6 +93,7 @@ def train_pipeline(
     folder: str | Path,
     *,
     preset: str = "small",
+    agent: str = "ddqn",
     device: str = "cpu",
     progress: bool = True,
     env_options: Mapping[str, Any] | None = None,
@@ -102,14 +103,16 @@ def train_pipeline(
 ) -> Path:
     """Train the pipeline of a preset on images and boxes; return its folder, which `Segmenter.from_pretrained` reads.
 
+    agent: who learns both stages, a name of `flipagents.agents`.
     No mask is looked at: neither of `train` nor of `val`, which calibrates the classifier. ConfigError for an unknown
-    preset or option; CheckpointError where the folder holds a run of other options.
+    preset, agent or option; CheckpointError where the folder holds a run of other options.
     """
     if preset not in presets():
         raise ConfigError(unknown("preset", preset, presets()))
     chosen, folder = presets()[preset], Path(folder)
     learner = chosen.learner.replace(**{"device": device, **(learner_options or {})})
     stages = [env.replace(**(env_options or {})) for env in chosen.env]
+    make_agent(agent, stages[-1], learner)  # what is wrong with it shows before the classifier is trained
     asked = dict(classifier_options or {})
     patches = PatchConfig.of(asked.pop("patches", chosen.classifier.patches), env=stages[-1])
     config = ClassifierConfig.of(chosen.classifier, **asked, patches=patches)
@@ -125,11 +128,11 @@ def train_pipeline(
     masks = None
     for name, env in zip(STAGES, stages, strict=True):
         pool = EpisodePool(Enriched(source, chosen.prior, masks), env)
-        Learner(pool, learner, scorer=scorer, progress=progress).fit(folder / name, progress=progress)
+        Learner(pool, learner, agent=agent, scorer=scorer, progress=progress).fit(folder / name, progress=progress)
         if name != STAGES[-1]:
-            agent = load_agent(folder / name / AGENT, device)
+            learnt = load_agent(folder / name / AGENT, device)
             walk = EpisodePool(pool.source, walking(env).replace(jitter=env.jitter))
-            masks = masks_of(agent, walk, device=None if device == "cpu" else device, progress=progress)
+            masks = masks_of(learnt, walk, device=None if device == "cpu" else device, progress=progress)
     dataclasses.replace(chosen.recipe, stages=tuple(f"{name}/{AGENT}" for name in STAGES)).write(folder)
     students = {name: pupil.replace(**(student_options or {})) for name, pupil in chosen.students}
     if students:

@@ -33,6 +33,21 @@ Watch = Callable[[Transition], None]
 Rows = npt.NDArray[Any]
 
 
+def decide_apart(config: EnvConfig) -> bool:
+    """Whether each agent sees something of its own, so that it can decide alone."""
+    return config.observation == "egocentric" or config.n_agents == 1
+
+
+def learners(config: EnvConfig) -> int:
+    """SB3 environments a lane."""
+    return config.n_agents if decide_apart(config) else 1
+
+
+def action_space(config: EnvConfig) -> spaces.Discrete:
+    """What one SB3 environment may do."""
+    return spaces.Discrete(2 if decide_apart(config) else joint_actions(config))
+
+
 class EraseSB3Env(VecEnv):
     """Who sees something of their own decides alone: one SB3 environment for each such learner.
 
@@ -56,13 +71,12 @@ class EraseSB3Env(VecEnv):
             )
         self.batch, self.config = batch, config
         self.render_mode = render_mode
-        self.apart = config.observation == "egocentric" or config.n_agents == 1
-        self._each = config.n_agents if self.apart else 1  # SB3 environments a lane
+        self.apart = decide_apart(config)
+        self._each = learners(config)
         self._watch = watch
         self._viewers = [Viewer(batch, render_mode, lane) for lane in range(batch.n_lanes)]
         self._actions: Rows | None = None
-        n_actions = 2 if self.apart else joint_actions(config)
-        super().__init__(batch.n_lanes * self._each, observation_space(config), spaces.Discrete(n_actions))
+        super().__init__(batch.n_lanes * self._each, observation_space(config), action_space(config))
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Seed lane i with seed + i at the next reset; None for a random seed."""
@@ -149,7 +163,9 @@ class EraseSB3Env(VecEnv):
             raise ConfigError(f"set_attr('{attr_name}') for some indices; lanes share their attributes: leave indices")
         setattr(self, attr_name, value)
 
-    def env_method(self, method_name: str, *method_args: Any, indices: Indices = None, **method_kwargs: Any) -> list[Any]:
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: Indices = None, **method_kwargs: Any
+    ) -> list[Any]:
         """Rows of `action_masks`; nothing for `render`, since mode `human` shows each step by itself."""
         chosen = list(self._get_indices(indices))
         if method_name == "render":

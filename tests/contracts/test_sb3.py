@@ -76,7 +76,9 @@ def test_agents_are_lanes(phantoms: list[flipenv.Case], device: str | None) -> N
                 dict(zip(single.agents, chosen[mine].tolist(), strict=True))
             )
             np.testing.assert_allclose(rewards[mine], list(paid.values()), rtol=1e-5)
-            assert dones[mine].tolist() == [a or b for a, b in zip(terminated.values(), truncated.values(), strict=True)]
+            assert dones[mine].tolist() == [
+                a or b for a, b in zip(terminated.values(), truncated.values(), strict=True)
+            ]
             for info, theirs in zip(infos[mine], told.values(), strict=True):
                 assert (info["superpixel"], info["changed"]) == (theirs["superpixel"], theirs["changed"])
                 assert np.array_equal(info["action_mask"], theirs["action_mask"])
