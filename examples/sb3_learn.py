@@ -21,7 +21,7 @@ ALGORITHMS = {  # class, its options, changes to the task
 }
 
 
-def main(name="ppo", steps=6000, seed=0):
+def main(name="ppo", steps=4000, seed=0):
     kind, options, changes = ALGORITHMS[name]
     envs = sb3_env(8, task.cases(), cache=False, progress=False, **{**task.OPTIONS, **changes})
     if name == "dqn":

@@ -47,7 +47,8 @@ def mean_return(act, **options):
     batch.reset(cases=range(len(unseen)))
     total = 0.0
     while not (batch.state.terminated | batch.state.truncated).all():
-        total += float(batch.step(np.asarray(act(batch.observation()), np.int64)).reward.sum())
+        actions = act(np.array(batch.observation()))
+        total += float(batch.step(np.asarray(actions, np.int64)).reward.sum())
     return total / len(unseen)
 
 
