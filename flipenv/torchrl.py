@@ -31,7 +31,7 @@ GROUP = "eraser"  # as TorchRL's PettingZoo wrapper names it: learners written f
 ENDS = ("done", "terminated", "truncated")
 
 
-class EraseTorchRLEnv(EnvBase):
+class EraseTorchRLEnv(EnvBase):  # type: ignore[misc]
     """`num_envs` lanes with batch_size [B]; the agents are the group "eraser".
 
     ("eraser", "observation") (B, A, C, P, P) uint8, ("eraser", "action_mask") (B, A, 2) bool, 0 for erasing what is
