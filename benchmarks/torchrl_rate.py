@@ -1,6 +1,7 @@
 """Joint steps a second through TorchRL: its wrapper around the PettingZoo view, and the native batched environment.
 
     python benchmarks/torchrl_rate.py
+    python benchmarks/torchrl_rate.py --cpu-time --threads 1    # a second of CPU, where others use the machine too
 
 Random actions of two agents, no scorer, resets included, preparation excluded. `direct` is the batch without TorchRL:
 step, observation and reset of ended lanes. The wrapper has one lane, and there is no other way to batch it than
@@ -29,13 +30,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads of torch and OpenCV")
     parser.add_argument("--repeats", type=int, default=5, help="timed repeats; the table has median and IQR")
     parser.add_argument("--seconds", type=float, default=2.0, help="least length of one repeat")
+    parser.add_argument("--cpu-time", action="store_true", help="count seconds of this process's CPU time")
     parser.add_argument("--quick", action="store_true", help="few lanes, one short repeat: does it run at all?")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/torchrl_rate"))
     options = parser.parse_args()
     options.device = "cpu"
     os.environ.setdefault("OMP_NUM_THREADS", str(options.threads))
     rows = measure(options)
-    about = machine(options)
+    about = {**machine(options), "clock": "CPU time" if options.cpu_time else "wall"}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.with_suffix(".json").write_text(json.dumps({"machine": about, "rows": rows}, indent=1) + "\n")
     text = table(rows, about)
@@ -57,10 +59,13 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
     if options.quick:
         lanes, options.repeats, options.seconds = (4,), 1, 0.1
     pool = flipenv.EpisodePool("phantom:16", flipenv.EnvConfig(beta=None))
+    clock = time.process_time if options.cpu_time else time.perf_counter
     rows = []
 
     def add(view: str, count: int, run: Callable[[], None]) -> None:
-        rates = [rate(run, count * STEPS, options.seconds) for _ in range(options.repeats + 1)][1:]  # one to warm up
+        rates = [rate(run, count * STEPS, options.seconds, clock) for _ in range(options.repeats + 1)][
+            1:
+        ]  # one to warm up
         low, _, high = statistics.quantiles(rates, n=4) if len(rates) > 1 else rates * 3
         rows.append({"view": view, "lanes": count, "steps_per_s": statistics.median(rates), "iqr": [low, high]})
 
@@ -90,12 +95,12 @@ def step(batch: Any, lanes: int) -> None:
             batch.reset(ended)
 
 
-def rate(run: Callable[[], None], steps: int, seconds: float) -> float:
-    start, done = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds or done == 0:
+def rate(run: Callable[[], None], steps: int, seconds: float, clock: Callable[[], float]) -> float:
+    start, done = clock(), 0
+    while clock() - start < seconds or done == 0:
         run()
         done += steps
-    return done / (time.perf_counter() - start)
+    return done / (clock() - start)
 
 
 def table(rows: list[dict[str, Any]], about: dict[str, Any]) -> str:

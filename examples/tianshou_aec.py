@@ -35,7 +35,7 @@ class Values(torch.nn.Module):
         return self.network(torch.as_tensor(np.asarray(obs))), state
 
 
-def main(steps=5000, seed=0):
+def main(steps=4000, seed=0):
     logging.getLogger("tianshou").setLevel(logging.ERROR)  # it says each time that there are two returns an episode
     torch.manual_seed(seed)
     np.random.seed(seed)

@@ -30,7 +30,7 @@ def make_env(kind):
     return PettingZooWrapper(flipenv.parallel_env(task.cases(), cache=False, **task.OPTIONS))
 
 
-def main(kind="native", steps=3200, seed=0):
+def main(kind="native", steps=2048, seed=0):
     torch.manual_seed(seed)
     env = make_env(kind)
     env.set_seed(seed)
