@@ -41,6 +41,8 @@ BUILT_IN = {  # name -> `module:attribute`, called as (EnvConfig, LearnerConfig,
     "random": "flipagents.fixed_agents:RandomAgent",
     "greedy": "flipagents.fixed_agents:GreedyAgent",
     "oracle": "flipagents.fixed_agents:OracleAgent",
+    "sb3-dqn": "flipagents.sb3_agents:SB3DQN",
+    "sb3-ppo": "flipagents.sb3_agents:SB3PPO",
 }
 
 
@@ -118,6 +120,17 @@ class Agent:
             )
 
 
+class SelfTaught(Agent):
+    """An agent that brings a training loop of its own, in place of `observe` and `update`."""
+
+    def practise(self, batch: Batch, note: Callable[[Transition], None], progress: float) -> dict[str, Tensor]:
+        """Let all lanes act and learn from it, for one round of its own loop; return numbers as `update` does.
+
+        note: to be told of each step of the batch, before lanes that ended in it are reset, which is up to the agent.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no practise(batch, note, progress)")
+
+
 def identity(agent: Agent) -> dict[str, Any]:
     """What a checkpoint says about the agent in it."""
     return {"agent": agent.name, "config": agent.config.to_dict()}
@@ -172,6 +185,8 @@ def _register(name: str, where: str) -> None:
     def make(env: EnvConfig, config: LearnerConfig, **options: Any) -> Agent:
         try:
             maker = getattr(import_module(module), attribute)
+        except MissingDependencyError:
+            raise
         except ImportError as error:
             raise MissingDependencyError(
                 f"agent {name!r} needs {error.name or module}: pip install flip-learning[agents]"

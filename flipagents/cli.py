@@ -88,8 +88,7 @@ def train(options: argparse.Namespace) -> int:
     if data.startswith("busi:") and "split=" not in data:
         data, val = f"{data}?split=train", val or f"{data}?split=val"
     settings = _settings(options.set)
-    if options.preset is not None:
-        settings["preset"] = options.preset
+    settings |= {name: getattr(options, name) for name in ("preset", "agent") if getattr(options, name) is not None}
     from flipagents import ranks
     from flipagents.trainers import train_method
     from flipenv.errors import ConfigError
@@ -311,6 +310,9 @@ def _parser() -> argparse.ArgumentParser:
     two.add_argument("--val", help="cases that calibrate the classifier; their masks are not read")
     two.add_argument("--method", default="flip", help="flip (default), unet, box-unet, sdi, or another that learns")
     two.add_argument("--preset", help="of flip: small (default, for CPUs) or paper")
+    two.add_argument(
+        "--agent", metavar="NAME", help="of flip: ddqn (default), independent, vdn, sb3-dqn, sb3-ppo, or your own"
+    )
     two.add_argument(
         "--set",
         nargs="+",

@@ -7,11 +7,12 @@ from torch import Tensor
 
 from flipagents import ranks
 from flipagents.agents import Agent, identity
-from flipagents.checkpoint import CheckpointError, Snapshot, prefixed
+from flipagents.checkpoint import Snapshot, prefixed
 from flipagents.config import LearnerConfig
 from flipagents.losses import chosen, td_loss, td_target, value_decomposition
 from flipagents.networks import make_network
 from flipagents.replay import ReplayBuffer, Sample
+from flipagents.torch_state import adam_tensors, fill_adam, fill_network
 from flipenv.batch import Batch, to_numpy
 from flipenv.config import EnvConfig
 from flipenv.types import Array, Transition
@@ -44,9 +45,7 @@ class QAgent(Agent):
         seen = self._seen(batch)
         actions = self.values(seen).argmax(-1)
         if epsilon > 0:
-            shape = (*actions.shape, 2)
-            draw = torch.rand(shape, generator=self.generator, device=actions.device)
-            actions = torch.where(draw[..., 0] < epsilon, (draw[..., 1] < 0.5).long(), actions)
+            actions = explore(actions, epsilon, self.generator)
         state = batch.state
         assert state is not None
         live = torch.as_tensor(~(state.terminated | state.truncated), device=self.config.device)
@@ -118,22 +117,17 @@ class QAgent(Agent):
             **prefixed("target", self.target.state_dict()),
             "generator": self.generator.get_state(),
         }
-        for index, state in enumerate(map(self.optimiser.state.get, self.online.parameters())):
-            tensors |= prefixed(f"optimiser.{index}", state or {})
+        tensors |= prefixed("optimiser", adam_tensors(self.optimiser, self.online.parameters()))
         if self.replay is not None:
             tensors |= prefixed("replay", self.replay.tensors())
         return Snapshot(tensors, {**identity(self), "updates": self.updates})
 
     def restore(self, snapshot: Snapshot) -> None:
         """Take over a snapshot; CheckpointError where it does not fit."""
-        _fill(self.online, snapshot.under("online"))
-        _fill(self.target, snapshot.under("target"))
+        fill_network(self.online, snapshot.under("online"))
+        fill_network(self.target, snapshot.under("target"))
         self.generator.set_state(snapshot.tensors["generator"])
-        for index, parameter in enumerate(self.online.parameters()):
-            state = snapshot.under(f"optimiser.{index}")
-            if state:
-                moments = {key: torch.empty_like(parameter).copy_(state[key]) for key in ("exp_avg", "exp_avg_sq")}
-                self.optimiser.state[parameter] = {"step": state["step"], **moments}
+        fill_adam(self.optimiser, self.online.parameters(), Snapshot(snapshot.under("optimiser")))
         kept = snapshot.under("replay")
         if kept:
             shape = tuple(kept["observation"].shape[2:])
@@ -152,8 +146,8 @@ class QAgent(Agent):
     def take(self, saved: Snapshot) -> None:
         """Take over saved weights, for the target network too."""
         super().take(saved)
-        _fill(self.online, saved.tensors)
-        _fill(self.target, saved.tensors)
+        fill_network(self.online, saved.tensors)
+        fill_network(self.target, saved.tensors)
 
     def _target(self, sample: Sample) -> Tensor:
         if self.config.gamma == 0:  # what follows counts for nothing: two passes saved
@@ -179,6 +173,12 @@ class Preference(torch.nn.Module):
         return preference(self.values(observation))
 
 
+def explore(actions: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:
+    """Actions (B, A) int64, a share of epsilon of them drawn at random."""
+    draw = torch.rand((*actions.shape, 2), generator=generator, device=actions.device)
+    return torch.where(draw[..., 0] < epsilon, (draw[..., 1] < 0.5).long(), actions)
+
+
 def preference(values: Tensor) -> Tensor:
     """Value of erasing minus that of passing, clipped: (B, A, 2) to (B, A)."""
     return (values[..., 1] - values[..., 0]).clamp(-1, 1)
@@ -197,12 +197,3 @@ def independent(env: EnvConfig, config: LearnerConfig) -> QAgent:
 def vdn(env: EnvConfig, config: LearnerConfig) -> QAgent:
     """Value decomposition: the agents' values add up to the value of the summed reward."""
     return QAgent(env, config, summed=True)
-
-
-def _fill(network: torch.nn.Module, weights: dict[str, Tensor]) -> None:
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"saved weights do not fit this network ({error}); make the agent with the saved configs"
-        ) from error

@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from flipagents import ranks
-from flipagents.agents import Agent, make_agent
+from flipagents.agents import Agent, SelfTaught, make_agent
 from flipagents.checkpoint import CheckpointError, Snapshot, plain, prefixed
 from flipagents.config import LearnerConfig
 from flipagents.runlog import RunLog
@@ -30,7 +30,7 @@ from flipenv.errors import ConfigError
 from flipenv.pool import EpisodePool
 from flipenv.scorer import Scorer
 from flipenv.sources import SourceLike
-from flipenv.types import State
+from flipenv.types import State, Transition
 
 KIND = "flipagents.run"  # of a checkpoint
 CHECKPOINT, AGENT = "checkpoint", "agent"  # folders of a run
@@ -72,8 +72,7 @@ class Learner:
                 f"agent '{self.agent.name}' was made for other configs than this learner's; make it with "
                 "make_agent(name, pool.config, config)"
             )
-        if ranks.count() > 1 and not self.agent.learns_together:
-            raise ConfigError(f"agent '{self.agent.name}' cannot be trained by {ranks.count()} processes; start one")
+        check_processes(self.agent)
         self.batch = Batch(pool, lanes, scorer=scorer, device=device, workers=workers, progress=progress)
         self.batch.seed(self.config.seed + ranks.rank() * lanes)
         self.steps = 0  # joint steps of all lanes together
@@ -215,8 +214,12 @@ class Learner:
         np.random.set_state(legacy)
 
     def _step(self) -> None:
-        """One step of all lanes, and the updates that are due."""
+        """One step of all lanes, and the updates that are due; or one round of an agent's own loop."""
         progress, config, batch = self.progress, self.config, self.batch
+        if isinstance(self.agent, SelfTaught):
+            for name, value in self.agent.practise(batch, self._note, progress).items():
+                self._tally(name, value, 1)
+            return
         actions = self.agent.act(batch, config.epsilon(progress))
         transition = batch.step(actions)
         self.agent.observe(actions, transition)
@@ -237,6 +240,16 @@ class Learner:
         self.episodes += self._waiting
         if self._ended:
             self._finish(self._ended)
+
+    def _note(self, transition: Transition) -> None:
+        """Note one step of all lanes, none of which had ended before it."""
+        state = transition.state
+        self._returns += torch.as_tensor(transition.reward).sum(1)
+        self.steps += self.config.lanes
+        ended = np.flatnonzero(to_numpy(state.terminated | state.truncated)).tolist()
+        self.episodes += len(ended)
+        if ended:
+            self._finish(ended)
 
     def _finish(self, lanes: list[int]) -> None:
         """Note how these lanes' episodes ended."""
@@ -296,6 +309,12 @@ class Learner:
                 f"the checkpoint is of another run ({'; '.join(other)}); resume with the same options, "
                 "or use a new folder"
             )
+
+
+def check_processes(agent: Agent) -> None:
+    """Raise ConfigError where there are several processes (see `flipagents.ranks`) and the agent is for one."""
+    if ranks.count() > 1 and not agent.learns_together:
+        raise ConfigError(f"agent '{agent.name}' cannot be trained by {ranks.count()} processes; start one")
 
 
 def _pool_digest(pool: EpisodePool) -> str:

@@ -36,7 +36,7 @@ class QNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.n_channels, self.n_agents, self.duelling = n_channels, n_agents, duelling
-        self.trunk, features = _small(n_channels, window) if trunk == "small" else _resnet18(n_channels, norm)
+        self.trunk, features = make_trunk(n_channels, window, trunk, norm)
         outputs = ACTIONS + 1 if duelling else ACTIONS
         self.heads = nn.ModuleList(nn.Linear(features, outputs) for _ in range(n_agents))
         # for a few shallow convolutions changing the layout costs more than it saves
@@ -91,6 +91,11 @@ def make_network(env: EnvConfig, config: LearnerConfig, *, shared: bool = True) 
         torch.manual_seed(config.seed)
         network = kind(env.n_channels, env.n_agents, env.window, config.trunk, config.duelling, config.norm)
     return network.to(config.device)
+
+
+def make_trunk(n_channels: int, window: int, trunk: Trunk, norm: Norm) -> tuple[nn.Module, int]:
+    """From pictures (N, C, P, P) float32 in [-1, 1] to features, and how many there are."""
+    return _small(n_channels, window) if trunk == "small" else _resnet18(n_channels, norm)
 
 
 def _small(n_channels: int, window: int) -> tuple[nn.Module, int]:

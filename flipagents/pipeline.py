@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flipagents import checkpoint, ranks
-from flipagents.agents import load_agent
+from flipagents.agents import load_agent, make_agent
 from flipagents.checkpoint import CheckpointError
 from flipagents.classifier import Classifier, ClassifierConfig
 from flipagents.classifier_training import FINAL, train_classifier
 from flipagents.config import LearnerConfig
 from flipagents.contour import CONTOUR, find_prior, train_contour
 from flipagents.distil import distil
-from flipagents.learner import AGENT, Learner
+from flipagents.learner import AGENT, Learner, check_processes
 from flipagents.priors import Enriched
 from flipagents.rollout import masks_of
 from flipagents.segment import Recipe, Segmenter, walking
@@ -97,6 +97,7 @@ def train_pipeline(
     folder: str | Path,
     *,
     preset: str = "small",
+    agent: str = "ddqn",
     device: str = "cpu",
     progress: bool = True,
     env_options: Mapping[str, Any] | None = None,
@@ -106,8 +107,9 @@ def train_pipeline(
 ) -> Path:
     """Train the pipeline of a preset on images and boxes; return its folder, which `Segmenter.from_pretrained` reads.
 
+    agent: who learns both stages, a name of `flipagents.agents`.
     No mask is looked at: neither of `train` nor of `val`, which calibrates the classifier. ConfigError for an unknown
-    preset or option; CheckpointError where the folder holds a run of other options.
+    preset, agent or option; CheckpointError where the folder holds a run of other options.
 
     Processes that `flipagents.ranks.together` joined train the stages together; the first does the rest.
     """
@@ -116,6 +118,7 @@ def train_pipeline(
     chosen, folder = presets()[preset], Path(folder)
     learner = chosen.learner.replace(**{"device": device, **(learner_options or {})})
     stages = [env.replace(**(env_options or {})) for env in chosen.env]
+    check_processes(make_agent(agent, stages[-1], learner))  # a fault shows before the classifier is trained
     asked = dict(classifier_options or {})
     patches = PatchConfig.of(asked.pop("patches", chosen.classifier.patches), env=stages[-1])
     config = ClassifierConfig.of(chosen.classifier, **asked, patches=patches)
@@ -137,6 +140,7 @@ def train_pipeline(
         dict(zip(STAGES, stages, strict=True)),
         folder,
         learner=learner,
+        agent=agent,
         scorer=classifier.scorer(device),
         recipe=chosen.recipe,
         contour=chosen.contour.replace(**changes),
@@ -163,16 +167,18 @@ def train_stages(
     *,
     learner: LearnerConfig,
     scorer: Scorer | None,
+    agent: str = "ddqn",
     recipe: Recipe | None = None,
     contour: StudentConfig | None = None,
     progress: bool = True,
 ) -> dict[str, Cost]:
     """Train agents, a stage after the other, into a folder that `Segmenter.from_pretrained` reads; return their costs.
 
-    stages: environment by the stage's name, in order; each but the first is shown the masks of the one before. recipe:
-    of the pipeline; its stages are replaced. contour: the network of the prior `contour`, trained first where the
-    recipe names that prior. Goes on where it was stopped; CheckpointError where the folder is another run's. Processes
-    that `flipagents.ranks.together` joined train the agents together; the first does the rest.
+    stages: environment by the stage's name, in order; each but the first is shown the masks of the one before. agent:
+    who learns all of them, a name of `flipagents.agents`. recipe: of the pipeline; its stages are replaced. contour:
+    the network of the prior `contour`, trained first where the recipe names that prior. Goes on where it was stopped;
+    CheckpointError where the folder is another run's. Processes that `flipagents.ranks.together` joined train the
+    agents together; the first does the rest.
     """
     recipe, device = recipe or Recipe(), learner.device
     cases = _blind(source)
@@ -189,7 +195,7 @@ def train_stages(
     masks = None
     for name, env in stages.items():
         pool = EpisodePool(Enriched(source, priors, masks), env)
-        trained = Learner(pool, learner, scorer=scorer, progress=progress)
+        trained = Learner(pool, learner, agent=agent, scorer=scorer, progress=progress)
         trained.fit(folder / name, progress=progress)
         costs[name] = Cost(trained.episodes, trained.steps, trained.seconds)
         if len(costs) < len(stages):

@@ -82,6 +82,7 @@ def _flip(
     progress: bool = True,
     *,
     preset: str = "small",
+    agent: str = "ddqn",
     **parts: Any,
 ) -> Path:
     """Train our pipeline, see `flipagents.pipeline`; parts: mappings of options for each of PARTS."""
@@ -93,4 +94,4 @@ def _flip(
         if name not in PARTS:
             raise ConfigError(unknown("part", name, PARTS))
     chosen = {f"{name}_options": parts.get(name, {}) for name in PARTS}
-    return train_pipeline(source, val, folder, preset=preset, device=device, progress=progress, **chosen)
+    return train_pipeline(source, val, folder, preset=preset, agent=agent, device=device, progress=progress, **chosen)

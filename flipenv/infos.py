@@ -29,16 +29,18 @@ def joint_infos(batch: Batch, transition: Transition | None) -> Arrays:
     return {**lanes, **agents, "action_mask": action_mask(may_erase)}
 
 
-def agent_infos(batch: Batch, transition: Transition | None) -> list[dict[str, Any]]:
-    """For the view in which each agent is a learner: one dict for each agent of a batch of one."""
+def apart_infos(batch: Batch, transition: Transition | None) -> Arrays:
+    """For the views in which each agent is a learner: arrays (B * A,), lane by lane, and action_mask (B * A, 2)."""
     lanes, agents, may_erase = _numbers(batch, transition)
-    shared = {name: array[0].item() for name, array in lanes.items()}
-    own = {name: array[0].tolist() for name, array in agents.items()}
-    masks = action_mask(may_erase[0, :, None])
-    return [
-        {**shared, **{name: values[agent] for name, values in own.items()}, "action_mask": mask}
-        for agent, mask in enumerate(masks)
-    ]
+    shared = {name: np.repeat(array, may_erase.shape[1]) for name, array in lanes.items()}
+    own = {name: array.reshape(-1) for name, array in agents.items()}
+    return {**shared, **own, "action_mask": action_mask(may_erase.reshape(-1, 1))}
+
+
+def rows(arrays: Arrays) -> list[dict[str, Any]]:
+    """One dict for each row of the arrays, plain numbers where a row holds one."""
+    columns = [array.tolist() if array.ndim == 1 else array for array in arrays.values()]
+    return [dict(zip(arrays, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def _numbers(batch: Batch, transition: Transition | None) -> tuple[Arrays, Arrays, npt.NDArray[np.bool_]]:

@@ -16,7 +16,7 @@ from flipenv.batch import Batch, to_numpy
 from flipenv.checks import check_action
 from flipenv.config import EnvConfig
 from flipenv.errors import ActionError, EpisodeError
-from flipenv.infos import agent_infos
+from flipenv.infos import apart_infos, rows
 from flipenv.pool import EpisodePool
 from flipenv.scorer import Scorer
 from flipenv.sources import SourceLike
@@ -128,7 +128,7 @@ class EraseParallelEnv(ParallelEnv[str, npt.NDArray[np.uint8], int]):  # type: i
         return {agent: np.array(picture) for agent, picture in zip(self.possible_agents, seen[0], strict=True)}
 
     def _infos(self, transition: Any = None) -> Infos:
-        return dict(zip(self.possible_agents, agent_infos(self._batch, transition), strict=True))
+        return dict(zip(self.possible_agents, rows(apart_infos(self._batch, transition)), strict=True))
 
 
 def parallel_env(*args: Any, **options: Any) -> EraseParallelEnv:

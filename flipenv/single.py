@@ -15,7 +15,7 @@ from flipenv.batch import Batch
 from flipenv.checks import check_action
 from flipenv.config import EnvConfig
 from flipenv.errors import EpisodeError
-from flipenv.infos import joint_infos
+from flipenv.infos import joint_infos, rows
 from flipenv.pool import EpisodePool
 from flipenv.scorer import Scorer
 from flipenv.sources import SourceLike
@@ -98,5 +98,4 @@ class EraseEnv(gymnasium.Env[npt.NDArray[np.uint8], int]):
         self._viewer.close()
 
     def _info(self, transition: Transition | None) -> dict[str, Any]:
-        info = {name: array[0] for name, array in joint_infos(self._batch, transition).items()}
-        return {name: value.item() if value.ndim == 0 else value for name, value in info.items()}
+        return rows(joint_infos(self._batch, transition))[0]

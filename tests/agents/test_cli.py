@@ -300,6 +300,7 @@ def test_train_on_busi(tmp_path: Path, trained: list[Any]) -> None:
     settings = ["learner.epochs=5", "env.jitter=[0, 10]", "env.beta=null", "classifier.network=small", "env.csr=sign"]
     settings.append("student.epochs=9")
     words = ["train", "--data", str(tmp_path / "busi"), "--out", str(tmp_path / "run"), "--preset", "paper", "--quiet"]
+    words += ["--agent", "vdn"]
     assert main([*words, "--set", *settings[:2], "--set", *settings[2:], "--device", "cuda"]) == 0
     train, val, folder, options = trained[0]
     path = tmp_path / "busi"
@@ -307,6 +308,7 @@ def test_train_on_busi(tmp_path: Path, trained: list[Any]) -> None:
     assert folder == tmp_path / "run"
     assert options == {
         "preset": "paper",
+        "agent": "vdn",
         "device": "cuda",
         "progress": False,
         "env_options": {"jitter": [0, 10], "beta": None, "csr": "sign"},

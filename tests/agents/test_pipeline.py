@@ -49,11 +49,12 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "cases.csv"
 
 
-def train(table: Path, folder: Path) -> Path:
+def train(table: Path, folder: Path, agent: str = "ddqn") -> Path:
     return train_pipeline(
         f"csv:{table}",
         None,
         folder,
+        agent=agent,
         progress=False,
         env_options=ENV,
         learner_options=LEARNER,
@@ -97,6 +98,30 @@ def test_trains_without_masks_and_segments(table: Path, tmp_path: Path, own_cach
             classifier_options=CLASSIFIER,
             student_options={**STUDENT, "epochs": 3},
         )
+
+
+@pytest.mark.parametrize("agent", ["sb3-dqn", "sb3-ppo"])
+def test_an_agent_with_a_loop_of_its_own(table: Path, tmp_path: Path, agent: str) -> None:
+    """It trains both stages, is resumed, and is loaded by the segmenter."""
+    pytest.importorskip("stable_baselines3", reason="needs Stable-Baselines3: pip install flip-learning[sb3]")
+    folder = train(table, tmp_path / "run", agent)
+    segmenter = Segmenter.from_pretrained(folder)
+    assert [stage.name for stage in segmenter.stages] == [agent, agent]
+    case = flipenv.open_source("phantom:1?first=99&height=96&width=136").load(0)
+    values = segmenter.map_many([case.image], [case.box])[0]
+    assert len(np.unique(values.round(3))) > 5, "it is not equally sure everywhere"
+    weights = folder / "stage1" / "agent" / "tensors.safetensors"
+    before = weights.read_bytes()
+    train(table, folder, agent)
+    assert weights.read_bytes() == before
+    with pytest.raises(CheckpointError, match=f"agent: '{agent}' then, 'vdn' now"):
+        train(table, folder, "vdn")
+
+
+def test_an_unknown_agent_is_named_before_anything_is_trained(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'ddqn'"):
+        train_pipeline("phantom:2", None, tmp_path / "run", agent="ddpn")
+    assert not (tmp_path / "run").exists()
 
 
 def test_presets() -> None:

@@ -1,0 +1,74 @@
+"""PPO of Ray RLlib's new API stack, one policy for both agents: python examples/rllib_ppo.py
+
+Needs flip-learning[rllib], which pins Gymnasium 1.2.2: give it an environment of its own. RLlib's networks want floats
+with channels last.
+"""
+
+import os
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+import gymnasium
+import numpy as np
+import ray
+import task
+import torch
+from pettingzoo.utils import BaseParallelWrapper
+from ray.rllib.algorithms.ppo import PPOConfig
+from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
+from ray.rllib.env.wrappers.pettingzoo_env import ParallelPettingZooEnv
+from ray.tune.registry import register_env
+
+import flipenv
+
+
+class ChannelsLast(BaseParallelWrapper):
+    def observation_space(self, agent):
+        channels, height, width = self.env.observation_space(agent).shape
+        return gymnasium.spaces.Box(-1, 1, (height, width, channels), np.float32)
+
+    def reset(self, seed=None, options=None):
+        seen, infos = self.env.reset(seed=seed, options=options)
+        return {agent: scaled(picture) for agent, picture in seen.items()}, infos
+
+    def step(self, actions):
+        seen, *rest = self.env.step(actions)
+        return {agent: scaled(picture) for agent, picture in seen.items()}, *rest
+
+
+def scaled(pictures):
+    return np.moveaxis(np.asarray(pictures, np.float32) / 127.5 - 1, -3, -1)
+
+
+def main(iterations=8, seed=0):
+    ray.init(num_cpus=2, include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False)
+    try:
+        pool = flipenv.EpisodePool(task.cases(), flipenv.EnvConfig.of(task.OPTIONS), cache=False)
+        register_env("erase", lambda _: ParallelPettingZooEnv(ChannelsLast(flipenv.parallel_env(pool, seed=seed))))
+        config = (
+            PPOConfig()
+            .environment("erase")
+            .env_runners(num_env_runners=0, rollout_fragment_length=512)
+            .multi_agent(policies={"shared"}, policy_mapping_fn=lambda *_, **__: "shared")
+            .rl_module(model_config=DefaultModelConfig(conv_filters=[[16, 4, 4], [32, 4, 2]], head_fcnet_hiddens=[128]))
+            .training(train_batch_size=512, minibatch_size=128, num_epochs=4, lr=1e-3, gamma=0.5)
+            .debugging(seed=seed)
+        )
+        algorithm = config.build_algo()
+        for _ in range(iterations):
+            algorithm.train()
+        module = algorithm.get_module("shared")
+
+        def act(seen):
+            pictures = torch.from_numpy(np.ascontiguousarray(scaled(seen.reshape(-1, *seen.shape[2:]))))
+            with torch.no_grad():
+                choice = module.forward_inference({"obs": pictures})["action_dist_inputs"].argmax(-1)
+            return choice.numpy().reshape(seen.shape[:2])
+
+        return task.report("RLlib PPO", act, seed)
+    finally:
+        ray.shutdown()
+
+
+if __name__ == "__main__":
+    main()

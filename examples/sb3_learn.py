@@ -1,0 +1,41 @@
+"""Stable-Baselines3 on lanes of one batch, no subprocess: python examples/sb3_learn.py dqn | ppo | maskable
+
+Needs flip-learning[sb3]. Each agent of each lane is an SB3 environment of its own. MaskablePPO is told which actions
+change nothing: on the second traversal, erasing what is erased.
+"""
+
+import sys
+
+import task
+from sb3_contrib import MaskablePPO
+from stable_baselines3 import DQN, PPO
+from stable_baselines3.common.vec_env import VecMonitor
+
+from flipenv.sb3 import sb3_env
+
+PPO_OPTIONS = {"n_steps": 32, "batch_size": 128, "n_epochs": 4}
+ALGORITHMS = {  # class, its options, changes to the task
+    "dqn": (DQN, {"buffer_size": 8000, "learning_starts": 512, "train_freq": 1, "gradient_steps": 2}, {}),
+    "ppo": (PPO, PPO_OPTIONS, {}),
+    "maskable": (MaskablePPO, PPO_OPTIONS, {"traversals": 2}),
+}
+
+
+def main(name="ppo", steps=4000, seed=0):
+    kind, options, changes = ALGORITHMS[name]
+    envs = sb3_env(8, task.cases(), cache=False, progress=False, **{**task.OPTIONS, **changes})
+    if name == "dqn":
+        options = {**options, "batch_size": 64, "target_update_interval": 1024, "exploration_fraction": 0.5}
+    # VecMonitor is what fills SB3's own log of returns
+    model = kind("CnnPolicy", VecMonitor(envs), learning_rate=1e-3, gamma=0.5, seed=seed, device="cpu", **options)
+    model.learn(steps)
+
+    def act(seen):
+        batch, agents, *picture = seen.shape
+        return model.predict(seen.reshape(-1, *picture), deterministic=True)[0].reshape(batch, agents)
+
+    return task.report(f"SB3 {name}", act, seed, **changes)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:2])
