@@ -6,7 +6,8 @@
 
 Each way writes masks into an empty folder and all folders are compared bit for bit. Wall time is that of the whole
 command: the first two load Python and the method once a process, Ray also starts its cluster; `loop` is the plain loop
-without start and loading. A worker has one thread.
+without start and loading. CPU seconds are those of all processes, and say more on a machine that others use; Ray's
+workers are not this script's children, so theirs are not known. A worker has one thread.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -66,13 +68,14 @@ def measure(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     masks = {path.name: path.read_bytes() for path in (folder / "loop").glob("*.png")}
     for number, (way, commands) in enumerate(ways.items()):
         out = folder / str(number)
-        started = time.perf_counter()
+        started, before = time.perf_counter(), cpu_seconds(resource.RUSAGE_CHILDREN)
         running = [subprocess.Popen([sys.executable, "-m", "flipagents", *each, "-o", str(out)]) for each in commands]
         codes = [each.wait() for each in running]
         seconds = time.perf_counter() - started
         assert codes == [0] * len(commands), f"{way} failed"
         assert {path.name: path.read_bytes() for path in out.glob("*.png")} == masks, f"{way} gave other masks"
-        rows.append({"way": way, "images": len(masks), "seconds": seconds})
+        spent = None if way == "ray" else cpu_seconds(resource.RUSAGE_CHILDREN) - before
+        rows.append({"way": way, "images": len(masks), "seconds": seconds, "cpu_seconds": spent})
         print(rows[-1], flush=True)
     return rows
 
@@ -95,17 +98,24 @@ def loop(options: argparse.Namespace, out: Path) -> dict[str, Any]:
     source = open_source(options.source)
     worker = Worker(Work(source, options.method, weights, options.device))
     paths = {index: output_paths(out, name, pictures=False) for index, name in enumerate(file_names(source.ids))}
-    started = time.perf_counter()
+    started, before = time.perf_counter(), cpu_seconds(resource.RUSAGE_SELF)
     failed = [error for _, error in worker.run(paths) if error]
     assert not failed, failed
-    return {"images": len(paths), "seconds": time.perf_counter() - started}
+    spent = cpu_seconds(resource.RUSAGE_SELF) - before
+    return {"images": len(paths), "seconds": time.perf_counter() - started, "cpu_seconds": spent}
+
+
+def cpu_seconds(who: int) -> float:
+    used = resource.getrusage(who)
+    return used.ru_utime + used.ru_stime
 
 
 def table(rows: list[dict[str, Any]], about: dict[str, Any]) -> str:
-    lines = ["| way | images | seconds | images/s |", "|---|---|---|---|"]
+    lines = ["| way | images | seconds | images/s | CPU ms/image |", "|---|---|---|---|---|"]
     for row in rows:
         speed = row["images"] / row["seconds"]
-        lines.append(f"| {row['way']} | {row['images']} | {row['seconds']:.1f} | {speed:.2f} |")
+        spent = "" if row["cpu_seconds"] is None else f"{1e3 * row['cpu_seconds'] / row['images']:.0f}"
+        lines.append(f"| {row['way']} | {row['images']} | {row['seconds']:.1f} | {speed:.2f} | {spent} |")
     return "\n".join([*lines, "", ", ".join(f"{name} {value}" for name, value in about.items()), ""])
 
 

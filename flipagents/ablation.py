@@ -127,9 +127,9 @@ def perform(run: Run) -> None:
     if run.done:
         return
     plan, weights = run.plan, run.folder / WEIGHTS
-    options = {part: dict(run.options.get(part, {})) for part in PARTS}
+    options: dict[str, Any] = {f"{part}_options": dict(run.options.get(part, {})) for part in PARTS}
     for part in SEEDED:
-        options[part].setdefault("seed", run.seed)
+        options[f"{part}_options"].setdefault("seed", run.seed)
     train_pipeline(
         plan.train,
         plan.val,
@@ -137,7 +137,7 @@ def perform(run: Run) -> None:
         preset=plan.preset,
         device=plan.device,
         progress=False,
-        **{f"{part}_options": options[part] for part in PARTS},
+        **options,
     )
     found = report.evaluate(plan.evaluate, list(plan.methods), weights=weights, device=plan.device, progress=False)
     found.write(run.folder / REPORT)

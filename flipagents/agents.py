@@ -168,9 +168,9 @@ def load_agent(folder: str | Path, device: str = "cpu", **options: Any) -> Agent
     device: "cpu" or "cuda". Raises MissingDependencyError without torch, or without onnxruntime for what was exported.
     """
     if checkpoint.kind_of(folder) == EXPORTED:
-        from flipagents.onnx_networks import OnnxAgent  # noqa: PLC0415 - optional
+        from flipagents.onnx_networks import open_agent  # noqa: PLC0415 - optional
 
-        return OnnxAgent.load(folder, device, **options)
+        return open_agent(folder, device, **options)
     saved = checkpoint.read(folder, KIND)
     about = saved.about
     agent = make_agent(about["agent"], about["env"], {**about["config"], "device": device}, **options)

@@ -97,7 +97,8 @@ class _Score(nn.Module):
 
     def forward(self, canvases: Tensor) -> Tensor:
         logits = self.network((canvases[:, None].float() / 255 - MEAN) / STD)
-        return (logits[:, 0] / self.temperature).sigmoid()
+        scores: Tensor = (logits[:, 0] / self.temperature).sigmoid()
+        return scores
 
 
 def _write(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from array_api_compat import array_namespace, device
@@ -17,6 +17,7 @@ from flipagents.exported import open_network
 from flipagents.mapper import Mapper
 from flipenv.batch import Batch, to_numpy
 from flipenv.config import EnvConfig
+from flipenv.errors import ConfigError
 from flipenv.types import Array
 
 ROLES = AGENT, MAPPER, SCORER = "agent", "mapper", "scorer"
@@ -51,11 +52,15 @@ class OnnxAgent(Agent):
         (better,) = self.session.run(None, {"observation": to_numpy(seen)})
         return array_namespace(seen).asarray(better, device=device(seen))
 
-    @classmethod
-    def load(cls, folder: str | Path, device: str = "cpu") -> OnnxAgent:
-        """Read what was exported; raises as `flipagents.exported.open_network`."""
-        session, about = open_network(folder, AGENT, device)
-        return cls(EnvConfig.of(about["env"]), LearnerConfig.of({**about["config"], "device": device}), session)
+    def weights(self) -> NoReturn:
+        """None to be had: what it knows is in its file, which can be copied."""
+        raise ConfigError("an exported agent cannot be saved anew; copy its folder")
+
+
+def open_agent(folder: str | Path, device: str = "cpu") -> OnnxAgent:
+    """Read an agent that was exported; raises as `flipagents.exported.open_network`."""
+    session, about = open_network(folder, AGENT, device)
+    return OnnxAgent(EnvConfig.of(about["env"]), LearnerConfig.of({**about["config"], "device": device}), session)
 
 
 class OnnxMapper(Mapper):

@@ -100,7 +100,7 @@ def average(tensors: Iterable[Tensor]) -> None:
     flat = torch.cat([tensor.reshape(-1) for tensor in own])
     distributed.all_reduce(flat)
     flat /= count()
-    for tensor, mean in zip(own, flat.split([tensor.numel() for tensor in own]), strict=True):
+    for tensor, mean in zip(own, torch.split(flat, [tensor.numel() for tensor in own]), strict=True):
         tensor.copy_(mean.view_as(tensor))
 
 

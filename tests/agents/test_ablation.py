@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="what is trained is torch's")
-from flipagents import dispatch
+from flipagents import cli, dispatch
 from flipagents.ablation import DONE, REPORT, Plan, Run, table
 from flipagents.cli import main
 from flipenv.errors import ConfigError, SourceError
@@ -146,8 +148,8 @@ def test_what_is_under_way_is_not_handed_in_again(tmp_path: Path) -> None:
 
 def test_plans_that_make_no_sense(tmp_path: Path) -> None:
     for changes, fault in (
-        ({"configs": {}}, "at least one config"),
-        ({"seeds": []}, "at least one seed"),
+        ({"configs": {}}, "at least one config and one seed"),
+        ({"seeds": []}, "at least one config and one seed"),
         ({"configs": {"a": {"learn": {}}}}, "config 'a': unknown part 'learn': did you mean 'learner'"),
         ({"epochs": 3}, "expected train, evaluate, configs"),
     ):
@@ -167,3 +169,20 @@ def test_yaml_says_the_same(tmp_path: Path) -> None:
     (tmp_path / "plan.yaml").write_text("a: [")
     with pytest.raises(ConfigError, match="plan.yaml cannot be read"):
         Plan.read(tmp_path / "plan.yaml")
+
+
+def test_the_documented_plan_is_one(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "scale.md").read_text()
+    (block,) = re.findall(r"```json\n(.*?)```", text, flags=re.DOTALL)
+    (tmp_path / "plan.json").write_text(block)
+    assert len(Plan.read(tmp_path / "plan.json").runs(tmp_path)) == 9
+
+
+def test_documented_commands_exist() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "scale.md").read_text()
+    lines = [
+        line for block in re.findall(r"```console\n(.*?)```", text, flags=re.DOTALL) for line in block.splitlines()
+    ]
+    assert len(lines) > 8
+    for line in lines:
+        cli._parser().parse_args(shlex.split(line)[1:])

@@ -166,6 +166,8 @@ def test_what_cannot_be_exported_or_run(
         make_agent("random", ENV).network()
     assert main(["segment", "phantom:1", "--weights", str(where), "--runtime", "onnx", "-o", str(tmp_path / "o")]) == 2
     assert "not for onnx" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="cannot be saved anew; copy its folder"):
+        load_agent(into / "one").save(tmp_path / "copy")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingDependencyError, match=r"needs onnxruntime: pip install flip-learning\[onnx\]"):
         open_network(into / "student", "mapper")
