@@ -1,4 +1,4 @@
-"""The command `flip`: segment, train, evaluate, demo.
+"""The command `flip`: segment, app, train, evaluate, demo.
 
 Exit codes: 0 done; 1 done, but some images failed; 2 not done, and one line says why.
 """
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from flipenv.types import Case
 
 CHUNK = 64  # images in memory at once
+LOCAL = "127.0.0.1"
+WALKED = ("_curve.png", ".gif")  # ends of the names of files that show a walk
 DEMO = "phantom:{}?first=1000000"  # seeds that nobody trains on
 
 SOURCE = """\
@@ -60,8 +62,10 @@ def segment(options: argparse.Namespace) -> int:
     if options.gif and not agents:
         raise ConfigError(f"--gif shows agents at work; method {options.method!r} has none: leave it out")
     source = _input(options.input, options.box)
-    kinds = {"pictures": not options.only_masks, "curve": agents, "gif": options.gif}
+    nifti = "nifti" in options.export
+    kinds = {"pictures": not options.only_masks, "curve": agents, "gif": options.gif, "nifti": nifti}
     names = file_names(source.ids)
+    masks = [output_paths(options.out, name)[0] for name in names]
     paths = {index: output_paths(options.out, name, **kinds) for index, name in enumerate(names)}
     if not options.overwrite:
         paths = {index: files for index, files in paths.items() if not all(file.exists() for file in files)}
@@ -70,12 +74,29 @@ def segment(options: argparse.Namespace) -> int:
     if method and options.margin:
         method = Found(method, options.margin, options.weights, options.device)
     failed = _segment_all(source, paths, method, gif=options.gif, alone=options.box is not None) if method else []
+    if "coco" in options.export:
+        lost = {index for index, _ in failed}
+        _write_coco(options.out, source, {index: mask for index, mask in enumerate(masks) if index not in lost})
     print(f"{len(paths) - len(failed)} segmented into {options.out}", end="")
     print(f", {skipped} there already (--overwrite does them again)" if skipped else "", end="")
     print(f", {len(failed)} failed:" if failed else "", flush=True)
     for index, reason in failed:
         print(f"  {source.ids[index]}: {' '.join(reason.split())}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def app(options: argparse.Namespace) -> int:
+    """Open a page in the browser where a box is drawn and the agents are watched; Ctrl-C ends it."""
+    from flipagents.app import serve
+
+    if options.host != LOCAL:
+        print(
+            f"flip app: {options.host} lets others on the network use this page and see what is loaded into it; there "
+            "is no password",
+            file=sys.stderr,
+        )
+    serve(options.host, options.port, weights=options.weights, device=options.device)
+    return 0
 
 
 def train(options: argparse.Namespace) -> int:
@@ -160,6 +181,7 @@ def _segment_all(
     from rich.console import Console
     from rich.progress import Progress
 
+    from flipagents.export import image_file, read_voxels
     from flipagents.methods import Flip, Found
     from flipagents.outputs import OutputError, record, write_outputs
     from flipenv.errors import FlipError
@@ -178,10 +200,12 @@ def _segment_all(
                     if error is not None:
                         raise error
                     recording = None
-                    if isinstance(agents, Flip) and len(paths[index]) > 1:
+                    if isinstance(agents, Flip) and any(path.name.endswith(WALKED) for path in paths[index]):
                         walked = method.find([case])[0] if isinstance(method, Found) else case
                         recording = record(agents.segmenter, _unlabelled(walked), scorer=scorer, film=gif)
-                    write_outputs(paths[index], case, mask, recording)
+                    file = image_file(source, index)
+                    voxels = None if file is None else read_voxels(file)
+                    write_outputs(paths[index], case, mask, recording, voxels=voxels)
                 except OutputError:
                     raise
                 except FlipError as reason:
@@ -216,6 +240,19 @@ def _masks(source: Source, chosen: list[int], method: Method) -> list[tuple[int,
     return [(index, cases.get(index), masks.get(index), errors.get(index)) for index in chosen]
 
 
+def _write_coco(out: Path, source: Source, masks: dict[int, Path]) -> None:
+    """Write all masks of a source, by the number of their case, those of earlier runs too, into one COCO file."""
+    from flipagents.export import Labelled, coco_json, image_file
+    from flipagents.outputs import write_texts
+    from flipenv.sources import read_mask
+
+    def labelled(index: int, path: Path) -> Labelled:
+        case, file = source.load(index), image_file(source, index)
+        return Labelled(f"{case.id}.png" if file is None else file.name, case.box, read_mask(path, case.image.shape))
+
+    write_texts({out / "coco.json": coco_json(labelled(index, path) for index, path in masks.items())})
+
+
 def _unlabelled(case: Case) -> Case:
     """The case as a user's own would be, without its mask."""
     return dataclasses.replace(case, mask=None)
@@ -224,7 +261,9 @@ def _unlabelled(case: Case) -> Case:
 def _input(text: str, box: Sequence[str] | None) -> Source:
     """The image with its box, or the source that `text` names."""
     from flipenv.errors import BoxError
-    from flipenv.sources import CaseSource, open_source, read_image
+    from flipenv.sources import open_source, read_image
+    from flipenv.sources.base import ListedSource
+    from flipenv.sources.files import FileCase
     from flipenv.types import Case
 
     path = Path(text).expanduser()
@@ -238,7 +277,7 @@ def _input(text: str, box: Sequence[str] | None) -> Source:
         case = Case(image, (y0, x0, y1, x1), id=path.name.split(".")[0] or path.stem)  # type: ignore[arg-type]
     except ValueError as error:
         raise BoxError(f"--box {' '.join(box)} (X0 Y0 X1 Y1, columns first): {error}") from None
-    return CaseSource([case])
+    return ListedSource([FileCase(case.id, text, path, case.box)], text)
 
 
 def _source_text(text: str, split: str | None = None) -> str:
@@ -291,7 +330,7 @@ def _parser() -> argparse.ArgumentParser:
             name,
             help=run.__doc__.splitlines()[0],
             description=run.__doc__,
-            epilog=SOURCE if name != "demo" else None,
+            epilog=SOURCE if name not in ("demo", "app") else None,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
@@ -308,6 +347,19 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--gif", action="store_true", help="also film the agents")
     one.add_argument("--only-masks", action="store_true", help="no overlay and no curve: twice as fast")
     one.add_argument("--overwrite", action="store_true", help="do again what is there already")
+
+    one.add_argument(
+        "--export",
+        nargs="+",
+        action="extend",
+        default=[],
+        choices=("coco", "nifti"),
+        help="coco: all masks in coco.json as run lengths; nifti: NAME_mask.nii.gz with the image's geometry",
+    )
+
+    page = command(app, "app")
+    page.add_argument("--port", type=int, default=7860, help="of the page (default 7860)")
+    page.add_argument("--host", default=LOCAL, help=f"address to listen on (default {LOCAL}: this machine alone)")
 
     two = command(train, "train")
     two.add_argument("--data", required=True, help="the BUSI folder (its splits train and val), or: see below")
@@ -332,7 +384,7 @@ def _parser() -> argparse.ArgumentParser:
         each.add_argument(
             "--margin", type=int, default=0, metavar="PX", help="boxes may be off by so much: find their place first"
         )
-    for each in (one, three, four):
+    for each in (one, page, three, four):
         each.add_argument("--weights", type=Path, metavar="FOLDER", help="what `flip train` wrote; else what ships")
     for each in (two, three):
         each.add_argument("--quiet", action="store_true", help="no progress")
