@@ -97,6 +97,8 @@ def _load(path: Path, data: bytes, frame: int, limit: int | None) -> Image.Image
         raise ImageError(
             f"{path}: is no readable {', '.join(FORMATS)}, DICOM or NIfTI file; check that it is a picture and complete"
         ) from None
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{path}: is too large ({error}); cut out the part around the nodule") from None
     # Damaged bytes make Pillow raise nearly anything: OSError, SyntaxError, ValueError, struct.error, zlib.error.
     except Exception as error:
         raise ImageError(f"{path}: is damaged or cut short ({error}); copy, download or export it again") from error
