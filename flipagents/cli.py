@@ -181,7 +181,7 @@ def _segment_all(
     from rich.console import Console
     from rich.progress import Progress
 
-    from flipagents.export import image_file, read_voxels
+    from flipagents.interchange import image_file, read_voxels
     from flipagents.methods import Flip, Found
     from flipagents.outputs import OutputError, record, write_outputs
     from flipenv.errors import FlipError
@@ -242,7 +242,7 @@ def _masks(source: Source, chosen: list[int], method: Method) -> list[tuple[int,
 
 def _write_coco(out: Path, source: Source, masks: dict[int, Path]) -> None:
     """Write all masks of a source, by the number of their case, those of earlier runs too, into one COCO file."""
-    from flipagents.export import Labelled, coco_json, image_file
+    from flipagents.interchange import Labelled, coco_json, image_file
     from flipagents.outputs import write_texts
     from flipenv.sources import read_mask
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flipagents.baselines.geometry import ellipse, filled_box
-from flipagents.export import Labelled, Voxels, coco_json, read_voxels
+from flipagents.interchange import Labelled, Voxels, coco_json, read_voxels
 from flipagents.methods import Flip, Found, Method, make_method, method_names, run_method
 from flipagents.outputs import file_names, output_paths, replacing, scenes, write_outputs, write_texts
 from flipagents.views import erased, outline, superpixels

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from flipagents.export import Voxels, nifti_bytes
+from flipagents.interchange import Voxels, nifti_bytes
 from flipenv.batch import Batch, to_numpy
 from flipenv.episode import mask_on_canvas
 from flipenv.errors import FlipError
@@ -133,7 +133,7 @@ def write_outputs(
 
     NAME_mask.png is (height, width) of the image, 0 and 255; NAME_overlay.png the mask and box on the image, dashed the
     `truth` where one is given; NAME_curve.png the end of the recorded walk with its erased share (and score) after each
-    step; NAME.gif the walk; NAME_mask.nii.gz the mask on `voxels`, see `flipagents.export.nifti_bytes`. Raises
+    step; NAME.gif the walk; NAME_mask.nii.gz the mask on `voxels`, see `flipagents.interchange.nifti_bytes`. Raises
     OutputError, with none of them changed, where the disk is full or refuses.
     """
     with replacing(paths) as parts:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from flipagents.cli import main
-from flipagents.export import Labelled, coco_json, image_file, nifti_bytes, read_voxels
+from flipagents.interchange import Labelled, coco_json, image_file, nifti_bytes, read_voxels
 from flipenv.errors import ImageError
 from flipenv.sources import CocoSource, open_source
 from flipenv.types import Case
