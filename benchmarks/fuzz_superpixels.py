@@ -151,7 +151,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--method", default="seeds", choices=sorted(superpixels.SUPERPIXELS))
     parser.add_argument("--child", type=int, default=None, help=argparse.SUPPRESS)
+    parser.add_argument("--quick", action="store_true", help="60 inputs: does it run at all?")
     arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.n = 60
     if arguments.child is not None:
         child(arguments.method, arguments.n, arguments.seed, arguments.child)
         return 0

@@ -14,10 +14,9 @@ import statistics
 import time
 from pathlib import Path
 
-import numpy as np
-
 import flipenv
-from flipenv.episode import mask_on_canvas, mask_on_image, prepare
+from flipagents.baselines.oracle import mostly_nodule
+from flipenv.episode import mask_on_image, prepare
 from flipenv.types import Case
 
 
@@ -27,7 +26,10 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=["seeds", "slic", "grid"])
     parser.add_argument("--cell-areas", nargs="+", type=float, default=[36.0, 75.0, 160.0, 375.0])
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/oracle.md"))
+    parser.add_argument("--quick", action="store_true", help="two small phantoms, one cell area: does it run at all?")
     options = parser.parse_args()
+    if options.quick:
+        options.source, options.cell_areas = "phantom:2?height=96&width=128", options.cell_areas[1:2]
     source = flipenv.open_source(options.source)
     cases = [source.load(index) for index in range(len(source))]
     lines = [
@@ -55,11 +57,8 @@ def row(cases: list[Case], config: flipenv.EnvConfig) -> str:
         episode = prepare(case, config)
         times.append(time.perf_counter() - start)
         assert case.mask is not None, f"case '{case.id}' has no mask; the oracle needs one"
-        truth = mask_on_canvas(case.mask, episode.geometry, config.canvas)
-        inside = episode.labels >= 0
-        nodule = np.bincount(episode.labels[inside], truth[inside], episode.n_superpixels)
-        pixels = np.bincount(episode.labels[inside], minlength=episode.n_superpixels)
-        erased = np.append(nodule > pixels / 2, False)[episode.labels]
+        nodule = mostly_nodule(episode, case.mask, config.canvas)
+        erased = (episode.labels >= 0) & nodule[episode.labels]
         mask = mask_on_image(erased, episode.geometry)
         dices.append(2 * (mask & case.mask).sum() / (mask.sum() + case.mask.sum()))
         counts.append(episode.n_superpixels)

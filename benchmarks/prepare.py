@@ -26,7 +26,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", default="phantom:128")
     parser.add_argument("--margin", type=int, default=0)
+    parser.add_argument("--quick", action="store_true", help="four small phantoms: does it run at all?")
     options = parser.parse_args()
+    if options.quick:
+        options.source = "phantom:4?height=96&width=128"
     workers = os.cpu_count() or 1
     print(f"{options.source}, margin {options.margin}, {workers} cores")
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:

@@ -107,14 +107,16 @@ def episodes(source: str, preset: Any, stage: int) -> Any:
     """The pool on which a stage of the preset trains, ellipses in place of the masks of stage 1."""
     import flipenv
     from flipagents.baselines.geometry import ellipse
+    from flipagents.checkpoint import SHIPPED
+    from flipagents.contour import find_prior
     from flipagents.priors import Enriched
 
     opened = flipenv.open_source(source)
-    coarse = None
-    if stage == 2:
-        cases = (opened.load(index) for index in range(len(opened)))
-        coarse = [ellipse(case.box, case.image.shape) for case in cases]
-    return flipenv.EpisodePool(Enriched(opened, preset.prior, coarse), preset.env[stage - 1])
+    cases = [opened.load(index) for index in range(len(opened))]
+    prior = find_prior(preset.recipe.prior, SHIPPED)
+    priors = None if prior is None else [prior(case.image, case.box) for case in cases]
+    coarse = [ellipse(case.box, case.image.shape) for case in cases] if stage == 2 else None
+    return flipenv.EpisodePool(Enriched(opened, priors, coarse), preset.env[stage - 1])
 
 
 def make_learner(name: str, pool: Any, lanes: int, device: str, options: argparse.Namespace) -> Any:
@@ -143,9 +145,9 @@ def make_learner(name: str, pool: Any, lanes: int, device: str, options: argpars
 def classifier(name: str) -> Any:
     import torch
 
+    from flipagents.checkpoint import SHIPPED
     from flipagents.classifier import NETWORKS, Classifier
     from flipagents.pipeline import presets
-    from flipagents.segment import SHIPPED
 
     if name == "small":
         return Classifier.load(SHIPPED / "classifier" / "classifier")

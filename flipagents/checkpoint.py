@@ -2,7 +2,7 @@
 
 A checkpoint is a folder with `tensors.safetensors` and `about.json`; the JSON carries the format's number, what kind of
 thing was saved, the versions that wrote it, and a digest of the tensors, so that halves of two checkpoints do not pass
-for one.
+for one. Other contents than tensors are kept in the same way (`write_file`, `open_file`). Only tensors need torch.
 """
 
 from __future__ import annotations
@@ -14,23 +14,24 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
-from flipenv.errors import FlipError
+from flipenv.errors import FlipError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMAT = 1  # raised when a newer program's checkpoints cannot be read as these
 SHIPPED = Path(str(files("flipagents") / "weights" / "busi-small"))  # of a pipeline, used where no folder is given
+SHIPPED_ONNX = SHIPPED.with_name("busi-small-onnx")  # the same, for onnxruntime
 TENSORS, ABOUT = "tensors.safetensors", "about.json"
 
 
@@ -62,9 +63,16 @@ def write(folder: str | Path, snapshot: Snapshot, kind: str) -> Path:
     A checkpoint that was in `folder` before is replaced. Raises OSError, with the folder as it was, where the disk is
     full or the place cannot be written; CheckpointError where the folder holds anything else, which would be lost.
     """
+    from safetensors.torch import save_file  # noqa: PLC0415 - torch
+
+    return write_file(folder, TENSORS, lambda path: save_file(_apart(snapshot.tensors), path), snapshot.about, kind)
+
+
+def write_file(folder: str | Path, name: str, save: Callable[[Path], object], about: dict[str, Any], kind: str) -> Path:
+    """Write a checkpoint whose contents are one file of this name, which `save` writes; otherwise as `write`."""
     folder = Path(folder)
     inside = [each.name for each in folder.iterdir()] if folder.is_dir() else []
-    others = sorted(set(inside) - {TENSORS, ABOUT})
+    others = sorted(set(inside) - {name, ABOUT})
     if others or folder.is_file():
         raise CheckpointError(f"{folder} holds {others or 'a file'}, which would be lost; give a folder of its own")
     temporary = None
@@ -74,11 +82,11 @@ def write(folder: str | Path, snapshot: Snapshot, kind: str) -> Path:
             shutil.rmtree(left, ignore_errors=True)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part"))
         temporary.chmod(0o755)
-        save_file(_apart(snapshot.tensors), temporary / TENSORS)
-        (temporary / TENSORS).chmod(0o644)
-        header = {"format": FORMAT, "kind": kind, "versions": _versions(), "digest": _digest(temporary / TENSORS)}
-        (temporary / ABOUT).write_text(json.dumps({**header, "about": snapshot.about}, indent=1))
-        for path in (temporary / TENSORS, temporary / ABOUT, temporary):
+        save(temporary / name)
+        (temporary / name).chmod(0o644)
+        header = {"format": FORMAT, "kind": kind, "versions": _versions(), "digest": _digest(temporary / name)}
+        (temporary / ABOUT).write_text(json.dumps({**header, "about": about}, indent=1))
+        for path in (temporary / name, temporary / ABOUT, temporary):
             _to_disk(path)
         _swap(temporary, folder)
     except (OSError, SafetensorError) as error:
@@ -96,20 +104,61 @@ def write(folder: str | Path, snapshot: Snapshot, kind: str) -> Path:
 def read(folder: str | Path, kind: str) -> Snapshot:
     """Read a checkpoint back, tensors on the CPU.
 
-    Raises CheckpointError that says what was found: nothing, another kind, a newer format, a damaged or foreign file.
+    Raises CheckpointError that says what was found: nothing, another kind, a newer format, a damaged or foreign file;
+    MissingDependencyError without torch.
+    """
+    path, about = open_file(folder, TENSORS, kind)
+    try:
+        from safetensors.torch import load_file  # noqa: PLC0415 - torch
+
+        tensors = load_file(path)
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"{path} holds weights for {error.name}: pip install flip-learning[agents], or give weights that "
+            "`flip export` wrote; those that ship are there for onnxruntime too: --runtime onnx"
+        ) from error
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}); {_REMEDY}") from error
+    return Snapshot(tensors, about)
+
+
+def open_file(folder: str | Path, name: str, kind: str) -> tuple[Path, dict[str, Any]]:
+    """Find the file of a checkpoint that `write_file` wrote, whole; return it with what is told about it.
+
+    Raises CheckpointError as `read`.
     """
     folder = _whole(Path(folder))
     about = _about(folder)
     if about["kind"] != kind:
         raise CheckpointError(f"{folder} holds a {about['kind']!r}; expected a {kind!r}: give the folder of one")
     try:
-        tensors = load_file(folder / TENSORS)
-        digest = _digest(folder / TENSORS)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{folder / TENSORS} cannot be read ({error}); {_REMEDY}") from error
+        digest = _digest(folder / name)
+    except OSError as error:
+        raise CheckpointError(f"{folder / name} cannot be read ({error}); {_REMEDY}") from error
     if digest != about["digest"]:
-        raise CheckpointError(f"{folder / TENSORS} is not the file that {ABOUT} was written with; {_REMEDY}")
-    return Snapshot(tensors, about["about"])
+        raise CheckpointError(f"{folder / name} is not the file that {ABOUT} was written with; {_REMEDY}")
+    return folder / name, about["about"]
+
+
+def kind_of(folder: str | Path) -> str:
+    """What kind of thing a checkpoint holds; CheckpointError where there is none."""
+    return str(_about(_whole(Path(folder)))["kind"])
+
+
+def about_of(folder: str | Path) -> dict[str, Any]:
+    """What is told about a checkpoint's contents; CheckpointError where there is none."""
+    about: dict[str, Any] = _about(_whole(Path(folder)))["about"]
+    return about
+
+
+def replace(newer: Path, folder: Path) -> None:
+    """Put a checkpoint in another one's place; after a kill in between, one of them is in it."""
+    _swap(newer, folder)
+
+
+def digest_of(folder: str | Path) -> str:
+    """Hex digest of a checkpoint's contents; CheckpointError where there is none."""
+    return str(_about(_whole(Path(folder)))["digest"])
 
 
 def exists(folder: str | Path) -> bool:
@@ -123,7 +172,7 @@ def plain(value: Any) -> Any:
         return {str(key): plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [plain(each) for each in value]
-    if isinstance(value, np.ndarray | np.generic | Tensor):
+    if isinstance(value, np.ndarray | np.generic) or hasattr(value, "cpu"):
         return plain(value.tolist())
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
@@ -199,8 +248,11 @@ def _to_disk(path: Path) -> None:
 
 
 def _versions() -> dict[str, str]:
+    return {name: _version(name) for name in ("flip-learning", "torch", "numpy")}
+
+
+def _version(name: str) -> str:
     try:
-        own = version("flip-learning")
+        return version(name)
     except PackageNotFoundError:
-        own = "unknown"
-    return {"flip-learning": own, "torch": torch.__version__, "numpy": np.__version__}
+        return "unknown"

@@ -23,9 +23,10 @@ from torch import nn
 
 import flipenv
 from flipagents import checkpoint
-from flipagents.calibration import auc, check, evened, fit_temperature
+from flipagents.calibration import Checks, auc, check, evened, fit_temperature
 from flipagents.checkpoint import CheckpointError, Snapshot, prefixed
 from flipagents.classifier import MEAN, NETWORKS, STD, Classifier, ClassifierConfig, fill
+from flipagents.figures import save_figures
 from flipagents.patches import draw
 from flipagents.sites import Grey, Sites, make_sites, normal_images
 from flipenv.errors import ConfigError
@@ -53,7 +54,8 @@ def train_classifier(
 
     normals: images (height, width) uint8 without a nodule; None for those that the source offers.
     val: where the epoch is chosen and the score calibrated; without it the last epoch is kept, uncalibrated.
-    folder: gets `log.csv`, `last` (a checkpoint an epoch) and, at the end, `classifier`; None writes nothing.
+    folder: gets `log.csv`, `last` (a checkpoint an epoch) and, at the end, `classifier`, and with `val` the pictures of
+    `flipagents.figures`; None writes nothing.
     resume: go on from `last` where there is one. The same seed, machine and threads give the same bits, whether or not
     training was interrupted. ConfigError when `last` is of another config or other data.
     on_epoch: called with the row of the log after each epoch's checkpoint.
@@ -76,11 +78,12 @@ def train_classifier(
             if on_epoch is not None:
                 on_epoch(row)
     classifier = Classifier(run.best_network().cpu().eval(), config)
-    if judge is not None:
-        classifier.temperature, classifier.metrics = judge.calibrate(classifier)
+    checks = None if judge is None else judge.calibrate(classifier)
     classifier.metrics["epoch"] = run.best_epoch
     if folder is not None:
         classifier.save(Path(folder) / FINAL)
+        if checks is not None:
+            save_figures(checks[1], folder, before=checks[0])
     return classifier
 
 
@@ -213,16 +216,21 @@ class _Judge:
             "val_auc": auc(logits, tags),
         }
 
-    def calibrate(self, classifier: Classifier) -> tuple[float, dict[str, Any]]:
-        """Temperature, and what the checks say with it; `ece_before` is the calibration error without it."""
+    def calibrate(self, classifier: Classifier) -> tuple[Checks, Checks]:
+        """Give a classifier its temperature, and what the checks say with it; return the checks before and after.
+
+        `ece_before` among its metrics is the calibration error before.
+        """
         before = check(classifier.scorer("cpu"), self.sites, classifier.config.seed)
         nodules = self.sites.with_nodule
         shown = np.concatenate([self.sites.image, self.sites.background[nodules]])
         labels = np.concatenate([nodules, np.zeros(int(nodules.sum()), np.bool_)])
         logits = _logits(classifier.network, shown, torch.device("cpu"))
         temperature = fit_temperature(logits, labels, evened(labels))
-        after = check(classifier.scorer("cpu", temperature=temperature), self.sites, classifier.config.seed)
-        return temperature, {**after.numbers(), "ece_before": before.numbers()["ece"], "temperature": temperature}
+        classifier.temperature = temperature
+        after = check(classifier.scorer("cpu"), self.sites, classifier.config.seed)
+        classifier.metrics = {**after.numbers(), "ece_before": before.numbers()["ece"], "temperature": temperature}
+        return before, after
 
 
 def _logits(network: nn.Module, canvases: Grey, device: torch.device, batch: int = 256) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""The command `flip`: segment, app, train, evaluate, demo.
+"""The command `flip`: segment, app, train, evaluate, export, ablate, demo.
 
 Exit codes: 0 done; 1 done, but some images failed; 2 not done, and one line says why.
 """
@@ -9,7 +9,7 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +17,11 @@ from typing import TYPE_CHECKING, Any
 # ruff: noqa: PLC0415
 
 if TYPE_CHECKING:
-    from flipagents.methods import Method
+    from flipagents.bulk import Paths, Work
     from flipenv.sources import Source
     from flipenv.types import Case
 
-CHUNK = 64  # images in memory at once
 LOCAL = "127.0.0.1"
-WALKED = ("_curve.png", ".gif")  # ends of the names of files that show a walk
 DEMO = "phantom:{}?first=1000000"  # seeds that nobody trains on
 
 SOURCE = """\
@@ -54,30 +52,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def segment(options: argparse.Namespace) -> int:
     """Write mask, overlay, erase curve and film of every case of the input."""
-    from flipagents.methods import Found, make_method
+    from flipagents.bulk import Work, share_of, unfinished
     from flipagents.outputs import file_names, output_paths
     from flipenv.errors import ConfigError
 
-    agents = options.method == "flip"
+    agents = options.method.partition(":")[0] == "flip"
     if options.gif and not agents:
         raise ConfigError(f"--gif shows agents at work; method {options.method!r} has none: leave it out")
+    if options.overwrite and options.engine == "ray":
+        raise ConfigError("--engine ray knows by its files what is done: leave --overwrite out, and give a new folder")
+    if options.runtime is not None:
+        from flipagents.segment import pipeline_folder
+
+        options.weights = pipeline_folder(options.weights, options.runtime)
     source = _input(options.input, options.box)
     nifti = "nifti" in options.export
+    if "coco" in options.export and options.shard is not None:
+        raise ConfigError("--export coco tells of all images: leave it out, and run once without --shard in the end")
     kinds = {"pictures": not options.only_masks, "curve": agents, "gif": options.gif, "nifti": nifti}
     names = file_names(source.ids)
-    masks = [output_paths(options.out, name)[0] for name in names]
-    paths = {index: output_paths(options.out, name, **kinds) for index, name in enumerate(names)}
-    if not options.overwrite:
-        paths = {index: files for index, files in paths.items() if not all(file.exists() for file in files)}
-    skipped = len(source) - len(paths)
-    method = make_method(options.method, options.weights, options.device) if paths else None
-    if method and options.margin:
-        method = Found(method, options.margin, options.weights, options.device)
-    failed = _segment_all(source, paths, method, gif=options.gif, alone=options.box is not None) if method else []
+    paths: Paths = {i: output_paths(options.out, name, **kinds) for i, name in enumerate(names)}
+    if options.shard is not None:
+        paths = share_of(paths, options.shard)
+    waiting = paths if options.overwrite else unfinished(paths)
+    skipped = len(paths) - len(waiting)
+    work = Work(source, options.method, options.weights, options.device, options.margin, options.gif)
+    failed = _segment_all(work, waiting, options) if waiting else []
     if "coco" in options.export:
         lost = {index for index, _ in failed}
-        _write_coco(options.out, source, {index: mask for index, mask in enumerate(masks) if index not in lost})
-    print(f"{len(paths) - len(failed)} segmented into {options.out}", end="")
+        _write_coco(options.out, source, {index: files[0] for index, files in paths.items() if index not in lost})
+    print(f"{len(waiting) - len(failed)} segmented into {options.out}", end="")
     print(f", {skipped} there already (--overwrite does them again)" if skipped else "", end="")
     print(f", {len(failed)} failed:" if failed else "", flush=True)
     for index, reason in failed:
@@ -100,32 +104,43 @@ def app(options: argparse.Namespace) -> int:
 
 
 def train(options: argparse.Namespace) -> int:
-    """Train classifier, stages 1 and 2, student and locator into a folder; the same command again resumes."""
+    """Train our pipeline into a folder, where the same command again resumes; or, with --method, a baseline."""
     data = _source_text(options.data)
     val = None if options.val is None else _source_text(options.val)
     if data.startswith("busi:") and "split=" not in data:
         data, val = f"{data}?split=train", val or f"{data}?split=val"
     settings = _settings(options.set)
-    from flipagents.pipeline import train_pipeline
+    if options.preset is not None:
+        settings["preset"] = options.preset
+    from flipagents import ranks
+    from flipagents.trainers import train_method
+    from flipenv.errors import ConfigError
 
-    folder = train_pipeline(
-        data,
-        val,
-        options.out,
-        preset=options.preset,
-        device=options.device,
-        progress=not options.quiet,
-        env_options=settings["env"],
-        learner_options=settings["learner"],
-        classifier_options=settings["classifier"],
-        student_options=settings["student"],
-    )
-    print(f"trained: {folder}; use it with `flip segment scan.png --box X0 Y0 X1 Y1 -o out/ --weights {folder}`")
+    with ranks.together(options.device) as device:
+        if ranks.count() > 1 and options.method != "flip":
+            raise ConfigError(f"method {options.method!r} cannot be trained by {ranks.count()} processes; start one")
+        train_method(
+            options.method, data, val, options.out, device=device, progress=not options.quiet, options=settings
+        )
+        if ranks.rank() > 0:
+            return 0
+    method = "" if options.method == "flip" else f" --method {options.method}"
+    weights = f"{method} --weights {options.out}"
+    print(f"trained: {options.out}; use it with `flip segment scan.png --box X0 Y0 X1 Y1 -o out/{weights}`")
+    return 0
+
+
+def export(options: argparse.Namespace) -> int:
+    """Write the networks of a pipeline as ONNX files, which segment without torch."""
+    from flipagents.export import export_pipeline
+
+    written = export_pipeline(options.weights, options.out)
+    print(f"{len(written)} networks in {options.out}; use them with `flip segment ... --weights {options.out}`")
     return 0
 
 
 def evaluate(options: argparse.Namespace) -> int:
-    """Print the table of methods on cases with masks; write it, its JSON and the per-case CSV."""
+    """Print the table of methods on cases with masks; write it, as LaTeX too, its JSON and the per-case CSV."""
     from flipagents import report
 
     source = _source_text(options.data, options.split)
@@ -136,6 +151,8 @@ def evaluate(options: argparse.Namespace) -> int:
         margin=options.margin,
         weights=options.weights,
         device=options.device,
+        folder=options.out,
+        again=options.again,
         progress=not options.quiet,
     )
     written = [] if options.out is None else found.write(options.out)
@@ -143,6 +160,25 @@ def evaluate(options: argparse.Namespace) -> int:
     if written:
         print(f"written: {', '.join(map(str, written))}")
     return 0
+
+
+def ablate(options: argparse.Namespace) -> int:
+    """Train and evaluate configs times seeds from a file; the same command goes on where it was stopped."""
+    from flipagents.ablation import Plan, table
+    from flipagents.dispatch import ENGINES
+    from flipagents.outputs import write_texts
+
+    runs = Plan.read(options.plan).runs(options.out)
+    waiting = [run for run in runs if not run.done]
+    print(f"{len(runs)} runs, {len(runs) - len(waiting)} done before", flush=True)
+    failed = 0
+    for run, reason in ENGINES[options.engine](waiting, options.out) if waiting else ():
+        failed += bool(reason)
+        print(f"{run.folder}: {'failed: ' + ' '.join(reason.split()) if reason else 'done'}", flush=True)
+    text = table(runs)
+    write_texts({options.out / "table.md": text})
+    print(text, end="")
+    return 1 if failed else 0
 
 
 def demo(options: argparse.Namespace) -> int:
@@ -171,73 +207,31 @@ def demo(options: argparse.Namespace) -> int:
     return 0
 
 
-def _segment_all(
-    source: Source, paths: dict[int, list[Path]], method: Method, *, gif: bool, alone: bool
-) -> list[tuple[int, str]]:
-    """Segment and write the cases of these numbers; return number and reason of those that failed.
-
-    alone: the only case's error is raised. OutputError ends everything: the next file would not fit either.
-    """
+def _segment_all(work: Work, paths: Paths, options: argparse.Namespace) -> list[tuple[int, str]]:
+    """Segment and write the cases of these numbers; return number and reason of those that failed."""
     from rich.console import Console
     from rich.progress import Progress
 
-    from flipagents.interchange import image_file, read_voxels
-    from flipagents.methods import Flip, Found
-    from flipagents.outputs import OutputError, record, write_outputs
-    from flipenv.errors import FlipError
+    results: Iterator[tuple[int, object]]
+    if options.engine == "ray":
+        from flipagents import ray_engine
 
+        results = ray_engine.run(work, paths, workers=options.workers)
+    else:
+        from flipagents.bulk import Worker
+
+        results = Worker(work).run(paths)
     failed: list[tuple[int, str]] = []
-    agents = method.method if isinstance(method, Found) else method
-    scorer = agents.scorer() if isinstance(agents, Flip) else None
-    waiting = list(paths)
-    shown = len(waiting) > 1 and sys.stderr.isatty()
+    shown = len(paths) > 1 and sys.stderr.isatty()
     with Progress(console=Console(stderr=True), transient=True, disable=not shown) as bar:
-        task = bar.add_task("segmenting", total=len(waiting))
-        for start in range(0, len(waiting), CHUNK):
-            chosen = waiting[start : start + CHUNK]
-            for index, case, mask, error in _masks(source, chosen, method):
-                try:
-                    if error is not None:
-                        raise error
-                    recording = None
-                    if isinstance(agents, Flip) and any(path.name.endswith(WALKED) for path in paths[index]):
-                        walked = method.find([case])[0] if isinstance(method, Found) else case
-                        recording = record(agents.segmenter, _unlabelled(walked), scorer=scorer, film=gif)
-                    file = image_file(source, index)
-                    voxels = None if file is None else read_voxels(file)
-                    write_outputs(paths[index], case, mask, recording, voxels=voxels)
-                except OutputError:
-                    raise
-                except FlipError as reason:
-                    if alone:
-                        raise
-                    failed.append((index, str(reason)))
-                bar.update(task, advance=1)
+        task = bar.add_task("segmenting", total=len(paths))
+        for index, error in results:
+            if options.box is not None and isinstance(error, Exception):
+                raise error
+            if error:
+                failed.append((index, str(error)))
+            bar.update(task, advance=1)
     return failed
-
-
-def _masks(source: Source, chosen: list[int], method: Method) -> list[tuple[int, Any, Any, Exception | None]]:
-    """(number, case, mask, error) of each case; a case that fails leaves the others as they are."""
-    from flipagents.methods import run_method
-    from flipenv.errors import FlipError
-
-    cases: dict[int, Case] = {}
-    masks: dict[int, Any] = {}
-    errors: dict[int, Exception] = {}
-    for index in chosen:
-        try:
-            cases[index] = source.load(index)
-        except FlipError as error:
-            errors[index] = error
-    try:
-        masks = dict(zip(cases, run_method(method, list(cases.values())), strict=True)) if cases else {}
-    except FlipError:
-        for index, case in cases.items():
-            try:
-                masks[index] = run_method(method, [case])[0]
-            except FlipError as error:
-                errors[index] = error
-    return [(index, cases.get(index), masks.get(index), errors.get(index)) for index in chosen]
 
 
 def _write_coco(out: Path, source: Source, masks: dict[int, Path]) -> None:
@@ -301,24 +295,23 @@ def _source_text(text: str, split: str | None = None) -> str:
     return text
 
 
-def _settings(pairs: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Sort `part.field=value` by part: env, learner, classifier, student; values are JSON, or else text."""
+def _settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """Options from `field=value` and, of a part's own mapping, `part.field=value`; values are JSON, or else text."""
     from flipenv.errors import ConfigError
-    from flipenv.registry import unknown
 
-    parts: dict[str, dict[str, Any]] = {"env": {}, "learner": {}, "classifier": {}, "student": {}}
+    settings: dict[str, Any] = {}
     for pair in pairs:
         name, sign, text = pair.partition("=")
         part, dot, field = name.partition(".")
-        if not (sign and dot and field):
-            raise ConfigError(f"--set {pair}: expected part.field=value, for example learner.epochs=5")
-        if part not in parts:
-            raise ConfigError(f"--set {pair}: {unknown('part', part, parts)}")
+        inside = settings.setdefault(part, {}) if dot else settings
+        if not (sign and part) or (dot and not field) or not isinstance(inside, dict):
+            raise ConfigError(f"--set {pair}: expected part.field=value or field=value, for example learner.epochs=5")
         try:
-            parts[part][field] = json.loads(text)
+            value = json.loads(text)
         except ValueError:
-            parts[part][field] = {"None": None, "True": True, "False": False}.get(text, text)
-    return parts
+            value = {"None": None, "True": True, "False": False}.get(text, text)
+        inside[field if dot else part] = value
+    return settings
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -342,7 +335,9 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("input", help="an image (with --box), or images with boxes: see below")
     one.add_argument("--box", nargs=4, metavar=("X0", "Y0", "X1", "Y1"), help="pixels of the image, X1 and Y1 excluded")
     one.add_argument(
-        "--method", default="flip", help="flip (default), flip+student, polar, ellipse, box, or a registered name"
+        "--method",
+        default="flip",
+        help="flip (default), flip+student, polar, otsu, unet, ... (docs/baselines.md); NAME:PATH has its own weights",
     )
     one.add_argument("--gif", action="store_true", help="also film the agents")
     one.add_argument("--only-masks", action="store_true", help="no overlay and no curve: twice as fast")
@@ -364,9 +359,15 @@ def _parser() -> argparse.ArgumentParser:
     two = command(train, "train")
     two.add_argument("--data", required=True, help="the BUSI folder (its splits train and val), or: see below")
     two.add_argument("--val", help="cases that calibrate the classifier; their masks are not read")
-    two.add_argument("--preset", default="small", help="small (default, for CPUs) or paper")
+    two.add_argument("--method", default="flip", help="flip (default), unet, box-unet, sdi, or another that learns")
+    two.add_argument("--preset", help="of flip: small (default, for CPUs) or paper")
     two.add_argument(
-        "--set", nargs="+", action="extend", default=[], metavar="PART.FIELD=VALUE", help="such as learner.epochs=5"
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="OPTION=VALUE",
+        help="such as learner.epochs=5; of a baseline epochs=5",
     )
 
     three = command(evaluate, "evaluate")
@@ -377,18 +378,44 @@ def _parser() -> argparse.ArgumentParser:
         "--shift", nargs=2, type=float, default=(0.0, 0.0), metavar=("LOW", "HIGH"), help="px to move each box first"
     )
 
+    three.add_argument("--again", action="store_true", help="run what is finished in --out once more")
+
     four = command(demo, "demo")
     four.add_argument("--count", type=int, default=4, help="phantoms (default 4)")
+
+    five = commands.add_parser(
+        "export",
+        help=(export.__doc__ or "").splitlines()[0],
+        description=export.__doc__,
+        allow_abbrev=False,
+    )
+    five.set_defaults(run=export)
+
+    six = commands.add_parser(
+        "ablate", help=(ablate.__doc__ or "").splitlines()[0], description=ablate.__doc__, allow_abbrev=False
+    )
+    six.set_defaults(run=ablate)
+    six.add_argument("plan", type=Path, help="JSON or YAML, see docs/scale.md")
+    six.add_argument("--engine", default="plain", help="plain (default, one after the other), slurm, or ray")
+
+    one.add_argument(
+        "--runtime", help="onnx: without torch, by onnxruntime; torch. Default: what --weights were written for"
+    )
+    one.add_argument(
+        "--engine", choices=("plain", "ray"), default="plain", help="ray: on all CPUs or GPUs of a Ray cluster"
+    )
+    one.add_argument("--workers", type=int, metavar="N", help="of the engine ray, at most")
+    one.add_argument("--shard", metavar="I/N", help="only every N-th case from the I-th on, I from 1 to N")
 
     for each in (one, three):
         each.add_argument(
             "--margin", type=int, default=0, metavar="PX", help="boxes may be off by so much: find their place first"
         )
-    for each in (one, page, three, four):
+    for each in (one, page, three, four, five):
         each.add_argument("--weights", type=Path, metavar="FOLDER", help="what `flip train` wrote; else what ships")
     for each in (two, three):
         each.add_argument("--quiet", action="store_true", help="no progress")
-    for each, default in ((one, None), (two, None), (three, None), (four, Path("demo"))):
-        required = each in (one, two)
+    for each, default in ((one, None), (two, None), (three, None), (four, Path("demo")), (five, None), (six, None)):
+        required = each in (one, two, five, six)
         each.add_argument("-o", "--out", type=Path, required=required, default=default, help="folder, made if need be")
     return parser

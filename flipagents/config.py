@@ -53,8 +53,8 @@ class LearnerConfig:
     # length
     epochs: int = 100  # paper; an epoch has as many episodes as the pool
     train_steps: int | None = None  # joint steps after which training ends, if the epochs are not over before
-    lanes: int = 16  # episodes that run side by side
-    updates_per_step: float = 1.0  # updates a joint step
+    lanes: int = 16  # episodes that run side by side, in each process that trains
+    updates_per_step: float = 1.0  # updates a joint step; each counts for a batch of every process that trains
     # the run
     seed: int = 0
     device: str = "cpu"  # torch device of environment, replay and networks

@@ -6,15 +6,21 @@ that the rule itself would miss, from images and boxes alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from flipagents.distil import distil
+from flipagents.checkpoint import SHIPPED
+from flipagents.mapper import Mapper, load_mapper
+from flipagents.postprocess import tidy
 from flipagents.priors import PRIORS, Grey, Prior, refined_prior
-from flipagents.student import Student, StudentConfig
 from flipenv.types import Box, Case
+
+if TYPE_CHECKING:
+    from flipagents.student import Student, StudentConfig
 
 CONTOUR = "contour"  # folder of a pipeline, and name of this prior in its recipe
 
@@ -22,7 +28,7 @@ CONTOUR = "contour"  # folder of a pipeline, and name of this prior in its recip
 class Contour:
     """Mean of the sharpened polar boundary (see `flipagents.priors`) and of a network; a prior as those are."""
 
-    def __init__(self, network: Student) -> None:
+    def __init__(self, network: Mapper) -> None:
         self.network = network
 
     def __call__(self, image: Grey, box: Box) -> Grey:
@@ -35,6 +41,12 @@ class Contour:
         return both
 
 
+def contour_method(weights: Path | None, device: str) -> Callable[[list[Case]], list[NDArray[np.bool_]]]:
+    """The prior alone as a method (see `flipagents.methods`): where it is more than half certain, tidied."""
+    prior = Contour(load_mapper((weights or SHIPPED) / CONTOUR, device))
+    return lambda cases: [tidy(prior(case.image, case.box) > 127) for case in cases]
+
+
 def find_prior(name: str | None, folder: Path, device: str = "cpu") -> Prior | None:
     """The prior of a pipeline's recipe: a rule of `flipagents.priors`, or `contour`, whose network lies in the folder.
 
@@ -42,12 +54,14 @@ def find_prior(name: str | None, folder: Path, device: str = "cpu") -> Prior | N
     """
     if name is None:
         return None
-    return Contour(Student.load(folder / CONTOUR, device)) if name == CONTOUR else PRIORS[name]
+    return Contour(load_mapper(folder / CONTOUR, device)) if name == CONTOUR else PRIORS[name]
 
 
 def train_contour(
     cases: Sequence[Case], config: StudentConfig, *, device: str = "cpu", progress: bool = True
 ) -> Student:
     """Train the network on the rule's maps of these cases; their masks are not looked at."""
+    from flipagents.distil import distil  # noqa: PLC0415 - torch, which finding a prior does without
+
     maps = [refined_prior(case.image, case.box).astype(np.float32) / 255 for case in cases]
     return distil(cases, maps, config, device=device, progress=progress)

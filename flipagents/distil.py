@@ -1,15 +1,16 @@
-"""Train a student on maps that others made: images, boxes and maps, no masks."""
+"""Train a network of `flipagents.student` on images, boxes and one map a case, whoever made the maps."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.progress import track
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from flipagents.crops import SIZE, Crop, Picture, inputs
@@ -23,22 +24,26 @@ ZOOM, MOVE = 0.02, 0.01  # deviations of the crop's size and place, shares of it
 GAMMA = 0.25  # deviation of the logarithm of the exponent that grey levels are raised to
 BLUR, NOISE = 0.7, 0.05  # largest deviations: crop px, and grey levels of deviation 1
 
+# logits and the maps' crops, both (B, 1, SIZE, SIZE), and what the network saw (B, N_INPUTS[view], SIZE, SIZE), all
+# float32, to a loss ()
+CropLoss: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
+
 
 def distil(
     cases: Sequence[Case],
     maps: Sequence[NDArray[np.floating[Any]]],
     config: StudentConfig | None = None,
     *,
+    loss: CropLoss | None = None,
     device: str = "cpu",
     progress: bool = True,
 ) -> Student:
     """Train a student on one map (height, width) float in 0..1 a case; masks of the cases are not looked at.
 
+    loss: what is made small, None for the mean of Dice loss and cross entropy between output and map.
     The last epoch's averaged weights are kept. On one machine the same arguments give the same weights.
     Raises ConfigError where there is not one map of the image's shape for each case.
     """
-    from monai.losses.dice import DiceCELoss  # noqa: PLC0415 - takes seconds to import
-
     config = config or StudentConfig()
     if [case.image.shape for case in cases] != [each.shape for each in maps]:
         raise ConfigError(f"{len(maps)} maps for {len(cases)} cases, or other shapes; expected one map for each image")
@@ -52,7 +57,7 @@ def distil(
         average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)  # type: ignore[no-untyped-call]
         optimiser = torch.optim.AdamW(network.parameters(), weight_decay=config.weight_decay)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, total_steps=steps)
-        judge = DiceCELoss(sigmoid=True, lambda_dice=0.5, lambda_ce=0.5)
+        judge = loss or dice_and_entropy()
         rng = np.random.default_rng(config.seed)
         targets = [np.asarray(each, np.float32) for each in maps]
         network.train()
@@ -61,13 +66,21 @@ def distil(
                 drawn = [example(cases[index], targets[index], config, rng) for index in chosen]
                 seen, wanted = (torch.from_numpy(np.stack(each)).to(device) for each in zip(*drawn, strict=True))
                 optimiser.zero_grad()
-                judge(network(seen), wanted).backward()
+                judge(network(seen), wanted, seen).backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
                 schedule.step()
                 average.update_parameters(network)
     student.take(average.module.state_dict())
     network.eval()
     return student
+
+
+def dice_and_entropy() -> CropLoss:
+    """Half of the Dice loss and half of the cross entropy between output and map."""
+    from monai.losses.dice import DiceCELoss  # noqa: PLC0415 - takes seconds to import
+
+    judge = DiceCELoss(sigmoid=True, lambda_dice=0.5, lambda_ce=0.5)
+    return lambda logits, wanted, _: judge(logits, wanted)
 
 
 def example(

@@ -36,7 +36,7 @@ def save_figures(checks: Checks, folder: str | Path, before: Checks | None = Non
 
 def reliability_figure(checks: Checks, before: Checks | None = None) -> Any:
     """Share of nodules against mean score, both classes weighing the same; the number of sites a bin; all scores."""
-    figure = _figure(5.2, 5.6)
+    figure = new_figure(5.2, 5.6)
     upper, lower = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
     upper.plot([0, 1], [0, 1], color="0.75", lw=1)
     for each, colour, name in ((before, ORANGE, "before"), (checks, BLUE, "calibrated")):
@@ -60,7 +60,7 @@ def reliability_figure(checks: Checks, before: Checks | None = None) -> Any:
 
 def seams_figure(checks: Checks) -> Any:
     """Scores of tissue without a nodule: untouched, with seams of erased superpixels, with pastes; nodules beside."""
-    figure = _figure(6.4, 3.6)
+    figure = new_figure(6.4, 3.6)
     axes = figure.subplots()
     rows = (
         ("nodules", checks.whole, RED),
@@ -84,7 +84,7 @@ def seams_figure(checks: Checks) -> Any:
 
 def monotonicity_figure(checks: Checks) -> Any:
     """Score against the erased share of the box, an order a panel: every case, the median and the quartile band."""
-    figure = _figure(4.6 * max(len(checks.curves), 1), 4.0)
+    figure = new_figure(4.6 * max(len(checks.curves), 1), 4.0)
     panels = figure.subplots(1, max(len(checks.curves), 1), sharey=True, squeeze=False)[0]
     for axes, (how, curve) in zip(panels, checks.curves.items(), strict=False):
         axes.plot(SHARES, curve.T, color="0.6", lw=0.5, alpha=0.4)
@@ -98,7 +98,8 @@ def monotonicity_figure(checks: Checks) -> Any:
     return figure
 
 
-def _figure(width: float, height: float) -> Any:
+def new_figure(width: float, height: float) -> Any:
+    """An empty matplotlib figure, inches; MissingDependencyError without matplotlib."""
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415 - optional, and slow to import
     except ImportError as error:

@@ -19,7 +19,7 @@ import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from flipagents import checkpoint
+from flipagents import ranks
 from flipagents.agents import Agent, make_agent
 from flipagents.checkpoint import CheckpointError, Snapshot, plain, prefixed
 from flipagents.config import LearnerConfig
@@ -43,6 +43,9 @@ class Learner:
     source: an `EpisodePool`, or a source to make one from with the options `env`.
     agent: a registered name, or an agent made for the same configs.
     scorer, cache, workers, progress: as in `flipenv.Batch`.
+
+    Processes that torchrun started train one set of weights (see `flipagents.ranks`), each with lanes and a replay
+    buffer of its own; steps, episodes and metrics are those of all, and the first writes them.
 
     On one machine the same arguments give the same weights, bit for bit, also when a run is killed and resumed (on CUDA
     only under `torch.use_deterministic_algorithms(True)`).
@@ -69,12 +72,15 @@ class Learner:
                 f"agent '{self.agent.name}' was made for other configs than this learner's; make it with "
                 "make_agent(name, pool.config, config)"
             )
+        if ranks.count() > 1 and not self.agent.learns_together:
+            raise ConfigError(f"agent '{self.agent.name}' cannot be trained by {ranks.count()} processes; start one")
         self.batch = Batch(pool, lanes, scorer=scorer, device=device, workers=workers, progress=progress)
-        self.batch.seed(self.config.seed)
+        self.batch.seed(self.config.seed + ranks.rank() * lanes)
         self.steps = 0  # joint steps of all lanes together
         self.episodes = 0  # that ended
         self.seconds = 0.0  # spent in the loop
         self._ended: list[int] = []  # lanes that wait to be reset
+        self._waiting = 0  # such lanes of all processes
         self._returns = torch.zeros(lanes, dtype=torch.float64, device=device)
         self._sums: dict[str, Tensor] = {}  # of what the next row of metrics averages
         self._counts: dict[str, int] = {}
@@ -117,28 +123,35 @@ class Learner:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        if checkpoint.exists(folder / CHECKPOINT):
-            self.restore(checkpoint.read(folder / CHECKPOINT, KIND))
-        log = RunLog(folder, self.steps)
+        saved_before = ranks.read(folder / CHECKPOINT, KIND, lambda about: int(about["steps"]))
+        if saved_before is not None:
+            self.restore(saved_before)
+        log = RunLog(folder, self.steps) if ranks.rank() == 0 else None
         saved, saved_at = self.steps, time.monotonic()
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}%"))
-        with Progress(*columns, TimeRemainingColumn(), transient=True, disable=not progress) as bar:
+        with Progress(*columns, TimeRemainingColumn(), transient=True, disable=not progress or ranks.rank() > 0) as bar:
             task = bar.add_task("training", total=1.0)
+            last: dict[str, Any] = {}
             for row in self.train():
-                log.write(row)
+                last = row
+                if log is not None:
+                    log.write(row)
                 bar.update(task, completed=self.progress, description=_told(row))
                 far = self.config.checkpoint_every is not None and self.steps - saved >= self.config.checkpoint_every
-                if far or time.monotonic() - saved_at >= 60 * self.config.checkpoint_minutes:
+                late = time.monotonic() - saved_at >= 60 * self.config.checkpoint_minutes
+                if ranks.everybodys(far or late)[0]:  # their clocks differ: the first one's counts
                     self.save(folder)
                     saved, saved_at = self.steps, time.monotonic()
-        log.close()
+        if log is not None:
+            log.close()
+            last = log.rows[-1] if log.rows else {}
         self.save(folder)
-        self.agent.save(folder / AGENT)
-        return log.rows[-1] if log.rows else {}
+        ranks.first(lambda: self.agent.save(folder / AGENT))
+        return ranks.first(lambda: last)
 
     def save(self, folder: str | Path) -> None:
         """Write a checkpoint into a run's folder."""
-        checkpoint.write(Path(folder) / CHECKPOINT, self.snapshot(), KIND)
+        ranks.write(Path(folder) / CHECKPOINT, self.snapshot(), KIND)
 
     def snapshot(self) -> Snapshot:
         """All that is needed to go on bit for bit, between two rows of metrics or steps."""
@@ -161,6 +174,7 @@ class Learner:
             "config": self.config.to_dict(),
             "env": batch.config.to_dict(),
             "pool": _pool_digest(batch.pool),
+            "processes": ranks.count(),
             "steps": self.steps,
             "episodes": self.episodes,
             "seconds": self.seconds,
@@ -190,6 +204,7 @@ class Learner:
             generator.bit_generator.state = state
         self.steps, self.episodes, self.seconds = about["steps"], about["episodes"], about["seconds"]
         self._ended, self._counts = list(about["ended"]), dict(about["counts"])
+        self._waiting = ranks.total(len(self._ended), device)
         self._sums = {name: tensor.to(device) for name, tensor in snapshot.under("sum").items()}
         self._returns = snapshot.tensors["returns"].to(device)
         torch.set_rng_state(snapshot.tensors["torch_rng"])
@@ -209,14 +224,17 @@ class Learner:
         if self._ended:
             batch.reset(self._ended)
         before = self.steps
-        self.steps += config.lanes - len(self._ended)
-        due = math.floor(self.steps * config.updates_per_step) - math.floor(before * config.updates_per_step)
+        self.steps += ranks.count() * config.lanes - self._waiting
+        each = config.updates_per_step / ranks.count()
+        due = math.floor(self.steps * each) - math.floor(before * each)
         for _ in range(due):
             for name, value in self.agent.update(progress).items():
                 self._tally(name, value, 1)
         assert batch.state is not None
         ended = to_numpy(batch.state.terminated | batch.state.truncated)  # the one wait for the device
         self._ended = [int(lane) for lane in np.flatnonzero(ended)]
+        self._waiting = ranks.total(len(self._ended), config.device)
+        self.episodes += self._waiting
         if self._ended:
             self._finish(self._ended)
 
@@ -225,7 +243,6 @@ class Learner:
         state, episodes = self.batch.state, self.batch.episodes
         assert state is not None
         assert episodes is not None
-        self.episodes += len(lanes)
         values = {
             "return": self._returns[lanes],
             "length": state.step[lanes],
@@ -242,8 +259,14 @@ class Learner:
         self._counts[name] = self._counts.get(name, 0) + count
 
     def _row(self, speed: float) -> dict[str, Any]:
-        sums = torch.stack(list(self._sums.values())).tolist() if self._sums else []
-        means = {name: value / self._counts[name] for name, value in zip(self._sums, sums, strict=True)}
+        own = torch.stack(list(self._sums.values())).tolist() if self._sums else []
+        sums: dict[str, float] = {}
+        counts: dict[str, int] = {}
+        for theirs, how_many in ranks.everybodys((dict(zip(self._sums, own, strict=True)), self._counts)):
+            for name, value in theirs.items():
+                sums[name] = sums.get(name, 0.0) + value
+                counts[name] = counts.get(name, 0) + how_many[name]
+        means = {name: value / counts[name] for name, value in sums.items()}
         self._sums, self._counts = {}, {}
         nothing = dict.fromkeys(("return", "length", "erased", "score", "flipped"))
         about = {"step": self.steps, "episodes": self.episodes, "epsilon": self.config.epsilon(self.progress)}
@@ -254,12 +277,14 @@ class Learner:
         now = {
             "agent": self.agent.name,
             "pool": _pool_digest(self.batch.pool),
+            "processes": ranks.count(),
             **prefixed("config", {k: v for k, v in self.config.to_dict().items() if k not in LENGTH_ONLY}),
             **prefixed("env", json.loads(json.dumps(self.batch.config.to_dict()))),
         }
         then = {
             "agent": about["name"],
             "pool": about["pool"],
+            "processes": about.get("processes", 1),
             **prefixed("config", about["config"]),
             **prefixed("env", about["env"]),
         }

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flipagents.baselines.geometry import ellipse
-from flipagents.student import Student
+from flipagents.mapper import Mapper
 from flipenv.types import Box
 
 GOOD = 0.99  # places at which the ellipse collects this share of the most are averaged
 
 
-def relocate(student: Student, images: Sequence[NDArray[np.uint8]], boxes: Sequence[Box], margin: int) -> list[Box]:
+def relocate(student: Mapper, images: Sequence[NDArray[np.uint8]], boxes: Sequence[Box], margin: int) -> list[Box]:
     """Boxes of the same size, each moved by at most `margin` image px a side to where the student sees the nodule."""
     maps = student.maps(images, boxes)
     return [best_place(seen, box, margin) for seen, box in zip(maps, boxes, strict=True)]

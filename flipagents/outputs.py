@@ -46,6 +46,7 @@ class Recording:
 
     scene: Scene  # at the end, with erased shares, and scores where there was a scorer, after each step
     frames: Sequence[Rgb]  # (h, w, 3) uint8; none unless asked for
+    mask: Mask  # (height, width) of the image, what this walk erased
 
 
 def scenes(
@@ -53,20 +54,40 @@ def scenes(
 ) -> Iterator[Scene]:
     """Walk all stages on one case, the last as in the segmenter's first vote: about FRAMES scenes of the last stage.
 
-    The first is before its first step, the last at its end. truth: (height, width) bool, shown and compared with what is
-    erased, in pixels of the canvas.
+    The first is before its first step, the last at its end. truth: (height, width) bool, shown, and compared with what
+    is erased after each step, in pixels of the canvas.
     """
+    for scene, _ in _walk(segmenter, case, scorer, truth):
+        yield scene
+
+
+def record(
+    segmenter: Segmenter, case: Case, *, scorer: Scorer | None = None, film: bool = False, truth: Mask | None = None
+) -> Recording:
+    """Keep the last of the `scenes`, and with `film` a picture of each.
+
+    The mask that is written has more votes behind it and is tidied; the recording shows what one walk erases.
+    """
+    frames = []
+    for scene, batch in _walk(segmenter, case, scorer, truth):
+        if film:
+            frames.append(draw(scene))
+    return Recording(scene, frames, batch.mask(0))
+
+
+def _walk(
+    segmenter: Segmenter, case: Case, scorer: Scorer | None, truth: Mask | None
+) -> Iterator[tuple[Scene, Batch]]:
+    """Yield `scenes`, each with the batch that walks."""
     from flipagents.segment import walking  # noqa: PLC0415 - torch is slow to import
 
     agent = segmenter.stages[-1]
     seen = segmenter.before_last([segmenter.informed(case)])
     pool = EpisodePool(seen, walking(agent.env, **segmenter.recipe.votes[0]), cache=False)
-    device = None if agent.config.device == "cpu" else agent.config.device
-    batch = Batch(pool, 1, scorer=scorer, device=device, progress=False)
+    batch = Batch(pool, 1, scorer=scorer, device=agent.batch_device, progress=False)
     viewer = Viewer(batch, "rgb_array")
     batch.reset(cases=[0])
-    episode = pool.episode(0)
-    shown = None if truth is None else mask_on_canvas(truth, episode.geometry, pool.config_of(0).canvas)
+    shown = None if truth is None else mask_on_canvas(truth, pool.episode(0).geometry, pool.config.canvas)
     dices: list[float] = []
 
     def scene() -> Scene:
@@ -81,7 +102,7 @@ def scenes(
 
     note()
     first = scene()
-    yield first
+    yield first, batch
     every = math.ceil(first.steps / FRAMES)
     ended = False
     while not ended:
@@ -89,21 +110,7 @@ def scenes(
         note()
         ended = bool(state.terminated[0] | state.truncated[0])
         if ended or int(state.step[0]) % every == 0:
-            yield scene()
-
-
-def record(
-    segmenter: Segmenter, case: Case, *, scorer: Scorer | None = None, film: bool = False, truth: Mask | None = None
-) -> Recording:
-    """Keep the last of the `scenes`, and with `film` a picture of each.
-
-    The mask that is written has more votes behind it and is tidied; the recording shows what one walk erases.
-    """
-    frames = []
-    for scene in scenes(segmenter, case, scorer=scorer, truth=truth):
-        if film:
-            frames.append(draw(scene))
-    return Recording(scene, frames)
+            yield scene(), batch
 
 
 def output_paths(

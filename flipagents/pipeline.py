@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flipagents import checkpoint
+from flipagents import checkpoint, ranks
 from flipagents.agents import load_agent
 from flipagents.checkpoint import CheckpointError
 from flipagents.classifier import Classifier, ClassifierConfig
@@ -33,7 +33,8 @@ from flipenv.config import COARSE, PAPER_COARSE, PAPER_FINE, EnvConfig
 from flipenv.errors import ConfigError
 from flipenv.pool import EpisodePool
 from flipenv.registry import unknown
-from flipenv.sources import SourceLike, open_source
+from flipenv.scorer import Scorer
+from flipenv.sources import Source, SourceLike, open_source
 from flipenv.types import Case
 
 STAGES = ("stage1", "stage2")
@@ -107,6 +108,8 @@ def train_pipeline(
 
     No mask is looked at: neither of `train` nor of `val`, which calibrates the classifier. ConfigError for an unknown
     preset or option; CheckpointError where the folder holds a run of other options.
+
+    Processes that `flipagents.ranks.together` joined train the stages together; the first does the rest.
     """
     if preset not in presets():
         raise ConfigError(unknown("preset", preset, presets()))
@@ -119,36 +122,95 @@ def train_pipeline(
     source = open_source(train)
     known = None if val is None else open_source(val)
     into = folder / "classifier"
-    if not checkpoint.exists(into / FINAL):
-        train_classifier(source, config=config, val=known, folder=into, device=device, progress=progress)
+
+    def judge() -> None:
+        if not checkpoint.exists(into / FINAL):
+            train_classifier(source, config=config, val=known, folder=into, device=device, progress=progress)
+
+    ranks.first(judge)
     classifier = Classifier.load(into / FINAL)
     if classifier.config != config:
         raise CheckpointError(f"{into} was trained with other options; choose another folder, or remove it")
-    scorer = classifier.scorer(device)
-    cases = [dataclasses.replace(source.load(index), mask=None) for index in range(len(source))]
     changes = student_options or {}
-    if chosen.recipe.prior == CONTOUR:
-        contour = chosen.contour.replace(**changes)
-        _once(
-            folder / CONTOUR, contour, device, lambda: train_contour(cases, contour, device=device, progress=progress)
-        )
-    prior = find_prior(chosen.recipe.prior, folder, device)
-    priors = None if prior is None else [prior(case.image, case.box) for case in cases]
-    masks = None
-    for name, env in zip(STAGES, stages, strict=True):
-        pool = EpisodePool(Enriched(source, priors, masks), env)
-        Learner(pool, learner, scorer=scorer, progress=progress).fit(folder / name, progress=progress)
-        if name != STAGES[-1]:
-            agent = load_agent(folder / name / AGENT, device)
-            walk = EpisodePool(pool.source, walking(env).replace(jitter=env.jitter))
-            masks = masks_of(agent, walk, device=None if device == "cpu" else device, progress=progress)
-    dataclasses.replace(chosen.recipe, stages=tuple(f"{name}/{AGENT}" for name in STAGES)).write(folder)
-    _teach(folder, cases, {name: pupil.replace(**changes) for name, pupil in chosen.students}, device, progress)
+    train_stages(
+        source,
+        dict(zip(STAGES, stages, strict=True)),
+        folder,
+        learner=learner,
+        scorer=classifier.scorer(device),
+        recipe=chosen.recipe,
+        contour=chosen.contour.replace(**changes),
+        progress=progress,
+    )
+    students = {name: pupil.replace(**changes) for name, pupil in chosen.students}
+    ranks.first(partial(teach, source, folder, students, device=device, progress=progress))
     return folder
 
 
-def _teach(folder: Path, cases: list[Case], students: dict[str, StudentConfig], device: str, progress: bool) -> None:
+@dataclass(frozen=True)
+class Cost:
+    """What training one stage took."""
+
+    episodes: int
+    steps: int  # joint steps of all lanes together
+    seconds: float  # in the training loop
+
+
+def train_stages(
+    source: Source,
+    stages: Mapping[str, EnvConfig],
+    folder: Path,
+    *,
+    learner: LearnerConfig,
+    scorer: Scorer | None,
+    recipe: Recipe | None = None,
+    contour: StudentConfig | None = None,
+    progress: bool = True,
+) -> dict[str, Cost]:
+    """Train agents, a stage after the other, into a folder that `Segmenter.from_pretrained` reads; return their costs.
+
+    stages: environment by the stage's name, in order; each but the first is shown the masks of the one before. recipe:
+    of the pipeline; its stages are replaced. contour: the network of the prior `contour`, trained first where the
+    recipe names that prior. Goes on where it was stopped; CheckpointError where the folder is another run's. Processes
+    that `flipagents.ranks.together` joined train the agents together; the first does the rest.
+    """
+    recipe, device = recipe or Recipe(), learner.device
+    cases = _blind(source)
+
+    def outline() -> None:
+        config = contour or StudentConfig()
+        _once(folder / CONTOUR, config, device, lambda: train_contour(cases, config, device=device, progress=progress))
+
+    if recipe.prior == CONTOUR:
+        ranks.first(outline)
+    prior = find_prior(recipe.prior, folder, device)
+    priors = None if prior is None else [prior(case.image, case.box) for case in cases]
+    costs: dict[str, Cost] = {}
+    masks = None
+    for name, env in stages.items():
+        pool = EpisodePool(Enriched(source, priors, masks), env)
+        trained = Learner(pool, learner, scorer=scorer, progress=progress)
+        trained.fit(folder / name, progress=progress)
+        costs[name] = Cost(trained.episodes, trained.steps, trained.seconds)
+        if len(costs) < len(stages):
+            walk = EpisodePool(pool.source, walking(env).replace(jitter=env.jitter))
+            learnt = load_agent(folder / name / AGENT, device)
+            masks = ranks.first(partial(masks_of, learnt, walk, device=learnt.batch_device, progress=progress))
+    whole = dataclasses.replace(recipe, stages=tuple(f"{name}/{AGENT}" for name in stages))
+    ranks.first(lambda: whole.write(folder))
+    return costs
+
+
+def teach(
+    source: Source,
+    folder: Path,
+    students: Mapping[str, StudentConfig],
+    *,
+    device: str = "cpu",
+    progress: bool = True,
+) -> None:
     """Train students into a pipeline's folder, the first on the agents' maps, each other on those of the one before."""
+    cases = _blind(source)
     images, boxes = [case.image for case in cases], [case.box for case in cases]
     teacher: Student | None = None
 
@@ -162,6 +224,11 @@ def _teach(folder: Path, cases: list[Case], students: dict[str, StudentConfig], 
 
     for name, config in students.items():
         teacher = _once(folder / name, config, device, partial(taught, config))
+
+
+def _blind(source: Source) -> list[Case]:
+    """All cases without their masks."""
+    return [dataclasses.replace(source.load(index), mask=None) for index in range(len(source))]
 
 
 def _once(folder: Path, config: StudentConfig, device: str, train: Callable[[], Student]) -> Student:

@@ -1,108 +1,70 @@
-"""Methods side by side on cases whose masks are known: numbers for each case, and one table with intervals."""
+"""Methods side by side on cases whose masks are known: numbers for each case, and tables with intervals."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 import math
-import os
-import platform
-import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from joblib import Parallel, delayed
 from rich.console import Console
 from rich.progress import Progress
 
-from flipagents import metrics
-from flipagents.methods import Found, Mask, Method, make_method, run_method
-from flipagents.metrics import Interval
+from flipagents import tables
+from flipagents.evaluation import FOUND, SEED, Candidate, Cases, Evaluation, Store
+from flipagents.methods import METHODS, Maker
 from flipagents.outputs import write_texts
-from flipenv.config import EnvConfig
-from flipenv.errors import SourceError
-from flipenv.pool import EpisodePool
-from flipenv.sources import SourceLike
-from flipenv.types import Case
+from flipagents.provenance import about, without_folders
+from flipagents.scoring import CaseScore, to_csv
+from flipagents.summaries import ALL, Summary, summarise
+from flipenv.errors import ConfigError, FlipError
+from flipenv.sources import SourceLike, open_source
 
 ALWAYS = ("box", "ellipse")  # rows of every table: what the box alone gives
-REFERENCE = "ellipse"  # to which differences are taken
-FOUND = "found"  # before the names of methods that get a box found again
-CHUNK = 128  # cases in memory at once, and the most that a method gets in one call
-PACKAGES = ("flip-learning", "numpy", "opencv-contrib-python", "opencv-contrib-python-headless", "scipy", "torch")
+REFERENCES = ("ellipse", "flip", f"{FOUND} flip")  # to which differences are taken, where they are in the table
+EVALUATIONS = "evaluations"  # folder of finished ones, in a report's folder
 
-
-@dataclass(frozen=True)
-class CaseScore:
-    """One method on one case; see `flipagents.metrics` for what an empty mask gives."""
-
-    method: str
-    case: str
-    group: str  # the case's class, such as benign; "" where its source names none
-    dice: float
-    jaccard: float
-    conformity: float
-    hausdorff: float  # px of the image
-    asd: float  # px of the image
-    empty: bool  # nothing was segmented
-    ms: float  # wall time an image, a call's time shared evenly among its images; loading a model is not in it
-
-
-@dataclass(frozen=True)
-class Summary:
-    """One method on one group of cases: a row of the table."""
-
-    method: str
-    group: str  # "all" or a class
-    n: int  # cases
-    dice: Interval
-    dice_std: float  # of the cases
-    dice_median: float
-    difference: Interval  # of Dice to the ellipse's on the same case
-    jaccard: float
-    conformity_median: float  # the mean would be -inf after one case of Dice 0
-    hausdorff: float  # px, mean over cases that are not empty
-    asd: float  # px, likewise
-    empty: float  # share of the cases
-    ms: float  # an image
+Told = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Report:
-    """All numbers of one evaluation."""
+    """All numbers of one table."""
 
     scores: list[CaseScore]
     summaries: list[Summary]
-    about: dict[str, Any]  # versions, commit, command, machine
+    bounds: tuple[float, float] | None  # box areas in px² at which small and medium boxes end
+    missing: Mapping[str, str]  # rows that were not run, and why
+    about: dict[str, Any]  # versions, commit, command, machine, time, source
+
+    def row(self, method: str, group: str = ALL) -> Summary | None:
+        """One method's summary; None where it was not run, or the group is not there."""
+        return next((row for row in self.summaries if (row.method, row.group) == (method, group)), None)
 
     def markdown(self) -> str:
-        """A table for all cases, and one a class where the source names classes."""
-        groups = list(dict.fromkeys(row.group for row in self.summaries))
-        return "\n".join(_table(group, [row for row in self.summaries if row.group == group]) for group in groups)
+        """A table for all cases, one a class where the source names classes, and one a third of the box areas."""
+        return tables.markdown(self.summaries, self.bounds, self.missing)
 
     def write(self, folder: str | Path) -> list[Path]:
-        """Write cases.csv, table.md and report.json, all or none; OutputError where the disk refuses."""
+        """Write cases.csv, table.md, table.tex and report.json, all or none; OutputError where the disk refuses."""
         folder = Path(folder)
-        names = [field.name for field in dataclasses.fields(CaseScore)]
-        table = io.StringIO(newline="")
-        rows = csv.DictWriter(table, names, lineterminator="\n")
-        rows.writeheader()
-        for score in self.scores:
-            rows.writerow(dataclasses.asdict(score))
-        summaries = [
-            {**vars(row), "dice": row.dice._asdict(), "difference": row.difference._asdict()} for row in self.summaries
-        ]
+        told = {
+            "about": self.about,
+            "box_areas_px2": self.bounds,
+            "not_run": dict(self.missing),
+            "summaries": [_plain(dataclasses.asdict(row)) for row in self.summaries],
+        }
         texts = {
-            folder / "cases.csv": table.getvalue(),
+            folder / "cases.csv": to_csv(self.scores),
             folder / "table.md": self.markdown(),
-            folder / "report.json": json.dumps(_finite({"about": self.about, "summaries": summaries}), indent=1) + "\n",
+            folder / "table.tex": tables.latex(self.summaries, self.bounds, self.missing),
+            folder / "report.json": json.dumps(_plain(told), indent=1) + "\n",
         }
         write_texts(texts)
         return list(texts)
@@ -110,196 +72,133 @@ class Report:
 
 def evaluate(
     source: SourceLike,
-    methods: Sequence[str] = ("polar", "flip"),
+    methods: Sequence[str | Candidate] = ("polar", "flip"),
     *,
     shift: tuple[float, float] = (0.0, 0.0),
+    seeds: Sequence[int] = (0,),
     margin: int = 0,
     weights: str | Path | None = None,
     device: str = "cpu",
+    folder: str | Path | None = None,
+    again: bool = False,
+    jobs: int = 1,
+    strict: bool = True,
+    references: Sequence[str] = REFERENCES,
     draws: int = 10_000,
     progress: bool = True,
+    tell: Told | None = None,
 ) -> Report:
     """Run methods (see `flipagents.methods`), and always box and ellipse, on every case of a source.
 
     shift: least and largest distance in image px by which each box is moved first, evenly drawn in an even direction,
-    the same for the same case id. margin: by how many px a box may be off as far as the methods know: above 0, each
-    method but the rows of box and ellipse gets a box found again (`flipagents.methods.Found`), and its row says so.
-    weights, device: for methods that want them. draws: of the bootstrap.
-    Raises SourceError for a case without a mask, ConfigError for an unknown method.
+    the same for the same case id and seed. margin: by how many px a box may be off as far as the methods know: above 0,
+    each method given by its name, but not the rows of box and ellipse, gets a box found again
+    (`flipagents.methods.Found`), and its row says so. weights, device: for methods that want them; a name of weights
+    with `{seed}` in it stands for a folder a seed. A method whose numbers depend on no seed is run for the first alone.
+
+    folder: finished evaluations are kept under it and are not run again by the same code, so that a run that was killed
+    goes on; again: run them all the same. jobs: evaluations side by side, in processes of their own; times are then
+    longer. strict: raise what a method raises; else it is listed as not run, and the others go on.
+    references: methods to which differences of Dice are taken. draws: of the bootstrap. tell: called with a line after
+    each evaluation. Raises SourceError for a case without a mask, ConfigError for an unknown method.
     """
-    opened = EpisodePool(source, EnvConfig(jitter=shift), cache=False)
-    made: dict[str, Method] = {name: make_method(name, weights, device) for name in ALWAYS}
-    for name in dict.fromkeys(methods):
-        if margin:
-            made[f"{FOUND} {name}"] = Found(make_method(name, weights, device), margin, weights, device)
-        elif name not in made:
-            made[name] = make_method(name, weights, device)
-    scores: dict[str, list[CaseScore]] = {name: [] for name in made}
+    opened = open_source(source)
+    store = None if folder is None else Store(Path(folder) / EVALUATIONS)
+    told = about()
+    rows = _candidates(methods, margin, weights)
+    cases = {seed: Cases(opened, shift, seed) for seed in seeds}
+    waiting = [Evaluation(row, cases[seed], device) for row in rows for seed in _seeds_of(row, shift, seeds)]
+    done: dict[int, list[CaseScore]] = {}
+    missing: dict[str, str] = {}
+    say = tell or (lambda line: None)
+    if store is not None and not again:
+        for index, each in enumerate(waiting):
+            found = store.load(each)
+            if found is not None:
+                done[index] = found
+                say(f"{_named(each)}: {_dice(found)}, there already")
+    left = [index for index in range(len(waiting)) if index not in done]
     with Progress(console=Console(stderr=True), transient=True, disable=not (progress and sys.stderr.isatty())) as bar:
-        task = bar.add_task("evaluating", total=len(opened) * len(made))
-        for cases in _chunks(opened):
-            for name, method in made.items():
-                started = time.perf_counter()
-                masks = run_method(method, cases)
-                ms = 1000 * (time.perf_counter() - started) / len(cases)
-                scores[name] += [_score(name, case, mask, ms) for case, mask in zip(cases, masks, strict=True)]
-                bar.update(task, advance=len(cases), description=f"evaluating {name}")
-    return Report(
-        [score for each in scores.values() for score in each],
-        _summaries(scores, draws),
-        {**about(), "source": str(source), "shift": list(shift), "margin": margin},
-    )
+        task = bar.add_task("evaluating", total=len(waiting), completed=len(done))
+        for index, answer, seconds in _run(left, waiting, jobs):
+            own = waiting[index]
+            if isinstance(answer, FlipError):
+                if strict or own.candidate.name in ALWAYS:
+                    raise answer
+                missing[own.candidate.name] = without_folders(str(answer))
+                say(f"{_named(own)}: not run: {answer}")
+            else:
+                done[index] = answer
+                if store is not None:
+                    store.save(own, answer, {**told, "seconds": seconds})
+                say(f"{_named(own)}: {_dice(answer)}, {seconds:.1f} s")
+            bar.update(task, advance=1, description=f"evaluating: {own.candidate.name} done")
+    scores = [score for index in sorted(done) if waiting[index].candidate.name not in missing for score in done[index]]
+    summaries, bounds = summarise(scores, references, draws=draws)
+    told["source"] = without_folders(source) if isinstance(source, str) else f"{len(opened)} cases in memory"
+    told |= {"shift": list(shift), "seeds": list(seeds), "margin": margin, "device": device}
+    return Report(scores, summaries, bounds, missing, told)
 
 
-def about() -> dict[str, Any]:
-    """What a number is to be read with: versions, commit (None outside a checkout), command, machine."""
-    versions = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
+def _candidates(methods: Sequence[str | Candidate], margin: int, weights: str | Path | None) -> list[Candidate]:
+    """Rows of the table, box and ellipse first; ConfigError for two of one name."""
+    rows = {name: Candidate(name) for name in ALWAYS}
+    for each in methods:
+        row = Candidate(each, weights=weights, margin=margin) if isinstance(each, str) else each
+        if row.name in ALWAYS and row.method == row.name and not row.margin:
             continue
-    return {
-        "command": " ".join(["flip", *sys.argv[1:]]) if Path(sys.argv[0]).stem in ("flip", "__main__") else None,
-        "commit": _commit(),
-        "versions": versions,
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
-    }
+        if rows.setdefault(row.name, row) != row:
+            raise ConfigError(f"two rows are named {row.name!r}; give one of them a label of its own")
+    return list(rows.values())
 
 
-def _chunks(pool: EpisodePool) -> Iterator[list[Case]]:
-    for start in range(0, len(pool), CHUNK):
-        cases = [pool.case(index) for index in range(start, min(start + CHUNK, len(pool)))]
-        for case in cases:
-            if case.mask is None:
-                raise SourceError(f"case {case.id!r} has no mask; an evaluation compares with masks: leave it out")
-        yield cases
+def _seeds_of(row: Candidate, shift: tuple[float, float], seeds: Sequence[int]) -> Sequence[int]:
+    """The seeds on which a row's numbers depend, the first where they depend on none."""
+    return seeds if shift[1] > 0 or SEED in str(row.weights) else seeds[:1]
 
 
-def _score(method: str, case: Case, mask: Mask, ms: float) -> CaseScore:
-    ours, truth = _cut(mask, np.asarray(case.mask))
-    return CaseScore(
-        method=method,
-        case=case.id,
-        group=case.meta.get("class", ""),
-        dice=metrics.dice(ours, truth),
-        jaccard=metrics.jaccard(ours, truth),
-        conformity=metrics.conformity(ours, truth),
-        hausdorff=metrics.hausdorff(ours, truth),
-        asd=metrics.average_surface_distance(ours, truth),
-        empty=not mask.any(),
-        ms=ms,
+def _run(
+    left: Sequence[int], waiting: Sequence[Evaluation], jobs: int
+) -> Iterator[tuple[int, list[CaseScore] | FlipError, float]]:
+    """Number, rows or error, and seconds of each evaluation, in the order in which they end."""
+    if jobs == 1 or len(left) < 2:
+        for index in left:
+            yield _run_one(index, waiting[index], None)
+        return
+    makers = {name: METHODS[name] for name in METHODS}
+    yield from Parallel(n_jobs=jobs, return_as="generator_unordered")(
+        delayed(_run_one)(index, waiting[index], makers.get(waiting[index].candidate.method)) for index in left
     )
 
 
-def _cut(mask: Mask, truth: Mask) -> tuple[Mask, Mask]:
-    """Both masks without the rows and columns in which neither has a pixel, but for a rim of one pixel.
-
-    Distances stay as they are, and take a tenth of the time.
-    """
-    either = mask | truth
-    if not either.any():
-        return mask, truth
-    rows, columns = (np.flatnonzero(either.any(axis=axis)) for axis in (1, 0))
-    part = np.s_[max(rows[0] - 1, 0) : rows[-1] + 2, max(columns[0] - 1, 0) : columns[-1] + 2]
-    return mask[part], truth[part]
-
-
-def _summaries(scores: dict[str, list[CaseScore]], draws: int) -> list[Summary]:
-    classes = sorted({score.group for score in scores[REFERENCE]} - {""})
-    groups = ["all", *classes] if len(classes) > 1 else ["all"]
-    return [
-        _summary(name, group, _of(group, own), _of(group, scores[REFERENCE]), draws)
-        for group in groups
-        for name, own in scores.items()
-    ]
+def _run_one(index: int, evaluation: Evaluation, maker: Maker | None) -> tuple[int, list[CaseScore] | FlipError, float]:
+    """Run in this or in a worker process, which does not know what the user's own script registered."""
+    name = evaluation.candidate.method
+    if maker is not None and name not in METHODS:
+        METHODS.register(name)(maker)
+    started = time.perf_counter()
+    try:
+        answer: list[CaseScore] | FlipError = evaluation.run()
+    except FlipError as error:
+        answer = error
+    return index, answer, round(time.perf_counter() - started, 3)
 
 
-def _of(group: str, scores: list[CaseScore]) -> list[CaseScore]:
-    return [score for score in scores if group in ("all", score.group)]
+def _named(evaluation: Evaluation) -> str:
+    shift = f", boxes moved by {evaluation.cases.shift[0]:g}-{evaluation.cases.shift[1]:g} px"
+    return f"{evaluation.candidate.name}{shift if evaluation.cases.shift[1] else ''}, seed {evaluation.cases.seed}"
 
 
-def _summary(method: str, group: str, own: list[CaseScore], reference: list[CaseScore], draws: int) -> Summary:
-    columns = {name: np.array([getattr(score, name) for score in own], float) for name in _NUMBERS}
-    dice = columns["dice"]
-    return Summary(
-        method=method,
-        group=group,
-        n=len(own),
-        dice=metrics.bootstrap(dice, draws=draws),
-        dice_std=float(dice.std(ddof=1)) if len(own) > 1 else math.nan,
-        dice_median=float(np.median(dice)),
-        difference=metrics.paired_difference(dice, [score.dice for score in reference], draws=draws),
-        jaccard=_mean(columns["jaccard"]),
-        conformity_median=float(np.median(columns["conformity"])),
-        hausdorff=_mean(columns["hausdorff"]),
-        asd=_mean(columns["asd"]),
-        empty=_mean(columns["empty"]),
-        ms=_mean(columns["ms"]),
-    )
+def _dice(scores: Sequence[CaseScore]) -> str:
+    return f"Dice {sum(score.dice for score in scores) / len(scores):.4f}, n = {len(scores)}"
 
 
-_NUMBERS = ("dice", "jaccard", "conformity", "hausdorff", "asd", "empty", "ms")
-_HEADER = (
-    "method",
-    "Dice, mean ± std",
-    "95% interval",
-    "median",
-    "Dice − ellipse [95% interval]",
-    "Jaccard",
-    "HD, px",
-    "ASD, px",
-    "empty",
-    "ms/image",
-)
-
-
-def _table(group: str, rows: list[Summary]) -> str:
-    lines = [f"{group} ({rows[0].n} cases)", "", f"| {' | '.join(_HEADER)} |", "|---" * len(_HEADER) + "|"]
-    for row in rows:
-        apart = row.difference
-        cells = (
-            row.method,
-            f"{row.dice.mean:.4f} ± {row.dice_std:.4f}",
-            f"{row.dice.low:.4f} to {row.dice.high:.4f}",
-            f"{row.dice_median:.4f}",
-            "—" if row.method == REFERENCE else f"{apart.mean:+.4f} [{apart.low:+.4f}, {apart.high:+.4f}]",
-            f"{row.jaccard:.4f}",
-            f"{row.hausdorff:.2f}",
-            f"{row.asd:.2f}",
-            f"{row.empty:.1%}",
-            f"{row.ms:.1f}",
-        )
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, ""])
-
-
-def _mean(values: np.ndarray[Any, Any]) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else math.nan
-
-
-def _finite(value: Any) -> Any:
-    """The value as JSON holds it: None for numbers that are not finite."""
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_finite(each) for each in value]
+def _plain(value: Any) -> Any:
+    """The value as JSON holds it: intervals by name, None for numbers that are not finite."""
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _commit() -> str | None:
-    """Commit of the checkout that this file is tracked in, marked where files differ from it."""
-
-    def git(*words: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=False
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    if git("ls-files", "--error-unmatch", Path(__file__).name) is None:
-        return None
-    return f"{git('rev-parse', 'HEAD')}{'+changes' if git('status', '--porcelain', '--untracked-files=no') else ''}"

@@ -6,7 +6,6 @@ import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flipagents.agents import Agent, load_agent
-from flipagents.checkpoint import CheckpointError
+from flipagents.checkpoint import SHIPPED, SHIPPED_ONNX, CheckpointError
 from flipagents.contour import find_prior
 from flipagents.postprocess import tidy
 from flipagents.priors import Prior
@@ -23,10 +22,11 @@ from flipagents.rollout import maps_of, masks_of
 from flipenv.config import EnvConfig
 from flipenv.errors import BoxError, ConfigError, EpisodeError, FlipError
 from flipenv.pool import EpisodePool
+from flipenv.registry import unknown
 from flipenv.types import Box, Case
 
 PIPELINE = "pipeline.json"
-SHIPPED = Path(str(files("flipagents") / "weights" / "busi-small"))  # used where no folder is given
+RUNTIMES = ("torch", "onnx")
 CHUNK = 128  # images whose episodes and maps are in memory at once
 VOTED = ("margin", "background", "superpixels", "cell_area", "order")  # options in which votes may differ
 
@@ -44,6 +44,7 @@ class Recipe:
     mirror: bool = True  # each vote is also taken on the image mirrored left to right
     smooth: float = 0.0  # deviation of the blur of the averaged map, share of the square root of the box's area
     opening: int = 0  # of the mask, see `flipagents.postprocess.tidy`
+    runtime: str = "torch"  # what runs the networks in the folder, of RUNTIMES
 
     @classmethod
     def read(cls, folder: Path) -> Recipe:
@@ -82,12 +83,20 @@ class Segmenter:
         self._image: NDArray[np.uint8] | None = None
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path | None = None, *, device: str = "cpu", lanes: int = 64) -> Segmenter:
-        """Load the weights that ship with the package, or a folder that `flip train` wrote.
+    def from_pretrained(
+        cls,
+        folder: str | Path | None = None,
+        *,
+        device: str = "cpu",
+        lanes: int = 64,
+        runtime: str | None = None,
+    ) -> Segmenter:
+        """Load the weights that ship with the package, or a folder that `flip train` or `flip export` wrote.
 
-        Raises CheckpointError for a folder that holds no pipeline.
+        runtime: "torch" or "onnx"; None for what the folder was written for, and for torch without a folder.
+        Raises CheckpointError for a folder that holds no pipeline, or one of another runtime.
         """
-        where = SHIPPED if folder is None else Path(folder)
+        where = pipeline_folder(folder, runtime)
         recipe = Recipe.read(where)
         stages = [load_agent(where / name, device) for name in recipe.stages]
         return cls(stages, recipe, prior=find_prior(recipe.prior, where, device), lanes=lanes)
@@ -173,8 +182,24 @@ class Segmenter:
         return np.asarray(cv2.GaussianBlur(mean, (0, 0), sigma), np.float32)
 
     def _options(self, agent: Agent) -> dict[str, Any]:
-        device = agent.config.device
-        return {"lanes": self.lanes, "device": None if device == "cpu" else device, "workers": 1}
+        return {"lanes": self.lanes, "device": agent.batch_device, "workers": 1}
+
+
+def pipeline_folder(folder: str | Path | None = None, runtime: str | None = None) -> Path:
+    """Return a pipeline's folder, that of the weights that ship for None.
+
+    runtime: see `Segmenter.from_pretrained`; CheckpointError where the folder is of another one.
+    """
+    if runtime not in (None, *RUNTIMES):
+        raise ConfigError(unknown("runtime", runtime, RUNTIMES))
+    where = Path(folder) if folder is not None else SHIPPED_ONNX if runtime == "onnx" else SHIPPED
+    found = runtime if runtime is None else Recipe.read(where).runtime
+    if found != runtime:
+        raise CheckpointError(
+            f"{where} holds networks for {found}, not for {runtime}; `flip export --weights FOLDER -o DIR` writes "
+            "those of `flip train` for onnx"
+        )
+    return where
 
 
 class Votes(EpisodePool):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from flipagents import checkpoint
-from flipagents.checkpoint import SHIPPED, CheckpointError, Snapshot
-from flipagents.crops import N_INPUTS, Crop, View, inputs
+from flipagents.checkpoint import CheckpointError, Snapshot
+from flipagents.crops import N_INPUTS, View
+from flipagents.mapper import Mapper
 from flipenv.errors import ConfigError
 from flipenv.options import between, known_fields, naming, one_of
-from flipenv.types import Box
 
 KIND = "flipagents.student"
-BATCH = 64  # crops in one pass
 
 
 @dataclass(frozen=True)
@@ -70,24 +69,18 @@ class StudentConfig:
         return dataclasses.replace(self, **known_fields(StudentConfig, options))
 
 
-class Student:
-    """Maps of nodules from images and boxes, one forward pass each."""
+class Student(Mapper):
+    """Maps of nodules by a torch network, one forward pass each."""
 
     def __init__(self, config: StudentConfig, device: str = "cpu") -> None:
+        super().__init__(config.view)
         self.config, self.device = config, device
         self.network = make_network(config).to(device).eval()
 
-    def maps(self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[Box]) -> Iterable[NDArray[np.float32]]:
-        """Probability of nodule for each pixel of each image (height, width), float32 in 0..1, 0 far from the box.
-
-        The mean over the image and its mirror image. Read lazily, BATCH at a time.
-        """
-        for start in range(0, len(images), BATCH):
-            chunk = range(start, min(start + BATCH, len(images)))
-            crops = [Crop.around(boxes[index], self.config.view) for index in chunk]
-            drawn = (inputs(images[i], boxes[i], crop, self.config.view) for i, crop in zip(chunk, crops, strict=True))
-            for index, crop, values in zip(chunk, crops, self._mean(np.stack(list(drawn))), strict=True):
-                yield crop.put(values, images[index].shape)
+    def probabilities(self, seen: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `Mapper`."""
+        with torch.inference_mode():
+            return np.asarray(probability(self.network, torch.from_numpy(seen).to(self.device)).cpu())
 
     def save(self, folder: str | Path) -> None:
         """Write config and weights; OSError where the disk is full."""
@@ -109,12 +102,11 @@ class Student:
         except RuntimeError as error:
             raise CheckpointError(f"saved weights do not fit this network ({error}); train it again") from error
 
-    def _mean(self, seen: NDArray[np.float32]) -> NDArray[np.float32]:
-        batch = torch.from_numpy(seen).to(self.device)
-        with torch.inference_mode():
-            both = self.network(torch.cat([batch, batch.flip(-1)])).sigmoid()
-            there, back = both[:, 0].chunk(2)
-        return np.asarray(((there + back.flip(-1)) / 2).cpu())
+
+def probability(network: nn.Module, crops: Tensor) -> Tensor:
+    """Probabilities (B, SIZE, SIZE) of crops (B, N_INPUTS[view], SIZE, SIZE)."""
+    logits: Tensor = network(crops)[:, 0]
+    return logits.sigmoid()
 
 
 def make_network(config: StudentConfig) -> nn.Module:
@@ -131,14 +123,3 @@ def make_network(config: StudentConfig) -> nn.Module:
         upsample="nontrainable",
     )
     return network
-
-
-def load_student(name: Literal["student", "locator"], folder: str | Path | None = None, device: str = "cpu") -> Student:
-    """Load a pipeline's student, or the one that finds boxes; folder: None for the weights that ship.
-
-    Raises CheckpointError where the folder holds no pipeline, or one without it.
-    """
-    where = SHIPPED if folder is None else Path(folder)
-    if not checkpoint.exists(where / name):
-        raise CheckpointError(f"{where} holds no {name}; `flip train` makes one after the agents, preset 'small'")
-    return Student.load(where / name, device)

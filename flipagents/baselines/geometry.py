@@ -8,6 +8,16 @@ from numpy.typing import NDArray
 from flipenv.types import Box
 
 
+def box_mask(image: NDArray[np.uint8], box: Box) -> NDArray[np.bool_]:
+    """The method `box`: `filled_box` in a mask of the image's shape."""
+    return filled_box(box, image.shape)
+
+
+def ellipse_mask(image: NDArray[np.uint8], box: Box) -> NDArray[np.bool_]:
+    """The method `ellipse`: `ellipse` in a mask of the image's shape."""
+    return ellipse(box, image.shape)
+
+
 def filled_box(box: Box, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """All pixels of the box, in a mask of `shape` (height, width)."""
     mask = np.zeros(shape, np.bool_)

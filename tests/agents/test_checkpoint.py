@@ -147,9 +147,9 @@ def _changed(**values: object) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
-        (_truncated, "cannot be read .*; it is damaged or foreign: use another checkpoint or copy it anew"),
+        (_truncated, "was written with; it is damaged or foreign: use another checkpoint or copy it anew"),
         (_flipped, "is not the file that about.json was written with"),
-        (_pickled, "cannot be read"),
+        (_pickled, "is not the file that about.json was written with"),
         (lambda folder: (folder / TENSORS).unlink(), "cannot be read"),
         (lambda folder: (folder / ABOUT).unlink(), r"is no checkpoint \(found: \['tensors.safetensors'\]\)"),
         (lambda folder: (folder / ABOUT).write_text('{"format": 1, "ki'), "about.json cannot be read"),

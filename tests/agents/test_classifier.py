@@ -49,6 +49,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Classifier, Path]
     return quick(val=VAL, folder=folder), folder
 
 
+def test_a_run_with_validation_draws_its_checks(trained: tuple[Classifier, Path]) -> None:
+    for name in ("reliability", "seams", "monotonicity"):
+        picture = cv2.imread(str(trained[1] / f"{name}.png"))
+        assert picture is not None, name
+        assert picture.std() > 1, f"{name} is blank"
+
+
 def test_learns_nodules_and_not_seams() -> None:
     config = dataclasses.replace(SHORT, epochs=8, examples=960)
     source = "phantom:40?height=96&width=144"

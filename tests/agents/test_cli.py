@@ -255,7 +255,7 @@ def test_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture[str], pipeline: 
     told = capsys.readouterr().out
     for name in ("box", "ellipse", "polar", "flip", "flip+student"):
         assert f"\n| {name} | " in told
-    assert names(out) == ["cases.csv", "report.json", "table.md"]
+    assert names(out) == ["cases.csv", "evaluations", "report.json", "table.md", "table.tex"]
     assert (out / "table.md").read_text() in told
     assert main([*words[:5], "--split", "val"]) == 2
     assert "option 'split'" in one_line(capsys)
@@ -380,7 +380,7 @@ def test_documented_python_runs(
         exec(block, known)
     assert [mask.shape for mask in known["masks"]] == [(80, 112)] * 2
     assert known["mask"].shape == phantoms[0].image.shape
-    assert names(tmp_path / "numbers") == ["cases.csv", "report.json", "table.md"]
+    assert names(tmp_path / "numbers") == ["cases.csv", "report.json", "table.md", "table.tex"]
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

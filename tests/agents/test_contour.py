@@ -16,7 +16,9 @@ pytest.importorskip("torch", reason="the network needs torch")
 pytest.importorskip("monai", reason="the network is one of MONAI's")
 from flipagents.checkpoint import CheckpointError
 from flipagents.contour import CONTOUR, Contour, find_prior, train_contour
+from flipagents.methods import make_method, run_method
 from flipagents.metrics import dice
+from flipagents.postprocess import tidy
 from flipagents.priors import PRIORS, refined_prior
 from flipagents.student import Student, StudentConfig
 
@@ -68,3 +70,11 @@ def test_found_by_name(network: Student, tmp_path: Path) -> None:
     found = find_prior(CONTOUR, tmp_path)
     assert isinstance(found, Contour)
     assert found.network.config == TINY
+
+
+def test_alone_it_is_a_method(network: Student, phantoms: list[Case], tmp_path: Path) -> None:
+    network.save(tmp_path / CONTOUR)
+    masks = run_method(make_method("contour", tmp_path), phantoms[:3])
+    for case, mask in zip(phantoms, masks, strict=False):
+        np.testing.assert_array_equal(mask, tidy(Contour(network)(case.image, case.box) > 127))
+        assert dice(mask, case.mask) > 0.7

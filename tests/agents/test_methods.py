@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,11 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import flipagents
+from flipagents import report
+from flipagents.baselines import MAKERS, RULES
 from flipagents.baselines.geometry import ellipse, filled_box
 from flipagents.baselines.polar import polar
+from flipagents.cli import main
 from flipagents.methods import METHODS, Found, box_method, make_method, method_names, run_method
 from flipagents.postprocess import tidy
-from flipenv.errors import ConfigError, FlipError, MaskError
+from flipenv.errors import ConfigError, FlipError, MaskError, MissingDependencyError
 from flipenv.types import Box, Case
 
 
@@ -32,6 +37,53 @@ def test_names() -> None:
     assert {"box", "ellipse", "polar", "polar+grey", "flip", "flip+student", "litemedsam"} <= set(method_names())
     with pytest.raises(ConfigError, match="unknown method 'elipse': did you mean 'ellipse'"):
         make_method("elipse")
+
+
+def test_the_tables_name_what_is_there() -> None:
+    for where in (*RULES.values(), *MAKERS.values()):
+        module, _, attribute = where.partition(":")
+        path = Path(flipagents.__file__).parent.joinpath(*module.split(".")[1:]).with_suffix(".py")
+        assert re.search(rf"^(def|class) {attribute}\b", path.read_text(), flags=re.MULTILINE), where
+    code = (
+        "import sys; from flipagents.methods import make_method, method_names\n"
+        "make_method('box')\n"
+        "loaded = [name for name in sys.modules if name.startswith('flipagents.baselines.')]\n"
+        "assert loaded == ['flipagents.baselines.geometry'], loaded\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_method_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = "flipagents.baselines.litemedsam"
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(MissingDependencyError, match=r"'litemedsam' needs torch: pip install flip-learning\[agents\]"):
+        make_method("litemedsam")
+
+
+def test_only_evaluations_show_masks(
+    phantoms: list[Case], names: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @METHODS.register("truth")
+    class Truth:
+        sees_masks = True
+
+        def __init__(self, weights: Path | None, device: str) -> None:
+            pass
+
+        def __call__(self, cases: list[Case]) -> list[np.ndarray]:
+            return [np.asarray(case.mask) for case in cases]
+
+    found = report.evaluate(phantoms, ["truth"], draws=10, progress=False)
+    assert {row.dice.mean for row in found.summaries if row.method == "truth"} == {1}
+    with pytest.raises(ConfigError, match="method 'truth' reads the true masks"):
+        make_method("truth")
+    out = tmp_path / "out"
+    assert main(["segment", "phantom:2?height=80&width=112", "-o", str(out), "--method", "truth"]) == 2
+    assert "use it with `flip evaluate`" in capsys.readouterr().err
+    assert not out.exists()
+    own = np.asarray(phantoms[0].mask)
+    assert run_method(make_method("truth", evaluation=True), phantoms[:1])[0] is not own
 
 
 def test_rules_are_the_baselines(phantoms: list[Case]) -> None:
@@ -149,7 +201,7 @@ def test_rules_run_without_torch() -> None:
 
 def test_the_student_is_one_pass(phantoms: list[Case], tmp_path: Path) -> None:
     pytest.importorskip("monai", reason="a student is one of MONAI's networks")
-    from flipagents.student import load_student
+    from flipagents.mapper import load_student
     from tests.agents.test_student import tiny_students
 
     tiny_students(tmp_path)
@@ -161,7 +213,7 @@ def test_the_student_is_one_pass(phantoms: list[Case], tmp_path: Path) -> None:
 def test_a_box_that_may_be_off_is_moved_first(phantoms: list[Case], tmp_path: Path) -> None:
     pytest.importorskip("monai", reason="the network that looks is one of MONAI's")
     from flipagents.locate import relocate
-    from flipagents.student import load_student
+    from flipagents.mapper import load_student
     from tests.agents.test_student import tiny_students
 
     tiny_students(tmp_path)

@@ -11,6 +11,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.ndimage import gaussian_filter
 
 from flipagents import metrics
 from flipenv.errors import ConfigError, MaskError
@@ -26,7 +27,7 @@ def corner(row: int, column: int) -> np.ndarray:
     return mask
 
 
-def of_monai(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float, float, float]:
+def of_monai(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, ...]:
     torch, monai = pytest.importorskip("torch"), pytest.importorskip("monai.metrics")
     pair = [torch.from_numpy(mask[None, None].astype(np.float32)) for mask in (ours, theirs)]
     with warnings.catch_warnings():
@@ -35,6 +36,7 @@ def of_monai(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float, float,
             float(monai.compute_dice(*pair, ignore_empty=False)),
             float(monai.compute_iou(*pair, ignore_empty=False)),
             float(monai.compute_hausdorff_distance(*pair)),
+            float(monai.compute_hausdorff_distance(*pair, percentile=95)),
             float(monai.compute_average_surface_distance(*pair, symmetric=True)),
         )
 
@@ -46,18 +48,32 @@ def test_same_as_monai(ours: np.ndarray, theirs: np.ndarray) -> None:
         metrics.dice(ours, theirs),
         metrics.jaccard(ours, theirs),
         metrics.hausdorff(ours, theirs),
+        metrics.hausdorff95(ours, theirs),
         metrics.average_surface_distance(ours, theirs),
     )
     expected = list(of_monai(ours, theirs))
     if not (ours.any() and theirs.any()):
-        expected[2:] = math.nan, math.nan  # MONAI gives inf or nan, and warns
+        expected[2:] = [math.nan] * 3  # MONAI gives inf or nan, and warns
     np.testing.assert_allclose(mine, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [(ALL, ALL), (ALL, corner(6, 11)), (corner(0, 0), corner(6, 11))])
 def test_same_as_monai_at_the_edges(ours: np.ndarray, theirs: np.ndarray) -> None:
-    mine = metrics.hausdorff(ours, theirs), metrics.average_surface_distance(ours, theirs)
-    np.testing.assert_allclose(mine, of_monai(ours, theirs)[2:], rtol=1e-6)
+    np.testing.assert_allclose(metrics.distances(ours, theirs), of_monai(ours, theirs)[2:], rtol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_same_as_monai_on_lesions(seed: int) -> None:
+    """Blobs of the size of lesions, some of them with islands and holes, one of them a line."""
+    noise = np.random.default_rng(seed)
+    pair = []
+    for size in (3, 5):
+        smooth = gaussian_filter(noise.normal(size=(71, 103)), size)
+        pair.append(smooth > np.quantile(smooth, 0.8))
+    if seed == 0:
+        pair[0] = np.zeros((71, 103), bool)
+        pair[0][11, 8:97] = True
+    np.testing.assert_allclose(metrics.distances(*pair), of_monai(*pair)[2:], rtol=1e-6)
 
 
 @given(masks.filter(np.any), masks.filter(np.any))
@@ -70,8 +86,10 @@ def test_distances_against_plain_loops(ours: np.ndarray, theirs: np.ndarray) -> 
     def nearest(one: list[tuple[int, int]], other: list[tuple[int, int]]) -> list[float]:
         return [min(math.dist(a, b) for b in other) for a in one]
 
-    both = nearest(rim(ours), rim(theirs)) + nearest(rim(theirs), rim(ours))
+    there, back = nearest(rim(ours), rim(theirs)), nearest(rim(theirs), rim(ours))
+    both = there + back
     assert metrics.hausdorff(ours, theirs) == pytest.approx(max(both))
+    assert metrics.hausdorff95(ours, theirs) == pytest.approx(max(np.percentile(there, 95), np.percentile(back, 95)))
     assert metrics.average_surface_distance(ours, theirs) == pytest.approx(np.mean(both))
 
 
@@ -87,7 +105,7 @@ def test_conformity() -> None:
 @pytest.mark.parametrize(("ours", "theirs", "overlap"), [(NONE, NONE, 1), (NONE, ALL, 0), (ALL, NONE, 0)])
 def test_empty_masks(ours: np.ndarray, theirs: np.ndarray, overlap: float) -> None:
     assert metrics.dice(ours, theirs) == metrics.jaccard(ours, theirs) == overlap
-    for distance in metrics.hausdorff, metrics.average_surface_distance:
+    for distance in metrics.hausdorff, metrics.hausdorff95, metrics.average_surface_distance:
         assert math.isnan(distance(ours, theirs))
         assert distance(ours, theirs, empty="zero") == 0
 
@@ -111,6 +129,13 @@ def test_bootstrap_as_scipy() -> None:
     assert metrics.bootstrap(values, draws=20_000) == ours, "seeded"
 
 
+def test_bootstrap_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(3).beta(9, 1, 41)
+    whole = metrics.bootstrap(values, draws=500)
+    monkeypatch.setattr(metrics, "BOOTSTRAPPED", 41 * 7)
+    assert metrics.bootstrap(values, draws=500) == pytest.approx(whole, abs=1e-12), "as drawn at once"
+
+
 def test_paired_difference_is_narrower_than_either_mean() -> None:
     generator = np.random.default_rng(4)
     hard = generator.beta(9, 1, 60)
@@ -125,6 +150,10 @@ def test_paired_difference_is_narrower_than_either_mean() -> None:
 def test_without_values() -> None:
     assert all(math.isnan(number) for number in metrics.bootstrap([]))
     assert all(math.isnan(number) for number in metrics.bootstrap([math.nan]))
+    endless = metrics.bootstrap([0.5, -math.inf])
+    assert endless.mean == -math.inf
+    assert math.isnan(endless.low)
+    assert math.isnan(endless.high)
 
 
 def test_errors_name_the_value() -> None:

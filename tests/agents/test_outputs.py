@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from flipagents.metrics import dice
 from flipagents.outputs import OutputError, file_names, output_paths, record, write_outputs, write_texts
 from flipenv.render import overlay
 from flipenv.scorer import ContrastScorer
@@ -58,6 +60,7 @@ def test_curve_and_film(phantoms: list[Case], tmp_path: Path, scorer: ContrastSc
     assert np.isfinite(scene.scores).all() == (scorer is not None)
     assert 2 < len(recording.frames) <= 82
     assert not record(segmenter, case).frames
+    assert (scene.truth, scene.dices) == (None, [])
     (walked,) = Segmenter(segmenter.stages, Recipe(mirror=False)).map_many([case.image], [case.box])
     assert (walked > 0).sum() / case.mask.size == pytest.approx(
         scene.areas[-1] * case.box.height * case.box.width / case.mask.size, abs=0.02
@@ -68,6 +71,26 @@ def test_curve_and_film(phantoms: list[Case], tmp_path: Path, scorer: ContrastSc
     assert [path.suffix for path in paths if path.exists()] == [".png", ".png", ".png", ".gif"]
     assert cv2.imread(str(paths[2])).shape == recording.frames[-1].shape
     assert Image.open(paths[3]).n_frames > 2  # type: ignore[attr-defined]
+
+
+def test_dice_of_each_step(phantoms: list[Case], tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="the agents need torch")
+    from flipagents.segment import Segmenter
+    from tests.agents.test_segment import tiny_pipeline
+
+    case = phantoms[0]
+    segmenter = Segmenter.from_pretrained(tiny_pipeline(tmp_path / "pipeline"))
+    unseen = dataclasses.replace(case, mask=None)
+    scene = record(segmenter, unseen, truth=case.mask).scene
+    assert len(scene.dices) == len(scene.areas)
+    assert scene.dices[0] == 0
+    assert scene.dices[-1] == dice(scene.erased, scene.truth)
+    steps = np.diff(scene.areas) > 0
+    assert ((np.diff(scene.dices) != 0) <= steps).all(), "only an erasure changes it"
+    again = record(segmenter, unseen)
+    np.testing.assert_array_equal(again.scene.erased, scene.erased)
+    assert again.mask.shape == case.image.shape
+    assert dice(again.mask, case.mask) == pytest.approx(scene.dices[-1], abs=0.05)
 
 
 def test_a_full_disk_leaves_nothing_half_written(phantoms: list[Case], tmp_path: Path) -> None:

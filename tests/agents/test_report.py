@@ -1,8 +1,7 @@
-"""Numbers of a report against the metrics themselves, and files that other programs read."""
+"""Reports of several methods: their rows, their files, and runs that were killed."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 from pathlib import Path
@@ -12,10 +11,11 @@ import pytest
 
 from flipagents import metrics, report
 from flipagents.baselines.geometry import ellipse, filled_box
-from flipagents.methods import METHODS, box_method
-from flipenv.config import EnvConfig
+from flipagents.evaluation import Candidate
+from flipagents.methods import METHODS, Method, box_method
+from flipagents.scoring import from_csv, score
+from flipagents.summaries import SIZES
 from flipenv.errors import ConfigError, SourceError
-from flipenv.pool import EpisodePool
 from flipenv.types import Case
 
 
@@ -33,58 +33,32 @@ def nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     box_method("nothing")(lambda image, box: filled_box(box, image.shape) & (image.shape[0] < 100))
 
 
-def test_every_number_of_a_case(phantoms: list[Case], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "CHUNK", 4)  # as of a larger source
-    found = report.evaluate(classed(phantoms), ["polar"], draws=50, progress=False)
+def test_rows_in_order(phantoms: list[Case]) -> None:
+    found = report.evaluate(classed(phantoms), ["polar", "box"], draws=50, progress=False)
     assert [score.method for score in found.scores] == ["box"] * 6 + ["ellipse"] * 6 + ["polar"] * 6
-    for case, score in zip(phantoms, found.scores[6:12], strict=True):
-        mask = ellipse(case.box, case.image.shape)
-        assert score.case == case.id
-        assert score.dice == metrics.dice(mask, case.mask)
-        assert score.jaccard == metrics.jaccard(mask, case.mask)
-        assert score.conformity == metrics.conformity(mask, case.mask)
-        assert score.hausdorff == metrics.hausdorff(mask, case.mask)
-        assert score.asd == pytest.approx(metrics.average_surface_distance(mask, case.mask))
-        assert score.ms > 0
-        assert not score.empty
-
-
-def test_cutting_changes_no_distance() -> None:
-    noise = np.random.default_rng(0)
-    for _ in range(30):
-        pair = np.zeros((2, 23, 31), bool)
-        for mask in pair:
-            top, left = noise.integers(0, 18), noise.integers(0, 26)
-            mask[top : top + noise.integers(1, 9), left : left + noise.integers(1, 12)] = True
-        cut = report._cut(*pair)
-        for measure in (metrics.hausdorff, metrics.average_surface_distance, metrics.dice):
-            assert measure(*cut) == pytest.approx(measure(*pair), abs=1e-12)
+    for case, row in zip(classed(phantoms), found.scores[6:12], strict=True):
+        assert dataclasses.replace(row, ms=0) == score("ellipse", 0, case, ellipse(case.box, case.image.shape), 0)
+        assert row.ms > 0
 
 
 def test_summaries(phantoms: list[Case], nothing: None) -> None:
-    cases = classed(phantoms)
-    found = report.evaluate(cases, ["nothing", "box"], draws=200, progress=False)
-    rows = {(row.group, row.method): row for row in found.summaries}
-    assert list(rows) == [(g, m) for g in ("all", "benign", "malignant") for m in ("box", "ellipse", "nothing")]
+    found = report.evaluate(classed(phantoms), ["nothing"], draws=200, progress=False)
+    groups = ["all", "benign", "malignant", *SIZES]
+    assert [(row.group, row.method) for row in found.summaries] == [
+        (group, method) for group in groups for method in ("box", "ellipse", "nothing")
+    ]
     dices = {
-        name: np.array([score.dice for score in found.scores if score.method == name])
-        for name in ("box", "ellipse", "nothing")
+        name: [score.dice for score in found.scores if score.method == name] for name in ("box", "ellipse", "nothing")
     }
-    row = rows["all", "box"]
-    assert row.n == 6
-    assert row.dice == metrics.bootstrap(dices["box"], draws=200)
-    assert row.dice_std == pytest.approx(dices["box"].std(ddof=1))
-    assert row.dice_median == np.median(dices["box"])
-    assert row.difference == metrics.paired_difference(dices["box"], dices["ellipse"], draws=200)
-    assert rows["all", "ellipse"].difference == (0, 0, 0)
-    assert rows["malignant", "box"].n == 2
-    assert rows["malignant", "box"].dice.mean == pytest.approx(dices["box"][[0, 3]].mean())
-    blank = rows["all", "nothing"]
+    row = found.row("box")
+    assert row is not None
+    assert row.dice.interval == metrics.bootstrap(dices["box"], draws=200)
+    assert row.differences == {"ellipse": metrics.paired_difference(dices["box"], dices["ellipse"], draws=200)}
+    blank = found.row("nothing")
+    assert blank is not None
     assert blank.empty == pytest.approx(4 / 6)
-    assert blank.hausdorff == pytest.approx(
-        np.mean([metrics.hausdorff(filled_box(case.box, case.image.shape), case.mask) for case in cases[:2]])
-    )
-    assert blank.conformity_median == -np.inf
+    assert found.row("nobody") is None
+    assert found.row("box", "malignant").n == 2  # type: ignore[union-attr]
 
 
 def test_the_rows_of_the_box_are_always_there() -> None:
@@ -95,33 +69,27 @@ def test_the_rows_of_the_box_are_always_there() -> None:
 def test_files(phantoms: list[Case], nothing: None, tmp_path: Path) -> None:
     found = report.evaluate(classed(phantoms), ["nothing"], draws=20, progress=False)
     paths = found.write(tmp_path / "new" / "folder")
-    assert sorted(path.name for path in paths[0].parent.iterdir()) == ["cases.csv", "report.json", "table.md"]
-    with paths[0].open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == 18
-    assert float(rows[0]["dice"]) == found.scores[0].dice
-    assert rows[-1]["hausdorff"] == "nan"
-    assert (rows[0]["group"], rows[-1]["empty"]) == ("malignant", "True")
+    names = ["cases.csv", "report.json", "table.md", "table.tex"]
+    assert sorted(path.name for path in paths[0].parent.iterdir()) == names
+    assert repr(from_csv(paths[0].read_text())) == repr(found.scores)
     text = paths[1].read_text()
     assert text == found.markdown()
-    tables = [
-        [line for line in part.splitlines() if line.startswith("|")] for part in text.split("\n\n") if "|" in part
-    ]
-    assert [len(table) for table in tables] == [5, 5, 5]
-    assert len({line.count("|") for table in tables for line in table}) == 1
     assert "benign (4 cases)" in text
-    told = json.loads(paths[2].read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert r"\toprule" in paths[2].read_text()
+    told = json.loads(paths[3].read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert told["about"]["versions"]["numpy"] == np.__version__
-    assert {"command", "commit", "machine"} <= set(told["about"])
-    assert told["summaries"][0]["dice"]["mean"] == found.summaries[0].dice.mean
-    assert told["summaries"][2]["conformity_median"] is None
+    assert {"command", "commit", "machine", "time"} <= set(told["about"])
+    assert told["summaries"][0]["measures"]["dice"]["mean"] == found.summaries[0].dice.mean
+    assert told["summaries"][0]["differences"]["ellipse"]["low"] == found.summaries[0].differences["ellipse"].low
+    assert told["summaries"][2]["measures"]["conformity"]["mean"] is None
+    assert told["box_areas_px2"] == list(found.bounds or ())
 
 
 def test_one_case_has_no_deviation(phantoms: list[Case], tmp_path: Path) -> None:
     found = report.evaluate(phantoms[:1], [], draws=10, progress=False)
     assert "± nan" in found.markdown()
     found.write(tmp_path)
-    assert json.loads((tmp_path / "report.json").read_text())["summaries"][0]["dice_std"] is None
+    assert json.loads((tmp_path / "report.json").read_text())["summaries"][0]["measures"]["dice"]["std"] is None
 
 
 def test_what_cannot_be_evaluated(phantoms: list[Case]) -> None:
@@ -132,17 +100,78 @@ def test_what_cannot_be_evaluated(phantoms: list[Case]) -> None:
         report.evaluate(phantoms, ["pola"], progress=False)
 
 
-def test_moved_boxes(phantoms: list[Case]) -> None:
-    cases = classed(phantoms)
-    found = report.evaluate(cases, ["polar"], shift=(8, 12), draws=20, progress=False)
-    pool = EpisodePool(cases, EnvConfig(jitter=(8, 12)), cache=False)
-    for index, score in enumerate(found.scores[6:12]):
-        case = pool.case(index)
-        assert case.box != cases[index].box
-        assert score.dice == metrics.dice(ellipse(case.box, case.image.shape), case.mask)
-    again = report.evaluate(cases, ["polar"], shift=(8, 12), draws=20, progress=False)
-    assert [score.dice for score in again.scores] == [score.dice for score in found.scores]
-    assert found.about["shift"] == [8, 12]
+def test_moved_boxes_and_seeds(phantoms: list[Case]) -> None:
+    found = report.evaluate(phantoms, ["polar"], shift=(8, 12), seeds=(0, 3), draws=20, progress=False)
+    assert [(row.method, row.n, row.seeds) for row in found.summaries[:3]] == [
+        (name, 6, 2) for name in ("box", "ellipse", "polar")
+    ]
+    alone = report.evaluate(phantoms, [], shift=(8, 12), seeds=(3,), draws=20, progress=False)
+    assert [row.dice for row in alone.scores[:6]] == [row.dice for row in found.scores[6:12]]
+    assert (found.about["shift"], found.about["seeds"]) == ([8, 12], [0, 3])
+    tight = report.evaluate(phantoms, [Candidate("box", "w", "{seed}")], seeds=(0, 3), draws=20, progress=False)
+    assert [row.seeds for row in tight.summaries[:3]] == [1, 1, 2], "only weights differ"
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Ids that the method 'counted' was asked for; it finds the ellipse."""
+    monkeypatch.setattr(METHODS, "_parts", dict(METHODS._parts))
+    asked: list[str] = []
+
+    @METHODS.register("counted")
+    def make(weights: Path | None, device: str) -> Method:
+        def counted(cases: list[Case]) -> list[np.ndarray]:
+            asked.extend(case.id for case in cases)
+            return [ellipse(case.box, case.image.shape) for case in cases]
+
+        return counted
+
+    return asked
+
+
+def test_a_killed_run_goes_on(phantoms: list[Case], calls: list[str], tmp_path: Path) -> None:
+    @METHODS.register("killed")
+    def killed(weights: Path | None, device: str) -> Method:
+        raise KeyboardInterrupt
+
+    lines: list[str] = []
+    options = {"folder": tmp_path, "draws": 20, "progress": False, "tell": lines.append}
+    with pytest.raises(KeyboardInterrupt):
+        report.evaluate(phantoms, ["counted", "killed"], **options)
+    assert len(calls) == 6
+    files = sorted((tmp_path / "evaluations").glob("counted-*"))
+    assert [file.suffix for file in files] == [".csv", ".json"]
+    assert json.loads(files[1].read_text())["versions"]["numpy"] == np.__version__
+    found = report.evaluate(phantoms, ["counted", "polar"], **options)
+    assert len(calls) == 6, "what is done is not done again"
+    assert "counted, seed 0: Dice" in lines[-2]
+    assert lines[-2].endswith("there already")
+    assert repr(found.scores) == repr(report.evaluate(phantoms, ["counted", "polar"], **options).scores)
+    report.evaluate(phantoms[:5], ["counted"], **options)
+    assert len(calls) == 11, "other cases"
+    report.evaluate(phantoms, ["counted"], again=True, **options)
+    assert len(calls) == 17
+
+
+def test_what_is_not_there_is_listed(phantoms: list[Case], tmp_path: Path) -> None:
+    rows = ["polar", "nobody", Candidate("flip", "ours", tmp_path / "nowhere")]
+    found = report.evaluate(phantoms, rows, strict=False, draws=20, progress=False)
+    assert list(found.missing) == ["nobody", "ours"]
+    assert {row.method for row in found.summaries} == {"box", "ellipse", "polar"}
+    assert "nobody: not run: unknown method 'nobody'" in found.markdown()
+    with pytest.raises(ConfigError, match="two rows are named 'polar'"):
+        report.evaluate(phantoms, ["polar", Candidate("box", "polar")], progress=False)
+
+
+def test_side_by_side(phantoms: list[Case], calls: list[str], tmp_path: Path) -> None:
+    """Processes get what is registered here, and give the same rows in the same order."""
+    methods = ["counted", "polar", "nobody"]
+    one = report.evaluate(phantoms, methods, strict=False, draws=20, progress=False)
+    two = report.evaluate(phantoms, methods, strict=False, jobs=2, folder=tmp_path, draws=20, progress=False)
+    without = [[dataclasses.replace(row, ms=0) for row in found.scores] for found in (one, two)]
+    assert without[0] == without[1]
+    assert list(two.missing) == ["nobody"]
+    assert len(list((tmp_path / "evaluations").glob("*.csv"))) == 4
 
 
 def test_found_boxes_have_rows_of_their_own(phantoms: list[Case], tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ from flipagents.checkpoint import CheckpointError  # noqa: E402
 from flipagents.crops import Crop  # noqa: E402
 from flipagents.distil import distil, example  # noqa: E402
 from flipagents.locate import relocate  # noqa: E402
+from flipagents.mapper import load_student  # noqa: E402
 from flipagents.metrics import dice  # noqa: E402
-from flipagents.student import Student, StudentConfig, load_student  # noqa: E402
+from flipagents.student import Student, StudentConfig  # noqa: E402
 from flipenv.episode import shift_box  # noqa: E402
 from flipenv.errors import ConfigError  # noqa: E402
 from flipenv.types import Case  # noqa: E402

@@ -1,0 +1,166 @@
+"""Figure 5 of the paper: original, stage 1, stage 2, truth and erase curves of a few cases.
+
+    python benchmarks/figure5.py --data busi:PATH --split val
+    python benchmarks/figure5.py --data busi:PATH --split val --cases "benign (12)" "malignant (3)"
+
+Cases are the best, the median and the worst by the Dice of the final mask, or those that are named. A stage's picture
+is what its agents erased in one walk, tidied; the final mask has all votes behind it. Curves show, after each joint
+step of both stages, the share of the area that is erased, the Dice of what is erased on the canvas, and the nodule
+score of the classifier beside the agents; under the dotted line the tag reads 'normal tissue'.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from common import parser, read, run, save_figures, told, write_json
+
+from flipagents.evaluation import Candidate
+from flipagents.figures import GREEN, INK, ORANGE, RED, new_figure
+from flipagents.methods import Flip, Mask
+from flipagents.metrics import dice
+from flipagents.outputs import record
+from flipagents.postprocess import tidy
+from flipagents.report import Report
+from flipagents.segment import Segmenter
+from flipenv.render import FLIP, Scene, overlay
+from flipenv.sources import find, open_source
+from flipenv.types import Box, Case
+
+LABEL = "flip"
+VIEW = 0.35  # of the box's longer side, shown around the box
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """One case: a row of the figure."""
+
+    case: Case
+    name: str
+    masks: list[Mask]  # (height, width) of each stage's walk, tidied
+    final: Mask  # (height, width)
+    scenes: list[Scene]  # of each stage, at its end
+
+
+def main(arguments: Sequence[str] | None = None) -> list[Panel]:
+    """Run the script."""
+    options = parser(__doc__, "figure5")
+    options.add_argument("--cases", nargs="+", metavar="ID", help="default: best, median and worst by Dice")
+    found = read(options, arguments)
+    seed = found.seeds[0]
+    found.seeds = [seed]
+    candidate = Candidate(LABEL, weights=found.weights)
+    report = run(found, [candidate])
+    if LABEL in report.missing:
+        raise SystemExit(f"{LABEL}: not run: {report.missing[LABEL]}")
+    flip = Flip(candidate.folder(seed), found.device)
+    source = open_source(found.data)
+    wanted = {each: each for each in found.cases} if found.cases else typical(report)
+    panels = [panel(flip, source.load(find(source, case)), name) for name, case in wanted.items()]
+    save_figures(found.out, {"figure5.png": draw(panels)})
+    write_json(found.out / "curves.json", {"about": report.about, "cases": [numbers(each) for each in panels]})
+    for each in panels:
+        print(f"{each.name}: {each.case.id}, Dice {dice(each.final, each.case.mask):.4f}")
+    print(told(report.about))
+    return panels
+
+
+def typical(report: Report) -> dict[str, str]:
+    """Ids of the cases of the best, the median and the worst Dice."""
+    own = sorted((score for score in report.scores if score.method == LABEL), key=lambda score: score.dice)
+    return {"best": own[-1].case, "median": own[len(own) // 2].case, "worst": own[0].case}
+
+
+def panel(flip: Flip, case: Case, name: str) -> Panel:
+    """Walk both stages on a case; the agents do not see its mask."""
+    unseen = dataclasses.replace(case, mask=None)
+    whole = flip.segmenter
+    masks, scenes = [], []
+    for count in range(1, len(whole.stages) + 1):
+        recipe = whole.recipe if count == len(whole.stages) else dataclasses.replace(whole.recipe, votes=({},))
+        part = Segmenter(whole.stages[:count], recipe)
+        walk = record(part, unseen, scorer=flip.scorer(), truth=case.mask)
+        masks.append(tidy(walk.mask, opening=recipe.opening))
+        scenes.append(walk.scene)
+    return Panel(case, name, masks, whole.predict_many([case.image], [case.box])[0], scenes)
+
+
+def draw(panels: Sequence[Panel]) -> Any:
+    """A row a case: the pictures, and the curves of all stages one after the other."""
+    stages = len(panels[0].masks)
+    columns = ["original", *(f"stage {number}" for number in range(1, stages + 1)), "all votes", "truth", "erasing"]
+    figure = new_figure(2.1 * (len(columns) + 0.6), 2.2 * len(panels))
+    widths = [1.0] * (len(columns) - 1) + [1.7]
+    cells = figure.subplots(len(panels), len(columns), squeeze=False, width_ratios=widths)
+    for row, each in zip(cells, panels, strict=True):
+        truth = np.asarray(each.case.mask)
+        shown = [np.zeros_like(truth), *each.masks, each.final, truth]
+        for axes, title, mask in zip(row[:-1], columns, shown, strict=False):
+            axes.imshow(picture(each.case, mask), interpolation="lanczos")
+            axes.set(xticks=[], yticks=[])
+            score = "" if title in ("original", "truth") else f", Dice {dice(mask, truth):.3f}"
+            axes.set_title(f"{title}{score}", fontsize=8)
+        row[0].set_ylabel(f"{each.name}\n{each.case.id}" if each.name != each.case.id else each.name, fontsize=8)
+        curves(row[-1], each)
+    figure.legend(*cells[0][-1].get_legend_handles_labels(), loc="outside lower right", ncols=3, frameon=False)
+    return figure
+
+
+def curves(axes: Any, each: Panel) -> None:
+    """Erased share, Dice and score after each joint step, stage after stage."""
+    start = 0
+    for number, scene in enumerate(each.scenes, 1):
+        steps = np.arange(start, start + len(scene.areas))
+        for values, colour, name in ((scene.areas, GREEN, "erased"), (scene.dices, ORANGE, "Dice")):
+            axes.plot(steps, values, color=colour, lw=1.2, label=name if number == 1 else None)
+        if np.isfinite(scene.scores).any():
+            axes.plot(steps, scene.scores, color=RED, lw=1.2, label="score" if number == 1 else None)
+        axes.text(steps.mean(), 1.01, f"stage {number}", ha="center", va="bottom", fontsize=7, color=INK)
+        start = int(steps[-1]) + 1
+        if number < len(each.scenes):
+            axes.axvline(start - 0.5, color="0.7", lw=0.8)
+    axes.axhline(FLIP, color="0.6", lw=0.8, ls=":")
+    axes.set(xlim=(0, start), ylim=(0, 1))
+    axes.tick_params(labelsize=7)
+    axes.set_xlabel("joint steps", fontsize=7)
+
+
+def picture(case: Case, mask: Mask) -> Any:
+    """The part of the image around the box with the mask on it, enlarged so that its lines are thin."""
+    around = round(VIEW * max(case.box.height, case.box.width))
+    rows = slice(max(case.box.top - around, 0), case.box.bottom + around)
+    columns = slice(max(case.box.left - around, 0), case.box.right + around)
+    image, cut = case.image[rows, columns], mask[rows, columns]
+    scale = max(1, round(400 / max(image.shape)))
+    size = (image.shape[1] * scale, image.shape[0] * scale)
+    large = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
+    box = Box(*(scale * each for each in moved(case.box, rows.start, columns.start)))
+    return overlay(large, cv2.resize(cut.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0, box)
+
+
+def moved(box: Box, top: int, left: int) -> Box:
+    """A box in the pixels of a part of the image that begins at (top, left)."""
+    return Box(box.top - top, box.left - left, box.bottom - top, box.right - left)
+
+
+def numbers(each: Panel) -> dict[str, Any]:
+    """The curves of a case as JSON holds them."""
+    stages = [
+        {"erased": list(map(float, scene.areas)), "dice": list(map(float, scene.dices)), "score": scores(scene)}
+        for scene in each.scenes
+    ]
+    return {"case": each.case.id, "row": each.name, "stages": stages}
+
+
+def scores(scene: Scene) -> list[float] | None:
+    """Nodule scores, None where no classifier lies beside the agents."""
+    return list(map(float, scene.scores)) if np.isfinite(scene.scores).all() else None
+
+
+if __name__ == "__main__":
+    main()

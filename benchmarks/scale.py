@@ -1,0 +1,113 @@
+"""Images a second of `flip segment`: the plain loop, shards side by side, and the engine ray, one after the other.
+
+    python benchmarks/scale.py                                    # 64 phantoms, two workers, masks only
+    python benchmarks/scale.py --source "busi:PATH?split=val" --method flip --workers 8
+    python benchmarks/scale.py --runtime onnx --quick
+
+Each way writes masks into an empty folder and all folders are compared bit for bit. Wall time is that of the whole
+command: the first two load Python and the method once a process, Ray also starts its cluster; `loop` is the plain loop
+without start and loading. A worker has one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from step_rate import machine
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--source", default="phantom:64")
+    parser.add_argument("--method", default="flip")
+    parser.add_argument("--runtime", help="torch or onnx, see `flip segment`")
+    parser.add_argument("--weights", type=Path, help="None for those that ship")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--workers", type=int, default=2, help="shards at once, and actors of Ray")
+    parser.add_argument("--quick", action="store_true", help="four small images: does it run at all?")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/scale"))
+    options = parser.parse_args()
+    options.threads, options.repeats = 1, 1
+    if options.quick:
+        options.source = "phantom:4?height=96&width=128"
+    os.environ.update({"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"})
+    with tempfile.TemporaryDirectory() as folder:
+        rows = measure(options, Path(folder))
+    about = {**machine(options), "source": options.source, "method": options.method, "runtime": options.runtime}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.with_suffix(".json").write_text(json.dumps({"machine": about, "rows": rows}, indent=1) + "\n")
+    text = table(rows, about)
+    options.out.with_suffix(".md").write_text(text)
+    print(text)
+
+
+def measure(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
+    words = ["segment", options.source, "--method", options.method, "--only-masks", "--device", options.device]
+    for name in ("runtime", "weights"):
+        words += [] if getattr(options, name) is None else [f"--{name}", str(getattr(options, name))]
+    plain = [words]
+    shards = [[*words, "--shard", f"{number}/{options.workers}"] for number in range(1, options.workers + 1)]
+    ways = {"plain": plain, f"{options.workers} shards": shards}
+    try:
+        import ray.data  # noqa: F401
+
+        ways["ray"] = [[*words, "--engine", "ray", "--workers", str(options.workers)]]
+    except ImportError as error:
+        print(f"without ray: {error}")
+    rows = [{"way": "loop", **loop(options, folder / "loop")}]
+    masks = {path.name: path.read_bytes() for path in (folder / "loop").glob("*.png")}
+    for number, (way, commands) in enumerate(ways.items()):
+        out = folder / str(number)
+        started = time.perf_counter()
+        running = [subprocess.Popen([sys.executable, "-m", "flipagents", *each, "-o", str(out)]) for each in commands]
+        codes = [each.wait() for each in running]
+        seconds = time.perf_counter() - started
+        assert codes == [0] * len(commands), f"{way} failed"
+        assert {path.name: path.read_bytes() for path in out.glob("*.png")} == masks, f"{way} gave other masks"
+        rows.append({"way": way, "images": len(masks), "seconds": seconds})
+        print(rows[-1], flush=True)
+    return rows
+
+
+def loop(options: argparse.Namespace, out: Path) -> dict[str, Any]:
+    """The plain loop in this process: no start, no loading."""
+    from flipagents.bulk import Work, Worker
+    from flipagents.outputs import file_names, output_paths
+    from flipenv.sources import open_source
+
+    weights = options.weights
+    if options.runtime is not None:
+        from flipagents.segment import pipeline_folder
+
+        weights = pipeline_folder(weights, options.runtime)
+    if options.runtime != "onnx":
+        import torch
+
+        torch.set_num_threads(1)
+    source = open_source(options.source)
+    worker = Worker(Work(source, options.method, weights, options.device))
+    paths = {index: output_paths(out, name, pictures=False) for index, name in enumerate(file_names(source.ids))}
+    started = time.perf_counter()
+    failed = [error for _, error in worker.run(paths) if error]
+    assert not failed, failed
+    return {"images": len(paths), "seconds": time.perf_counter() - started}
+
+
+def table(rows: list[dict[str, Any]], about: dict[str, Any]) -> str:
+    lines = ["| way | images | seconds | images/s |", "|---|---|---|---|"]
+    for row in rows:
+        speed = row["images"] / row["seconds"]
+        lines.append(f"| {row['way']} | {row['images']} | {row['seconds']:.1f} | {speed:.2f} |")
+    return "\n".join([*lines, "", ", ".join(f"{name} {value}" for name, value in about.items()), ""])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,278 @@
+"""Table 2 of the paper: two agents or one (MARL), intensity reward (IDR), coarse to fine (C2F), coarse or fine alone.
+
+    python benchmarks/table2.py --data busi:PATH --split val --epochs 2                  # the paper's rewards
+    python benchmarks/table2.py --data busi:PATH --split val --rewards ours --epochs 3   # ours, and what it is made of
+
+Each row trains its own agents on the split `train` of the data (`--train`), a pipeline for each seed, all with one
+classifier (`ours` also with the contour network that ships) and with the small trunk on the `roi` canvas, so that CPUs
+can do it. Rewards `paper` are CSR by sign and IDR by superpixel, as `flipenv.EnvConfig` has them; `ours` are those of
+the preset small, to which IDR is added where it is on. With `ours` there are rows more: without the prior's channel,
+without the classification reward, without stage 1, and the student alone. Rows of equal settings are trained once. A
+run that was stopped goes on; what is finished is not trained again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common import beside_paper, parser, read, run, write, write_json
+from joblib import Parallel, delayed
+from paper import TABLE_2
+
+from flipagents.checkpoint import SHIPPED
+from flipagents.classifier import Classifier
+from flipagents.classifier_training import train_classifier
+from flipagents.config import LearnerConfig
+from flipagents.contour import CONTOUR
+from flipagents.evaluation import SEED, Candidate
+from flipagents.learner import CHECKPOINT
+from flipagents.pipeline import Cost, presets, teach, train_stages
+from flipagents.plots import dice_figure
+from flipagents.report import Report
+from flipagents.segment import Recipe
+from flipagents.tables import latex_table, markdown_table
+from flipenv.config import COARSE, FINE, EnvConfig
+from flipenv.sources import CaseSource, Source, open_source
+
+TRAIN = "train"  # in place of a classifier's folder
+FINISHED = "row.json"  # in a row's folder: its options and what training took
+QUICK_TRAIN = "phantom:6?first=100&height=112&width=152"
+QUICK_ENV = {"canvas": {"kind": "roi", "height": 48, "width": 48}, "window": 32}
+QUICK_LEARNER = {"lanes": 4, "warmup": 16, "replay": 400, "batch_size": 16}
+QUICK_STUDENT = {"features": (4, 4, 8, 8, 8, 4), "epochs": 2}
+EIGHT = (  # MARL, IDR, stages: the rows of the paper in its order
+    (False, False, ("fine",)),
+    (False, False, ("coarse",)),
+    (True, False, ("fine",)),
+    (True, False, ("coarse",)),
+    (True, True, ("fine",)),
+    (True, True, ("coarse",)),
+    (True, False, ("coarse", "fine")),
+    (True, True, ("coarse", "fine")),
+)
+NOTE = (
+    "MARL: two agents, else one. IDR: intensity reward. C2F: coarse superpixels, then fine ones; else C coarse or F "
+    "fine ones alone. The paper's numbers are of its own images, canvas, networks and 100 epochs."
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One pipeline to train: a row of the table, for each seed."""
+
+    label: str
+    stages: Mapping[str, EnvConfig]
+    learner: LearnerConfig
+    recipe: Recipe
+    method: str = "flip"  # that segments with it
+
+    def options(self) -> dict[str, Any]:
+        """All that its weights depend on beside data, classifier and seed, as JSON holds it."""
+        told = {
+            "stages": {name: env.to_dict() for name, env in self.stages.items()},
+            "learner": self.learner.to_dict(),
+            "recipe": dataclasses.asdict(self.recipe),
+        }
+        plain: dict[str, Any] = json.loads(json.dumps(told))
+        return plain
+
+    def folder(self, out: Path) -> Path:
+        """Where its weights lie, `SEED` standing for the seed."""
+        digest = hashlib.blake2b(json.dumps(self.options(), sort_keys=True).encode(), digest_size=5).hexdigest()
+        return out / "runs" / f"{'-'.join(self.stages)}-{digest}" / f"seed-{SEED}"
+
+
+def main(arguments: Sequence[str] | None = None) -> Report:
+    """Run the script."""
+    options = parser(__doc__, "table2")
+    options.add_argument("--rewards", default="paper", choices=("paper", "ours"))
+    options.add_argument("--epochs", type=int, default=1, help="of each stage; the paper has 100")
+    options.add_argument("--train", help="cases to train on; default: the split train of --data")
+    options.add_argument("--train-cases", type=int, help="the first so many of them alone")
+    options.add_argument("--classifier", help=f"its folder, or '{TRAIN}'; default: the one that ships")
+    options.add_argument("--rows", nargs="+", type=int, help="numbers of the rows to run, from 1; default: all")
+    options.set_defaults(out=None)
+    found = read(options, arguments)
+    found.out = found.out or Path("benchmarks/results") / f"table2-{found.rewards}"
+    every = rows_of(found)
+    chosen = [row for number, row in enumerate(every, 1) if not found.rows or number in found.rows]
+    costs = train_all(found, chosen)
+    report = run(found, [Candidate(row.method, row.label, row.folder(found.out)) for row in chosen])
+    printed = dict(zip([row.label for row in every], TABLE_2, strict=False))
+    table = [(row.label, report.row(row.label), printed.get(row.label)) for row in chosen]
+    head, cells = cost_table(costs, report)
+    notes = [NOTE, f"Training, mean over seeds:\n\n{markdown_table(head, cells)}", *saved(costs)]
+    title = f"Ablation (Table 2), rewards: {found.rewards}, {found.epochs} epochs a stage"
+    print(write(found.out, report, title, beside_paper(table), notes, {"dice.png": dice_figure(report)}))
+    (found.out / "training.tex").write_text(latex_table(head, {"": cells}))
+    return report
+
+
+def rows_of(options: argparse.Namespace) -> list[Row]:
+    """The eight rows, and for our rewards what our best is made of."""
+    preset = presets()["paper" if options.rewards == "paper" else "small"]
+    learner = presets()["small"].learner if options.rewards == "ours" else LearnerConfig.small(lanes=32)
+    learner = learner.replace(epochs=options.epochs, device=options.device, **(QUICK_LEARNER if options.quick else {}))
+    base = EnvConfig() if options.rewards == "paper" else preset.env[-1].replace(coarse_channels=False)
+    base = base.replace(**(QUICK_ENV if options.quick else {}))
+
+    def row(label: str, stages: Sequence[str], env: EnvConfig, method: str = "flip") -> Row:
+        return Row(label, staged(stages, env), learner, preset.recipe, method)
+
+    found = []
+    for marl, idr, stages in EIGHT:
+        if options.rewards == "paper":
+            env = base.replace(n_agents=1 + marl, idr="superpixel" if idr else "none")
+        else:
+            env = base.replace(n_agents=1 + marl, idr_weight=float(idr))
+        found.append(row(label_of(marl, idr, stages), stages, env))
+    if options.rewards == "ours":
+        both = ("coarse", "fine")
+        channels = tuple(name for name in base.channels if name != "prior")
+        found += [
+            row("ours", both, base),
+            row("ours without prior channel", both, base.replace(channels=channels)),
+            row("ours without classification reward", both, base.replace(csr_weight=0.0)),
+            row("ours without stage 1", ("fine",), base),
+            row("ours, student alone", both, base, "flip+student"),
+        ]
+    return found
+
+
+def staged(stages: Sequence[str], env: EnvConfig) -> dict[str, EnvConfig]:
+    """The environment of each stage: its superpixels, and the mask of the one before where there is one."""
+    area = {"coarse": COARSE, "fine": FINE}
+    return {name: env.replace(cell_area=area[name], coarse_channels=number > 0) for number, name in enumerate(stages)}
+
+
+def label_of(marl: bool, idr: bool, stages: Sequence[str]) -> str:
+    """As the paper writes it."""
+    signs = " ".join("√" if each else "×" for each in (marl, idr, len(stages) > 1))
+    return signs if len(stages) > 1 else f"{signs}, {stages[0][0].upper()}"
+
+
+def train_all(options: argparse.Namespace, rows: Sequence[Row]) -> dict[str, list[dict[str, Cost]]]:
+    """Train every row with every seed; return what each stage of each seed took, by the row's label."""
+    source, val = training_cases(options)
+    classifier = classifier_folder(options, source, val)
+    unique = {row.folder(options.out): row for row in rows}
+    teaching = {row.folder(options.out) for row in rows if row.method == "flip+student"}
+    jobs = [(path, row, seed) for path, row in unique.items() for seed in options.seeds]
+    done = Parallel(n_jobs=options.jobs, return_as="generator")(
+        delayed(train_row)(row, seed, folder_of(path, seed), source, classifier, path in teaching, options.quick)
+        for path, row, seed in jobs
+    )
+    costs: dict[Path, list[dict[str, Cost]]] = {}
+    for (path, row, seed), cost in zip(jobs, done, strict=True):
+        costs.setdefault(path, []).append(cost)
+        seconds = sum(each.seconds for each in cost.values())
+        print(f"trained: {row.label}, seed {seed}, {seconds:.0f} s", flush=True)
+    return {row.label: costs[row.folder(options.out)] for row in rows}
+
+
+def train_row(
+    row: Row, seed: int, folder: Path, source: Source, classifier: Path, student: bool, quick: bool
+) -> dict[str, Cost]:
+    """Train one pipeline, unless it is there already; return what each stage took."""
+    learner = row.learner.replace(seed=seed)
+    options = {**row.options(), "seed": seed, "cases": len(source)}
+    path = folder / FINISHED
+    before = json.loads(path.read_text()) if path.exists() else {}
+    if before.get("options") != options:
+        judge = Classifier.load(classifier).scorer(learner.device)
+        if row.recipe.prior == CONTOUR:
+            shutil.copytree(SHIPPED / CONTOUR, folder / CONTOUR, dirs_exist_ok=True)
+        costs = train_stages(
+            source,
+            row.stages,
+            folder,
+            learner=learner,
+            scorer=judge,
+            recipe=row.recipe,
+            contour=presets()["small"].contour,
+            progress=False,
+        )
+        before = {"options": options, "costs": {name: dataclasses.asdict(cost) for name, cost in costs.items()}}
+        write_json(path, before)
+        for name in row.stages:  # the replay buffer is not needed again, and large
+            shutil.rmtree(folder / name / CHECKPOINT, ignore_errors=True)
+    if student:
+        config = dict(presets()["small"].students)["student"].replace(**(QUICK_STUDENT if quick else {}))
+        teach(source, folder, {"student": config}, device=learner.device, progress=False)
+    return {name: Cost(**cost) for name, cost in before["costs"].items()}
+
+
+def training_cases(options: argparse.Namespace) -> tuple[Source, Source | None]:
+    """Cases to train on, and those that calibrate a classifier, where the data has such a split."""
+    if options.quick:
+        return open_source(QUICK_TRAIN), None
+    kind = options.data.partition("?")[0]
+    splits = {name: f"{kind}?split={name}" for name in ("train", "val")}
+    source = open_source(options.train or splits["train"])
+    if options.train_cases:
+        source = CaseSource(source.load(index) for index in range(min(options.train_cases, len(source))))
+    return source, None if options.train else open_source(splits["val"])
+
+
+def classifier_folder(options: argparse.Namespace, source: Source, val: Source | None) -> Path:
+    """Folder of the classifier that all rows share, trained first where that is asked for."""
+    if options.classifier != TRAIN:
+        return Path(options.classifier) if options.classifier else SHIPPED / "classifier" / "classifier"
+    folder: Path = options.out / "classifier"
+    if not (folder / "classifier").exists():
+        train_classifier(source, config=presets()["small"].classifier, val=val, folder=folder, device=options.device)
+    return folder / "classifier"
+
+
+def folder_of(path: Path, seed: int) -> Path:
+    """The folder of one seed."""
+    return Path(str(path).replace(SEED, str(seed)))
+
+
+def cost_table(costs: Mapping[str, Sequence[dict[str, Cost]]], report: Report) -> tuple[list[str], list[list[str]]]:
+    """What training took, a row a row of the table, and what segmenting takes; means over seeds."""
+    head = ["row", "episodes", "joint steps", "joint steps an episode, by stage", "training, s", "ms/image"]
+    cells = []
+    for label, seeds in costs.items():
+        row = report.row(label)
+        stages = [f"{mean(seeds, name, 'steps') / mean(seeds, name, 'episodes'):.1f}" for name in seeds[0]]
+        whole = [sum(mean(seeds, name, what) for name in seeds[0]) for what in ("episodes", "steps", "seconds")]
+        ms = "" if row is None else f"{row.ms:.1f}"
+        cells.append([label, f"{whole[0]:.0f}", f"{whole[1]:.0f}", ", ".join(stages), f"{whole[2]:.1f}", ms])
+    return head, cells
+
+
+def saved(costs: Mapping[str, Sequence[dict[str, Cost]]]) -> list[str]:
+    """A sentence for each kind of superpixels on what two agents save against one."""
+    told = []
+    for stage in ("fine", "coarse"):
+        one, two = (costs.get(label_of(marl, False, (stage,))) for marl in (False, True))
+        if one and two:
+            length, seconds = (
+                [mean(each, stage, what) / mean(each, stage, "episodes") for each in (one, two)]
+                for what in ("steps", "seconds")
+            )
+            told.append(
+                f"Two agents against one, {stage} superpixels: {length[1]:.1f} joint steps an episode against "
+                f"{length[0]:.1f} ({length[1] / length[0] - 1:+.0%}), {seconds[1]:.2f} s of training an episode "
+                f"against {seconds[0]:.2f} ({seconds[1] / seconds[0] - 1:+.0%}). The paper says that two agents save "
+                "almost 50% of the running time."
+            )
+    return told
+
+
+def mean(seeds: Sequence[dict[str, Cost]], stage: str, what: str) -> float:
+    """Mean over seeds of one number of one stage."""
+    return sum(getattr(each[stage], what) for each in seeds) / len(seeds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""The most that an agent can reach with these superpixels: it erases each that is more than half nodule.
+
+It reads the true masks and segments nothing; the method `oracle` is for evaluations alone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flipenv.config import CanvasSpec, EnvConfig
+from flipenv.episode import mask_on_canvas, mask_on_image, prepare
+from flipenv.errors import MaskError
+from flipenv.types import Case, Episode
+
+
+class Oracle:
+    """Masks of the environment's default superpixels; MaskError for a case without a mask.
+
+    weights, device: not used. cell_area: px² a superpixel, None for the environment's.
+    """
+
+    sees_masks = True
+
+    def __init__(
+        self, weights: Path | None = None, device: str = "cpu", *, cell_area: float = EnvConfig.cell_area
+    ) -> None:
+        self.config = EnvConfig(cell_area=cell_area)
+
+    def __call__(self, cases: list[Case]) -> list[NDArray[np.bool_]]:
+        """One mask (height, width) a case; empty where no superpixel is more than half nodule."""
+        return [self._mask(case) for case in cases]
+
+    def _mask(self, case: Case) -> NDArray[np.bool_]:
+        if case.mask is None:
+            raise MaskError(f"case {case.id!r} has no mask, which the method 'oracle' reads; leave the method out")
+        episode = prepare(Case(case.image, case.box), self.config)
+        erased = mostly_nodule(episode, case.mask, self.config.canvas)
+        return mask_on_image((episode.labels >= 0) & erased[episode.labels], episode.geometry)
+
+
+def mostly_nodule(episode: Episode, mask: NDArray[np.bool_], canvas: CanvasSpec) -> NDArray[np.bool_]:
+    """Which superpixels, (S,) bool, are more than half covered by a mask (height, width) of the image."""
+    inside = episode.labels >= 0
+    labels, nodule = episode.labels[inside], mask_on_canvas(mask, episode.geometry, canvas)[inside]
+    covered = np.bincount(labels, nodule, episode.n_superpixels)
+    more: NDArray[np.bool_] = covered > np.bincount(labels, minlength=episode.n_superpixels) / 2
+    return more

@@ -1,0 +1,20 @@
+"""Lengths that follow the box, so that a method does the same at every scale of an image."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from flipenv.types import Box
+
+
+def box_size(box: Box) -> float:
+    """Square root of the box's area, px."""
+    return float((box.height * box.width) ** 0.5)
+
+
+def smoothed(image: NDArray[np.uint8], box: Box, blur: float) -> NDArray[np.uint8]:
+    """The image (height, width) after a Gaussian whose deviation is `blur` box sizes; itself where that is 0."""
+    deviation = blur * box_size(box)
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), deviation), np.uint8) if deviation else image

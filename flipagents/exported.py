@@ -1,0 +1,46 @@
+"""Folders that hold a network as an ONNX file, and how onnxruntime runs it: no torch.
+
+Beside `network.onnx` lies `about.json`, what a checkpoint has (see `flipagents.checkpoint`): the same promises hold.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from flipagents import checkpoint
+from flipagents.checkpoint import CheckpointError
+from flipenv.errors import ConfigError, MissingDependencyError
+
+KIND = "flipagents.onnx"
+NETWORK = "network.onnx"
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}  # device -> its name in onnxruntime
+THREADS = "OMP_NUM_THREADS"  # onnxruntime does not read it by itself
+
+
+def write_network(folder: str | Path, model: bytes, about: dict[str, Any]) -> Path:
+    """Write an ONNX model with what is to be known of it, `role` among it; raises as `flipagents.checkpoint.write`."""
+    return checkpoint.write_file(folder, NETWORK, lambda path: path.write_bytes(model), about, KIND)
+
+
+def open_network(folder: str | Path, role: str, device: str = "cpu") -> tuple[Any, dict[str, Any]]:
+    """Return an onnxruntime.InferenceSession on a folder's network, and what is told of it.
+
+    role: what the network is for, as `flipagents.export` wrote it. device: cpu, or cuda with onnxruntime-gpu.
+    Raises CheckpointError where the folder holds no such network, MissingDependencyError without onnxruntime,
+    ConfigError for a device that it does not have.
+    """
+    path, about = checkpoint.open_file(folder, NETWORK, KIND)
+    if about.get("role") != role:
+        raise CheckpointError(f"{path} is a network for {about.get('role')!r}; expected one for {role!r}")
+    try:
+        import onnxruntime  # noqa: PLC0415 - optional
+    except ImportError as error:
+        raise MissingDependencyError(f"{path} needs {error.name}: pip install flip-learning[onnx]") from error
+    provider = PROVIDERS.get(device.partition(":")[0])
+    if provider not in onnxruntime.get_available_providers():
+        raise ConfigError(f"device={device!r}: this onnxruntime has no {provider or 'such device'}; use cpu")
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = int(os.environ.get(THREADS, "0"))  # 0: one a core
+    return onnxruntime.InferenceSession(str(path), settings, providers=[provider]), about

@@ -1,0 +1,101 @@
+"""One mask against the truth: a row of numbers, and rows as CSV."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flipagents import metrics
+from flipenv.types import Case
+
+Mask = NDArray[np.bool_]  # (height, width)
+
+
+@dataclass(frozen=True)
+class CaseScore:
+    """One method on one case; see `flipagents.metrics` for what an empty mask gives."""
+
+    method: str  # its row in the tables
+    seed: int  # of the draw that moved the box, and of the weights where each seed has its own
+    case: str
+    group: str  # the case's class, such as benign; "" where its source names none
+    area: int  # of the box, px² of the image
+    dice: float
+    jaccard: float
+    conformity: float
+    hausdorff: float  # px of the image
+    hausdorff95: float  # px of the image
+    asd: float  # px of the image
+    empty: bool  # nothing was segmented
+    ms: float  # wall time an image, a call's time shared evenly among its images; loading a model is not in it
+
+
+NUMBERS = tuple(field.name for field in dataclasses.fields(CaseScore))[5:]  # that are averaged
+_READ: dict[str, Callable[[str], Any]] = {
+    "int": int,
+    "float": float,
+    "str": str,
+    "bool": lambda text: {"True": True, "False": False}[text],
+}
+
+
+def score(method: str, seed: int, case: Case, mask: Mask, ms: float) -> CaseScore:
+    """Compare a mask with the case's own."""
+    ours, truth = _cut(mask, np.asarray(case.mask))
+    distances = metrics.distances(ours, truth)
+    return CaseScore(
+        method=method,
+        seed=seed,
+        case=case.id,
+        group=case.meta.get("class", ""),
+        area=case.box.height * case.box.width,
+        dice=metrics.dice(ours, truth),
+        jaccard=metrics.jaccard(ours, truth),
+        conformity=metrics.conformity(ours, truth),
+        hausdorff=distances.hausdorff,
+        hausdorff95=distances.hausdorff95,
+        asd=distances.average,
+        empty=not mask.any(),
+        ms=ms,
+    )
+
+
+def to_csv(scores: Iterable[CaseScore]) -> str:
+    """Rows as CSV with a header; `from_csv` gives the same rows back, to the last bit."""
+    table = io.StringIO(newline="")
+    rows = csv.DictWriter(table, [field.name for field in dataclasses.fields(CaseScore)], lineterminator="\n")
+    rows.writeheader()
+    rows.writerows(vars(each) for each in scores)
+    return table.getvalue()
+
+
+def from_csv(text: str) -> list[CaseScore]:
+    """Read what `to_csv` wrote; ValueError where it is something else."""
+    fields = dataclasses.fields(CaseScore)
+    try:
+        return [
+            CaseScore(**{field.name: _READ[str(field.type)](row[field.name]) for field in fields})
+            for row in csv.DictReader(io.StringIO(text))
+        ]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not the rows of an evaluation: {error}") from error
+
+
+def _cut(mask: Mask, truth: Mask) -> tuple[Mask, Mask]:
+    """Both masks without the rows and columns in which neither has a pixel, but for a rim of one pixel.
+
+    Distances stay as they are, and take a tenth of the time.
+    """
+    either = mask | truth
+    if not either.any():
+        return mask, truth
+    rows, columns = (np.flatnonzero(either.any(axis=axis)) for axis in (1, 0))
+    part = np.s_[max(rows[0] - 1, 0) : rows[-1] + 2, max(columns[0] - 1, 0) : columns[-1] + 2]
+    return mask[part], truth[part]

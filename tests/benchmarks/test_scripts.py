@@ -1,0 +1,189 @@
+"""The scripts of the tables on phantoms: their files, rows and what they say of what did not run."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import flipenv
+from flipenv.config import COARSE, FINE
+
+
+def some(out: Path, *words: str) -> list[str]:
+    return ["--quick", "--out", str(out), *words]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def own_method(scripts: Path, folder: Path) -> Path:
+    """The file that benchmarks/README.md shows."""
+    (block,) = re.findall(r"```python\n(# mine\.py\n.*?)```", (scripts / "README.md").read_text(), re.DOTALL)
+    assert block.count("\n") <= 20
+    (folder / "mine.py").write_text(block)
+    return folder / "mine.py"
+
+
+def test_table1_with_a_method_of_ones_own(scripts: Path, tmp_path: Path) -> None:
+    import table1
+    from paper import TABLE_1
+
+    from flipagents.methods import METHODS
+
+    mine = own_method(scripts, tmp_path)
+    words = some(tmp_path / "out", "--methods", "box", "polar", "nobody", "--methods-from", str(mine))
+    report = table1.main(words)
+    files = ["cases.csv", "dice.png", "evaluations", "paper.tex", "report.json", "table.md", "table.tex"]
+    assert names(tmp_path / "out") == files
+    assert set(report.missing) == {"nobody", "flip-paper"}
+    own, ellipse = report.row("mine"), report.row("ellipse")
+    assert own is not None
+    assert ellipse is not None
+    assert own.dice.mean > ellipse.dice.mean - 0.1, "it is a method that works"
+    text = (tmp_path / "out" / "table.md").read_text()
+    assert "| mine | " in text
+    assert "| flip-paper | not run | " in text
+    assert TABLE_1["Ours"][0] in text
+    assert str(tmp_path) not in text
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out" / "evaluations").iterdir()}
+    METHODS._parts.pop("mine")  # as in a new process
+    again = table1.main(words)
+    assert again.scores == report.scores
+    after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out" / "evaluations").iterdir()}
+    assert after == before, "what is done is not done again"
+
+
+def test_every_row_of_the_papers_table_1_has_one_of_ours() -> None:
+    import table1
+    from paper import TABLE_1
+
+    assert set(table1.PRINTED.values()) == set(TABLE_1)
+    assert set(table1.PRINTED) - {"flip-paper"} <= set(table1.METHODS)
+
+
+def test_table3(tmp_path: Path) -> None:
+    import table3
+
+    reports = table3.main(some(tmp_path, "--methods", "polar", "--seeds", "0", "1", "--shifts", "0-10"))
+    assert list(reports) == ["tight", "0-10"]
+    moved = reports["0-10"].row("polar")
+    assert moved is not None
+    assert moved.seeds == 2
+    assert set(reports["0-10"].missing) <= {"found polar"}, "the locator may not ship"
+    assert {"paper.tex", "shift-0-10", "shifts.png", "table.md", "table.tex", "tight"} == set(names(tmp_path))
+    text = (tmp_path / "table.md").read_text()
+    assert "| polar | " in text
+    assert "89.22 ± 4.12" in text
+
+
+def test_rows_of_table2(tmp_path: Path) -> None:
+    import table2
+    from paper import TABLE_2
+
+    for rewards in ("paper", "ours"):
+        options = table2.argparse.Namespace(rewards=rewards, quick=False, epochs=3, device="cpu")
+        rows = table2.rows_of(options)
+        assert [row.label for row in rows[: len(TABLE_2)]] == [
+            *("× × ×, F", "× × ×, C", "√ × ×, F", "√ × ×, C", "√ √ ×, F", "√ √ ×, C", "√ × √", "√ √ √")
+        ]
+        for row, (marl, idr, stages) in zip(rows, table2.EIGHT, strict=False):
+            envs = list(row.stages.values())
+            assert [env.n_agents for env in envs] == [1 + marl] * len(stages)
+            assert [env.cell_area for env in envs] == [{"coarse": COARSE, "fine": FINE}[each] for each in stages]
+            assert [env.coarse_channels for env in envs] == [False, True][: len(stages)]
+            assert all((env.idr_weight > 0 and env.idr != "none") == idr for env in envs)
+            assert row.learner.epochs == 3
+    folders = {row.label: row.folder(tmp_path) for row in rows}
+    assert folders["ours"] == folders["√ × √"] == folders["ours, student alone"]
+    assert folders["ours without stage 1"] == folders["√ × ×, F"]
+    assert len(set(folders.values())) == len(rows) - 3
+    assert "prior" not in rows[9].stages["fine"].channels
+    assert rows[10].stages["fine"].csr_weight == 0
+    assert dict(table2.presets()["small"].env[1].to_dict()) == rows[8].stages["fine"].to_dict()
+
+
+def test_table2_trains_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import table2
+
+    words = some(tmp_path, "--rows", "2", "4")
+    report = table2.main(words)
+    assert {row.method for row in report.summaries} == {"box", "ellipse", "× × ×, C", "√ × ×, C"}
+    text = (tmp_path / "table.md").read_text()
+    assert "77.33 ± 10.22" in text
+    assert "Two agents against one, coarse superpixels:" in text
+    rows = list((tmp_path / "runs").rglob("row.json"))
+    assert len(rows) == 2
+    costs = [json.loads(path.read_text())["costs"]["coarse"] for path in rows]
+    assert all(cost["episodes"] >= 6 and cost["steps"] > 0 for cost in costs)
+    assert not list((tmp_path / "runs").rglob("checkpoint"))
+    before = [path.stat().st_mtime_ns for path in rows]
+    again = table2.main(words)
+    assert again.scores == report.scores
+    assert [path.stat().st_mtime_ns for path in rows] == before
+
+
+def test_readings_of_rewards() -> None:
+    import table_rewards
+
+    readings = table_rewards.readings()
+    assert len({each.name for each in readings}) == len(readings) == 27
+    base = flipenv.EnvConfig(beta=None)
+    first = readings[0].env(base)
+    assert (first.csr, first.idr_weight, first.csr_weight, first.prior_weight) == ("sign", 0, 1, 0)
+    literal = next(each for each in readings if each.idr == "cumulative" and each.theta == 25).env(base)
+    assert (literal.idr, literal.theta, literal.idr_weight) == ("cumulative", 25, 1)
+    last = readings[-1].env(base)
+    assert (last.csr, last.csr_weight, last.prior_weight, last.idr_weight) == ("logit", 0.5, 1, 0)
+
+
+def test_the_maximiser_of_a_prior_erases_what_it_calls_nodule(phantoms: list[flipenv.Case]) -> None:
+    import table_rewards
+
+    from flipagents.baselines.geometry import ellipse
+    from flipagents.metrics import dice
+
+    base = flipenv.EnvConfig(canvas={"height": 64, "width": 64}, beta=None, traversals=1, cell_area=16.0)  # type: ignore[arg-type]
+    reading = table_rewards.Reading("", prior="ellipse")
+    method = table_rewards.Greedy(None, "cpu", reading=reading, base=base)
+    method.scorer = flipenv.ContrastScorer()
+    masks = method(phantoms[:3])
+    found = [dice(mask, ellipse(case.box, case.image.shape)) for case, mask in zip(phantoms, masks, strict=False)]
+    assert np.mean(found) > 0.9
+
+
+def test_figure5(tmp_path: Path) -> None:
+    import figure5
+
+    panels = figure5.main(some(tmp_path, "--cases", "phantom-0001"))
+    assert [each.case.id for each in panels] == ["phantom-0001"]
+    assert {"figure5.png", "curves.json"} <= set(names(tmp_path))
+    assert [mask.shape for mask in panels[0].masks] == [panels[0].case.image.shape] * 2
+    (told,) = json.loads((tmp_path / "curves.json").read_text())["cases"]
+    for stage, scene in zip(told["stages"], panels[0].scenes, strict=True):
+        assert len(stage["erased"]) == len(stage["dice"]) == len(stage["score"]) == len(scene.areas)
+
+
+def test_typical_cases() -> None:
+    import figure5
+
+    from flipagents.report import Report
+    from tests.agents.test_summaries import A, rows
+
+    found = figure5.typical(Report(rows("flip", A) + rows("box", A[::-1]), [], None, {}, {}))
+    assert found == {"best": "case 3", "median": "case 1", "worst": "case 6"}
+
+
+def test_options(tmp_path: Path) -> None:
+    from common import parser, read
+
+    found = read(parser("text", "name"), ["--data", "busi:PATH", "--split", "val", "--seeds", "2", "5"])
+    assert (found.data, found.seeds, found.draws) == ("busi:PATH?split=val", [2, 5], 10_000)
+    assert read(parser("text", "name"), ["--data", "csv:a.csv?fold=1", "--split", "val"]).data.endswith(
+        "?fold=1&split=val"
+    )
+    assert found.out.name == "name"
