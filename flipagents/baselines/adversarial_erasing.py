@@ -31,7 +31,7 @@ from flipenv.types import Case
 
 NAME = "adversarial-erasing"
 ROUNDS = 3
-STRIDE, SHARE = 8, 0.5  # as in `flipagents.baselines.gradcam`: finest place, and least heat of what is erased
+STRIDE, SHARE = 16, 0.3  # as in `flipagents.baselines.gradcam`: finest place, and least heat of what is erased
 EPOCHS = 10  # of the network that learns from what was erased
 
 # whole nodules against erased ones and empty places: a filled hole must not be what says 'nodule'

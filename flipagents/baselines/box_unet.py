@@ -16,6 +16,7 @@ from flipenv.options import between
 from flipenv.sources import SourceLike
 
 NAME = "box-unet"
+EPOCHS = 10
 PAIRS, RING = 1.0, 1.0  # weights beside the projection's
 ALIKE = 0.2  # largest difference of grey levels of a pair that belongs together, deviations of the crop
 
@@ -37,7 +38,7 @@ def train(
         between(name, value, 0.0, 1e6)
     cases = unlabelled(source)
     boxes = [filled_box(case.box, case.image.shape).astype(np.float32) for case in cases]
-    config = StudentConfig().replace(**options)
+    config = StudentConfig(epochs=EPOCHS).replace(**options)
     loss = box_loss(pairs, ring, alike)
     return keep(distil(cases, boxes, config, loss=loss, device=device, progress=progress), folder, NAME)
 

@@ -29,7 +29,7 @@ NAME = "sdi"
 START, ROUNDS = "ellipse", 3
 EPOCHS = 12  # a round; each begins anew
 LEAST = 0.5  # intersection over union with the first label
-EDGES = 0.5  # weight of grey levels when a label is sharpened
+EDGES = 1.0  # weight of grey levels when a label is sharpened
 
 
 def train(

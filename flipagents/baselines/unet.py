@@ -14,7 +14,7 @@ from flipenv.errors import MaskError
 from flipenv.sources import SourceLike, open_source
 
 NAME = "unet"
-EPOCHS = 25
+EPOCHS = 40
 
 
 def train(
