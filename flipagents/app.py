@@ -5,18 +5,19 @@ from __future__ import annotations
 import html
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from inspect import isgeneratorfunction
 from pathlib import Path
 from typing import Any
 
-from flipagents.desk import AGENTS, Desk
-from flipagents.methods import method_names
+from flipagents.desk import AGENTS, Desk, offered
 from flipagents.page_actions import CORNERS, NO_TRUTH, VIEWS, Actions, Changes, Session
 from flipenv.errors import FlipError
 from flipenv.sources.extras import need
 
 UPLOAD = "64mb"  # the largest file that is taken
+HERE = ("127.0.0.1", "localhost")
 KEPT = 24 * 3600  # s, after which files and sessions of a page that runs on are dropped
 FORMATS = [".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".nii", ".gz"]
 
@@ -35,7 +36,13 @@ CSS = """
 #head p { opacity: 0.75; }
 #drawing button[title*="Rotate"] { display: none; }
 #table table { width: 100%; border: 0; }
+#table tr { border: 0; }
 #table th, #table td { border: 0; border-bottom: 1px solid var(--border-color-primary); padding: 4px 8px; }
+#table [align="right"] { text-align: right; }
+#files td:last-child, #gif td:last-child { display: none; }
+#files .file, #gif .file { font-size: var(--text-sm); }
+#files .filename, #gif .filename { max-width: none; }
+#files .download, #gif .download { width: 90px; padding-left: 0; }
 """
 
 
@@ -45,14 +52,14 @@ def serve(host: str = "127.0.0.1", port: int = 7860, *, weights: Path | None = N
     What is uploaded or made lies in a folder of this process, which goes when it ends. Raises MissingDependencyError
     without Gradio, OSError where the port is taken.
     """
-    with tempfile.TemporaryDirectory(prefix="flip-app-") as folder:
+    with tempfile.TemporaryDirectory(prefix="flip-app-") as folder, suppress(KeyboardInterrupt):
         page = build(Desk(weights, device), Path(folder))
         print(f"{launch(page, host, port)} (Ctrl-C ends it)", flush=True)
         page.block_thread()
 
 
 def launch(page: Any, host: str, port: int) -> str:
-    """Serve a page that `build` made, in a thread, and return its address; nothing is shared or fetched from elsewhere."""
+    """Serve a page that `build` made, in a thread, and return its address; nothing is shared or fetched."""
     gr = _gradio()
     fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
     _, address, _ = page.launch(
@@ -67,6 +74,7 @@ def launch(page: Any, host: str, port: int) -> str:
         ssr_mode=False,
         mcp_server=False,
         footer_links=[],
+        app_kwargs={"middleware": [_only_for(HERE if host in HERE else ("*",))]},
         theme=gr.themes.Base(primary_hue="emerald", neutral_hue="slate", radius_size="md", **fonts),
         css=CSS,
     )
@@ -147,7 +155,7 @@ def _layout(gr: Any) -> dict[str, Any]:
                 add("cut", gr.Button, "Superpixels", min_width=120)
                 add("watch", gr.Button, "Watch", min_width=120)
             gr.Markdown("### 4. Mask")
-            add("method", gr.Dropdown, method_names(), value=AGENTS, label="Method")
+            add("method", gr.Dropdown, offered(), value=AGENTS, label="Method")
             add("predict", gr.Button, "Segment", variant="primary")
             add("compare", gr.UploadButton, "Compare with a true mask", file_types=FORMATS)
             add("table", gr.Markdown, NO_TRUTH)
@@ -157,7 +165,8 @@ def _layout(gr: Any) -> dict[str, Any]:
 
 def _connect(gr: Any, parts: dict[str, Any], actions: Actions) -> None:
     """Tell each button what it does."""
-    page = ["session", "drawing", *CORNERS, *VIEWS, "curve", "files", "film", "gif", "step", "cells", "count", "table", "tabs"]
+    page = ["session", "drawing", "film", "gif", "step", "cells", "count", "curve", "files", "table", "tabs"]
+    page += [*CORNERS, *VIEWS]
 
     def on(event: Any, action: Callable[..., Any], inputs: list[str], outputs: list[str], **options: Any) -> Any:
         def shown(changes: Changes) -> Any:
@@ -223,6 +232,13 @@ def _connect(gr: Any, parts: dict[str, Any], actions: Actions) -> None:
         **heavy,
     )
     on(parts["compare"].upload, actions.truth, ["session", "compare"], ["session", "table", *VIEWS], **ends)
+
+
+def _only_for(hosts: Sequence[str]) -> Any:
+    """Refuse what a browser asks of another name: a site may give its own name this machine's address."""
+    middleware = need("starlette.middleware", extra="app", purpose="serving the page")
+    trusted = need("starlette.middleware.trustedhost", extra="app", purpose="serving the page")
+    return middleware.Middleware(trusted.TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
 
 
 def _gradio() -> Any:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flipenv.sources import Source
     from flipenv.types import Case
 
-LOCAL = "127.0.0.1"
+LOCAL = ("127.0.0.1", "localhost", "::1")  # hosts that this machine alone reaches
 DEMO = "phantom:{}?first=1000000"  # seeds that nobody trains on
 
 SOURCE = """\
@@ -93,7 +93,7 @@ def app(options: argparse.Namespace) -> int:
     """Open a page in the browser where a box is drawn and the agents are watched; Ctrl-C ends it."""
     from flipagents.app import serve
 
-    if options.host != LOCAL:
+    if options.host not in LOCAL:
         print(
             f"flip app: {options.host} lets others on the network use this page and see what is loaded into it; there "
             "is no password",
@@ -354,7 +354,7 @@ def _parser() -> argparse.ArgumentParser:
 
     page = command(app, "app")
     page.add_argument("--port", type=int, default=7860, help="of the page (default 7860)")
-    page.add_argument("--host", default=LOCAL, help=f"address to listen on (default {LOCAL}: this machine alone)")
+    page.add_argument("--host", default=LOCAL[0], help=f"address to listen on (default {LOCAL[0]}: this machine alone)")
 
     two = command(train, "train")
     two.add_argument("--data", required=True, help="the BUSI folder (its splits train and val), or: see below")

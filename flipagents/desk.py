@@ -1,4 +1,4 @@
-"""What `flip app` does behind its page: pictures and boxes in, walks, masks and files out. Knows nothing of the page."""
+"""What `flip app` does behind its page: pictures and boxes in, walks, masks and files out. It knows no page."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from flipenv.types import Box, Case
 
 LIMIT = 16_000_000  # px of an image; a file of a few kB may hold a thousand times more
 AGENTS = "flip"  # the method whose agents can be watched
+KEPT_BACK = ("onnx", "oracle")  # methods that want a file of the disk, or the true mask
 
 Mask: TypeAlias = NDArray[np.bool_]  # (height, width)
 
@@ -90,6 +91,11 @@ def box_of(picture: Picture, corners: Sequence[float | None]) -> Box:
         raise BoxError(f"X0 {x0:g}, Y0 {y0:g}, X1 {x1:g}, Y1 {y1:g}: {error}") from None
 
 
+def offered() -> list[str]:
+    """The methods to choose from."""
+    return [name for name in method_names() if name not in KEPT_BACK]
+
+
 class Desk:
     """Methods that were made once, by name, and what they do with a picture and its box.
 
@@ -116,15 +122,15 @@ class Desk:
         return scenes(agents.segmenter, case, scorer=self._scorer(), truth=picture.truth)
 
     def segment(self, picture: Picture, box: Box, method: str, margin: int = 0) -> Result:
-        """Let a method segment the picture; margin: by how many px the box may be off, see `flipagents.methods.Found`."""
+        """Let a method segment the picture; margin: px by which the box may be off, see `flipagents.methods.Found`."""
         made = self._method(method)
         (case,) = self._placed([picture.case(box)], margin)
         return Result(method, case, run_method(made, [case])[0])
 
     def _method(self, name: str) -> Method:
         # A name is chosen from the list: those that make_method would also take may name a folder of the disk.
-        if name not in method_names():
-            raise ConfigError(unknown("method", name, method_names()))
+        if name not in offered():
+            raise ConfigError(unknown("method", name, offered()))
         if name not in self._made:
             self._made[name] = make_method(name, self.weights, self.device)
         return self._made[name]

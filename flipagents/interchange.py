@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flipenv.errors import ImageError
-from flipenv.sources.busi import BusiCase
 from flipenv.sources.base import ListedSource, Source
+from flipenv.sources.busi import BusiCase
 from flipenv.sources.coco import CocoCase
 from flipenv.sources.extras import need
 from flipenv.sources.files import FileCase

@@ -68,16 +68,12 @@ def record(
 
     The mask that is written has more votes behind it and is tidied; the recording shows what one walk erases.
     """
-    frames = []
-    for scene, batch in _walk(segmenter, case, scorer, truth):
-        if film:
-            frames.append(draw(scene))
-    return Recording(scene, frames, batch.mask(0))
+    walked = list(_walk(segmenter, case, scorer, truth))
+    last, batch = walked[-1]
+    return Recording(last, [draw(scene) for scene, _ in walked] if film else [], batch.mask(0))
 
 
-def _walk(
-    segmenter: Segmenter, case: Case, scorer: Scorer | None, truth: Mask | None
-) -> Iterator[tuple[Scene, Batch]]:
+def _walk(segmenter: Segmenter, case: Case, scorer: Scorer | None, truth: Mask | None) -> Iterator[tuple[Scene, Batch]]:
     """Yield `scenes`, each with the batch that walks."""
     from flipagents.segment import walking  # noqa: PLC0415 - torch is slow to import
 

@@ -99,7 +99,7 @@ class Actions:
     def gif(self, session: Session) -> Changes:
         """Make the film of the walk, which then plays and can be taken."""
         if not session.walked:
-            raise EpisodeError("there is no walk to film yet; press 'Watch the agents' first")
+            raise EpisodeError("there is no walk to film yet; press 'Watch' first")
         path = desk.write_film(self._new_folder(), _picture(session), session.walked)
         return {"film": {"value": str(path)}, "gif": {"value": str(path), "visible": True}}
 
@@ -129,6 +129,7 @@ class Actions:
     def truth(self, session: Session, file: str) -> Changes:
         """Load the true mask, and compare with it what is there already."""
         picture = desk.with_truth(_picture(session), Path(file))
+        assert picture.truth is not None
         session = dataclasses.replace(session, picture=picture)
         changes: Changes = {"session": session, "table": {"value": f"True mask: {picture.truth.sum()} px."}}
         if session.result is not None:
@@ -172,7 +173,9 @@ def _picture(session: Session) -> Picture:
 def _drawing(picture: Picture, box: Box | None) -> dict[str, Any]:
     """The picture and its box as the drawing takes them: RGB, and small pictures enlarged."""
     zoom = _zoom(picture)
-    shown = cv2.resize(picture.image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC) if zoom > 1 else picture.image
+    shown: Any = picture.image
+    if zoom > 1:
+        shown = cv2.resize(shown, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
     boxes = []
     if box is not None:
         corners = (round(corner * zoom) for corner in (box.left, box.top, box.right, box.bottom))
@@ -183,7 +186,7 @@ def _drawing(picture: Picture, box: Box | None) -> dict[str, Any]:
 def _zoom(picture: Picture) -> float:
     """Picture px of the drawing an image px, at least 1: it shows small pictures no larger than they are."""
     height, width = picture.image.shape
-    return max(1.0, min(ROOM[0] / height, ROOM[1] / width))
+    return float(max(1, min(ROOM[0] / height, ROOM[1] / width)))
 
 
 def _numbers(box: Box | None) -> Changes:

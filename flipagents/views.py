@@ -51,7 +51,7 @@ def erased(case: Case, mask: Mask, background: str, margin: int = 0) -> NDArray[
     background: its name in `flipenv.BACKGROUNDS`; margin: image px around the box that may be painted over. Mask pixels
     beyond that keep the image.
     """
-    painted: Any = BACKGROUNDS[background](case.image, grow_box(case.box, margin, case.image.shape))
+    painted = BACKGROUNDS[background](case.image, grow_box(case.box, margin, case.image.shape))
     return np.where(mask, painted, case.image)
 
 

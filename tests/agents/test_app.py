@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import signal
 import socket
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from flipagents.desk import Desk
@@ -58,6 +65,7 @@ def test_a_phantom_from_box_to_dice(tab: Any) -> None:
     tab.wait_for_selector("text=there is no picture yet")
     tab.click("#phantom")
     tab.wait_for_function("document.querySelector('#x1 input').value > 0")
+    tab.wait_for_timeout(3000)  # until the drawing has told its box, too
     tab.fill("#x1 input", "9999")
     tab.press("#x1 input", "Enter")
     tab.wait_for_selector("text=reaches outside its image")
@@ -83,6 +91,45 @@ def test_a_phantom_from_box_to_dice(tab: Any) -> None:
     assert tab.locator("#files a").count() == 4
 
 
+def test_agents_from_superpixels_to_files(tab: Any) -> None:
+    pytest.importorskip("torch", reason="the agents need torch")
+    pytest.importorskip("monai", reason="the shipped pipeline has networks of MONAI's")
+    tab.click("#phantom")
+    tab.wait_for_function("document.querySelector('#x1 input').value > 0")
+    tab.click("#cut")
+    tab.wait_for_selector("#cells img")
+    assert int(tab.inner_text("#count").split()[0]) > 50
+    moment = "Number(document.querySelector('#step input[type=number]')?.value)"
+    tab.click("#watch")
+    tab.wait_for_function(f"{moment} > 3")
+    tab.click("#stop")
+    tab.wait_for_timeout(2000)
+    stopped = tab.evaluate(moment)
+    tab.wait_for_timeout(2000)
+    assert tab.evaluate(moment) == stopped
+    tab.click("#make")
+    tab.wait_for_selector("#gif a")
+    tab.click("#predict")
+    tab.wait_for_selector("#table table")
+    tab.wait_for_selector("#curve img")
+    assert float(tab.inner_text("#table").split("flip")[1].split()[0]) > 0.8
+    starts = {
+        "gif": b"GIF8",
+        "_overlay.png": b"\x89PNG",
+        "_mask.png": b"\x89PNG",
+        ".nii.gz": b"\x1f\x8b",
+        ".json": b"{",
+    }
+    links = tab.locator("#files a, #gif a")
+    for index in range(links.count()):
+        with tab.expect_download() as loading:
+            links.nth(index).evaluate("link => link.click()")
+        data = loading.value.path().read_bytes()
+        name = next(end for end in starts if loading.value.suggested_filename.endswith(end))
+        assert data.startswith(starts.pop(name))
+    assert not starts
+
+
 def test_files_of_the_machine_stay_there(address: str, tmp_path: Path) -> None:
     (tmp_path / "secret.txt").write_text("mine")
     for path in (tmp_path / "secret.txt", Path(__file__), Path("setup.cfg").absolute()):
@@ -92,9 +139,68 @@ def test_files_of_the_machine_stay_there(address: str, tmp_path: Path) -> None:
             assert refused.value.code in (403, 404)
 
 
-def test_nothing_is_told_to_anybody(address: str) -> None:
-    import os
+def test_a_path_in_place_of_an_upload(address: str, tmp_path: Path) -> None:
+    """What speaks to the page without being a browser may name files of the disk; none is read."""
+    cv2.imwrite(str(tmp_path / "scan.png"), np.full((30, 50), 90, np.uint8))
+    config = json.loads(urllib.request.urlopen(f"{address}config").read())
+    opens, typed = (
+        next(each for each in config["dependencies"] if [part, event] in each["targets"])
+        for part, event in ((_part(config, "open"), "upload"), (_part(config, "drawing"), "change"))
+    )
+    file = {"path": str(tmp_path / "scan.png"), "orig_name": "scan.png", "meta": {"_type": "gradio.FileData"}}
+    for action, given in ((opens, [None, file]), (typed, [None, {"image": file, "boxes": [], "orientation": 0}])):
+        answer = _ask(address, action["id"], given)
+        assert answer["success"] is False
+        assert str(tmp_path) not in json.dumps(answer)
 
+
+def _part(config: dict[str, Any], name: str) -> int:
+    return next(int(each["id"]) for each in config["components"] if each["props"].get("elem_id") == name)
+
+
+def _ask(address: str, action: int, data: list[Any]) -> dict[str, Any]:
+    """Put an action into the page's queue as its own script does, and wait for what comes of it."""
+    body = json.dumps({"data": data, "fn_index": action, "session_hash": "tester"}).encode()
+    asked = urllib.request.Request(f"{address}gradio_api/queue/join", body, {"Content-Type": "application/json"})
+    urllib.request.urlopen(asked).close()
+    with urllib.request.urlopen(f"{address}gradio_api/queue/data?session_hash=tester") as lines:
+        told = (json.loads(line[5:]) for line in lines if line.startswith(b"data:"))
+        return next(each for each in told if each["msg"] == "process_completed")
+
+
+def test_only_its_own_names_are_answered(address: str) -> None:
+    """A web site that gives its own name this machine's address reads nothing."""
+    for name, code in (("localhost", 200), ("127.0.0.1", 200), ("example.org", 400)):
+        try:
+            answer = urllib.request.urlopen(urllib.request.Request(address, headers={"Host": f"{name}:7860"})).status
+        except urllib.error.HTTPError as error:
+            answer = error.code
+        assert answer == code, name
+
+
+def test_the_command(tmp_path: Path) -> None:
+    """It says where the page is, refuses a port that is taken, and leaves nothing behind."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        words = [sys.executable, "-m", "flipagents", "app", "--port", port]
+        refused = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("flip app: ")
+    assert port in refused.stderr
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(tmp_path)}
+    ) as running:
+        assert running.stdout is not None
+        assert f"http://127.0.0.1:{port}/" in running.stdout.readline()
+        assert list(tmp_path.glob("flip-app-*"))
+        running.send_signal(signal.SIGINT)
+        assert running.wait(60) == 0
+    assert not list(tmp_path.glob("flip-app-*"))
+
+
+def test_nothing_is_told_to_anybody(address: str) -> None:
     assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
     assert address.startswith("http://127.0.0.1:")
     page = urllib.request.urlopen(address).read().decode()

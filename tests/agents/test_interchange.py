@@ -109,3 +109,15 @@ def test_coco_holds_what_earlier_runs_made(tmp_path: Path, capsys: pytest.Captur
     content = json.loads((tmp_path / "coco.json").read_text())
     assert [each["file_name"] for each in content["images"]] == [f"phantom-000{index}.png" for index in range(3)]
     assert image_file(open_source("phantom:1"), 0) is None
+
+
+def test_shares_leave_the_one_coco_file_to_the_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("pycocotools")
+    words = ["segment", "phantom:3?height=80&width=112", "-o", str(tmp_path), "--method", "box", "--only-masks"]
+    assert main([*words, "--export", "coco", "--shard", "1/2"]) == 2
+    assert "once without --shard" in capsys.readouterr().err
+    for share in ("1/2", "2/2"):
+        assert main([*words, "--shard", share]) == 0
+    assert main([*words, "--export", "coco"]) == 0
+    assert "0 segmented" in capsys.readouterr().out
+    assert len(json.loads((tmp_path / "coco.json").read_text())["annotations"]) == 3

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from flipagents.desk import Desk
+from flipagents.desk import Desk, offered
 from flipagents.methods import make_method, run_method
 from flipagents.metrics import dice
 from flipagents.page_actions import Actions, Session
@@ -135,6 +135,15 @@ def test_what_comes_too_early_or_is_unknown(actions: Actions, loaded: Session, p
     with pytest.raises(ConfigError, match="unknown method"):
         last(actions.segment(loaded, "unet:/etc/passwd", 0, *corners(phantoms[1])))
     assert actions.step(loaded, 0) == {}
+
+
+@pytest.mark.parametrize("name", ["oracle", "onnx"])
+def test_methods_that_want_truth_or_a_file_are_not_offered(
+    name: str, actions: Actions, loaded: Session, phantoms: list[Case]
+) -> None:
+    assert name not in offered()
+    with pytest.raises(ConfigError, match="unknown method"):
+        last(actions.segment(loaded, name, 0, *corners(phantoms[1])))
 
 
 def test_agents_are_watched(phantoms: list[Case], loaded: Session, tmp_path: Path) -> None:
