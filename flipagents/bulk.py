@@ -63,7 +63,7 @@ class Worker:
                 recording = record(self.agents.segmenter, unlabelled, scorer=self.scorer, film=self.work.gif)
             where = image_file(self.work.source, index)
             voxels = None if where is None else read_voxels(where)
-            write_outputs(files, case, mask, recording, voxels=voxels)
+            write_outputs(files, case, mask, recording, voxels=voxels, scan=where)
         except OutputError:
             raise
         except FlipError as error:

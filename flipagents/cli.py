@@ -66,10 +66,10 @@ def segment(options: argparse.Namespace) -> int:
 
         options.weights = pipeline_folder(options.weights, options.runtime)
     source = _input(options.input, options.box)
-    nifti = "nifti" in options.export
     if "coco" in options.export and options.shard is not None:
         raise ConfigError("--export coco tells of all images: leave it out, and run once without --shard in the end")
-    kinds = {"pictures": not options.only_masks, "curve": agents, "gif": options.gif, "nifti": nifti}
+    kinds = {"pictures": not options.only_masks, "curve": agents, "gif": options.gif}
+    kinds |= {"nifti": "nifti" in options.export, "seg": "dicom-seg" in options.export}
     names = file_names(source.ids)
     paths: Paths = {i: output_paths(options.out, name, **kinds) for i, name in enumerate(names)}
     if options.shard is not None:
@@ -348,8 +348,9 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         action="extend",
         default=[],
-        choices=("coco", "nifti"),
-        help="coco: all masks in coco.json as run lengths; nifti: NAME_mask.nii.gz with the image's geometry",
+        choices=("coco", "nifti", "dicom-seg"),
+        help="coco: all masks in coco.json as run lengths; nifti: NAME_mask.nii.gz with the image's geometry; "
+        "dicom-seg: NAME_seg.dcm in the study of a DICOM image",
     )
 
     page = command(app, "app")

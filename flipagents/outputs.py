@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from flipagents.dicom_seg import seg_bytes
 from flipagents.interchange import Voxels, nifti_bytes
 from flipenv.batch import Batch, to_numpy
 from flipenv.episode import mask_on_canvas
@@ -110,15 +111,23 @@ def _walk(segmenter: Segmenter, case: Case, scorer: Scorer | None, truth: Mask |
 
 
 def output_paths(
-    folder: Path, name: str, *, pictures: bool = True, curve: bool = False, gif: bool = False, nifti: bool = False
+    folder: Path,
+    name: str,
+    *,
+    pictures: bool = True,
+    curve: bool = False,
+    gif: bool = False,
+    nifti: bool = False,
+    seg: bool = False,
 ) -> list[Path]:
-    """Where the files of one case go: mask, overlay unless only the mask is wanted, curve, film, mask as NIfTI."""
+    """Where the files of one case go: mask, overlay unless only masks are wanted, curve, film, NIfTI, DICOM."""
     wanted = {
         "_mask.png": True,
         "_overlay.png": pictures,
         "_curve.png": curve and pictures,
         ".gif": gif,
         "_mask.nii.gz": nifti,
+        "_seg.dcm": seg,
     }
     return [folder / f"{name}{suffix}" for suffix, is_wanted in wanted.items() if is_wanted]
 
@@ -131,13 +140,15 @@ def write_outputs(
     *,
     truth: Mask | None = None,
     voxels: Voxels | None = None,
+    scan: Path | None = None,
 ) -> None:
     """Write the files that `output_paths` named.
 
     NAME_mask.png is (height, width) of the image, 0 and 255; NAME_overlay.png the mask and box on the image, dashed the
     `truth` where one is given; NAME_curve.png the end of the recorded walk with its erased share (and score) after each
-    step; NAME.gif the walk; NAME_mask.nii.gz the mask on `voxels`, see `flipagents.interchange.nifti_bytes`. Raises
-    OutputError, with none of them changed, where the disk is full or refuses.
+    step; NAME.gif the walk; NAME_mask.nii.gz the mask on `voxels`, see `flipagents.interchange.nifti_bytes`;
+    NAME_seg.dcm the mask as a Segmentation of the DICOM image `scan`, see `flipagents.dicom_seg`. Raises OutputError,
+    with none of them changed, where the disk is full or refuses.
     """
     with replacing(paths) as parts:
         for path, part in parts.items():
@@ -146,6 +157,8 @@ def write_outputs(
                 write_gif(part, recording.frames, fps=12)
             elif path.suffix == ".gz":
                 part.write_bytes(nifti_bytes(mask, voxels))
+            elif path.suffix == ".dcm":
+                part.write_bytes(seg_bytes(mask, scan))
             elif path.name.endswith("_curve.png"):
                 assert recording is not None
                 part.write_bytes(png_bytes(draw(recording.scene)))

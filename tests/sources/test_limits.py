@@ -22,9 +22,9 @@ def file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
         nibabel.save(nibabel.Nifti1Image(pixels.T, np.eye(4)), path)
     elif path.suffix == ".dcm":
         pytest.importorskip("pydicom")
-        from tests.sources.test_medical import dicom
+        from tests.sources.test_medical import write_dicom
 
-        dicom(path, pixels)
+        write_dicom(path, pixels)
     else:
         Image.fromarray(pixels).save(path)
     return path
