@@ -147,15 +147,37 @@ def test_a_path_in_place_of_an_upload(address: str, tmp_path: Path) -> None:
         next(each for each in config["dependencies"] if [part, event] in each["targets"])
         for part, event in ((_part(config, "open"), "upload"), (_part(config, "drawing"), "change"))
     )
-    file = {"path": str(tmp_path / "scan.png"), "orig_name": "scan.png", "meta": {"_type": "gradio.FileData"}}
-    for action, given in ((opens, [None, file]), (typed, [None, {"image": file, "boxes": [], "orientation": 0}])):
-        answer = _ask(address, action["id"], given)
-        assert answer["success"] is False
-        assert str(tmp_path) not in json.dumps(answer)
+    bare = {"path": str(tmp_path / "scan.png"), "orig_name": "scan.png"}
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        other.setblocking(False)
+        full = {**bare, "meta": {"_type": "gradio.FileData"}}
+        inner = {**full, "path": f"http://127.0.0.1:{other.getsockname()[1]}/scan.png"}
+        for file in (bare, full, inner):
+            drawing = {"image": file, "boxes": [], "orientation": 0}
+            for action, given in ((opens, [None, file]), (typed, [None, drawing])):
+                answer = _ask(address, action["id"], given)
+                assert answer["success"] is False, (action["id"], file)
+                assert str(tmp_path) not in json.dumps(answer)
+        with pytest.raises(BlockingIOError):
+            other.accept()
+    sent = {**full, "path": _upload(address, tmp_path / "scan.png")}
+    assert _ask(address, opens["id"], [None, sent])["success"] is True
 
 
 def _part(config: dict[str, Any], name: str) -> int:
     return next(int(each["id"]) for each in config["components"] if each["props"].get("elem_id") == name)
+
+
+def _upload(address: str, path: Path) -> str:
+    """Send a file; where the page keeps it."""
+    head = f'--x\r\nContent-Disposition: form-data; name="files"; filename="{path.name}"\r\n\r\n'
+    body = head.encode() + path.read_bytes() + b"\r\n--x--\r\n"
+    sent = urllib.request.Request(
+        f"{address}gradio_api/upload", body, {"Content-Type": "multipart/form-data; boundary=x"}
+    )
+    return str(json.loads(urllib.request.urlopen(sent).read())[0])
 
 
 def _ask(address: str, action: int, data: list[Any]) -> dict[str, Any]:
