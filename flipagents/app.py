@@ -39,7 +39,7 @@ CSS = """
 #table tr { border: 0; }
 #table th, #table td { border: 0; border-bottom: 1px solid var(--border-color-primary); padding: 4px 8px; }
 #table [align="right"] { text-align: right; }
-#files td:last-child, #gif td:last-child { display: none; }
+#files td:has(button) { display: none; }
 #files .file, #gif .file { font-size: var(--text-sm); }
 #files .filename, #gif .filename { max-width: none; }
 #files .download, #gif .download { width: 90px; padding-left: 0; }
