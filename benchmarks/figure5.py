@@ -83,7 +83,7 @@ def panel(flip: Flip, case: Case, name: str) -> Panel:
     masks, scenes = [], []
     for count in range(1, len(whole.stages) + 1):
         recipe = whole.recipe if count == len(whole.stages) else dataclasses.replace(whole.recipe, votes=({},))
-        part = Segmenter(whole.stages[:count], recipe)
+        part = Segmenter(whole.stages[:count], recipe, prior=whole.prior)
         walk = record(part, unseen, scorer=flip.scorer(), truth=case.mask)
         masks.append(tidy(walk.mask, opening=recipe.opening))
         scenes.append(walk.scene)

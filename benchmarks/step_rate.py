@@ -219,7 +219,10 @@ def machine(options: argparse.Namespace) -> dict[str, Any]:
     import numpy
     import torch
 
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    here = Path(__file__).parent
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True, check=False
+    )
     name = torch.cuda.get_device_name() if options.device == "cuda" else processor()
     return {
         "device": name,
@@ -229,7 +232,7 @@ def machine(options: argparse.Namespace) -> dict[str, Any]:
         "torch": torch.__version__,
         "commit": commit.stdout.strip() or "unknown",
         "repeats": options.repeats,
-        "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_rss_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
 
 

@@ -110,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> Report:
     table = [(row.label, report.row(row.label), printed.get(row.label)) for row in chosen]
     head, cells = cost_table(costs, report)
     notes = [NOTE, f"Training, mean over seeds:\n\n{markdown_table(head, cells)}", *saved(costs)]
-    title = f"Ablation (Table 2), rewards: {found.rewards}, {found.epochs} epochs a stage"
+    title = f"Ablation (Table 2), rewards: {found.rewards}, {found.epochs} epoch{'s' * (found.epochs != 1)} a stage"
     print(write(found.out, report, title, beside_paper(table), notes, {"dice.png": dice_figure(report)}))
     (found.out / "training.tex").write_text(latex_table(head, {"": cells}))
     return report

@@ -6,7 +6,8 @@ The classification reward by `sign`, `difference` or `logit`, the intensity rewa
 `superpixel` or as `cumulative` (the literal reading), with several thresholds, or off. The agent `greedy` tries each
 erasure and keeps it where it pays more than passing; the classifier that ships is the scorer. A reward whose maximiser
 is below the ellipse teaches a learner nothing that the box did not say. Below stand the rewards by prior, alone and
-with half the fall of the log-odds, as our preset has them. Fine superpixels, roi canvas, two agents, two traversals
+with half the fall of the log-odds, as our preset has them; then the paper's reading, and the same by `logit`, with one
+other choice of the environment changed at a time. Fine superpixels, roi canvas, two agents, two traversals
 that no flipped tag ends; masks are tidied as the pipelines' are (`flipagents.postprocess.tidy`).
 """
 
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from common import parser, read, run, save_figures, told
 
@@ -40,6 +42,16 @@ from flipenv.types import Case
 CSR = ("sign", "difference", "logit")
 THETAS = {"superpixel": (15.0, 25.0, 40.0), "cumulative": (1.0, 5.0, 25.0)}  # grey levels
 PRIORS = ("ellipse", "polar", "refined", "contour")
+CHANGES: tuple[tuple[str, Any], ...] = (  # of the environment, one at a time
+    ("standardise", True),
+    ("credit", "sequential"),
+    ("credit", "counterfactual"),
+    ("order", "radial"),
+    ("background", "mirror"),
+    ("background", "inpaint"),
+    ("n_agents", 1),
+    ("n_agents", 4),
+)
 LANES = 64
 
 
@@ -52,13 +64,20 @@ class Reading:
     theta: float | None = None
     prior: str | None = None
     weight: float = 1.0  # of the classification reward
+    change: tuple[str, Any] | None = None  # a field of EnvConfig and its value
 
     @property
     def name(self) -> str:
         """Of its row."""
         idr = f"IDR {self.idr} θ {self.theta:g}" if self.idr else ""
         csr = f"{'' if self.weight == 1 else f'{self.weight:g} '}CSR {self.csr}" if self.csr else ""
-        return "greedy, " + " + ".join(part for part in (csr, idr, f"prior {self.prior}" if self.prior else "") if part)
+        paid = " + ".join(part for part in (csr, idr, f"prior {self.prior}" if self.prior else "") if part)
+        return ", ".join(part for part in ("greedy", paid, self.changed) if part)
+
+    @property
+    def changed(self) -> str:
+        """What is not as in the other rows, "" for nothing."""
+        return "" if self.change is None else "{}={}".format(*self.change)
 
     def env(self, base: EnvConfig) -> EnvConfig:
         """The environment that pays it."""
@@ -69,7 +88,8 @@ class Reading:
             idr_weight=1.0 if self.idr else 0.0,
             prior_weight=1.0 if self.prior else 0.0,
         )
-        return paid if self.theta is None else paid.replace(theta=self.theta)
+        paid = paid if self.theta is None else paid.replace(theta=self.theta)
+        return paid if self.change is None else paid.replace(**dict([self.change]))
 
 
 class Greedy:
@@ -100,7 +120,8 @@ def main(arguments: Sequence[str] | None = None) -> Report:
             METHODS.register(each.name)(partial(Greedy, reading=each, base=base))
     report = run(found, [Candidate(each.name, weights=found.weights) for each in rows], references=("ellipse",))
     report.write(found.out)
-    head = ["CSR", "IDR", "θ", "prior", "Dice of the maximiser", "Dice − ellipse [95% interval]", "empty", "ms/image"]
+    head = ["CSR", "IDR", "θ", "prior", "changed"]
+    head += ["Dice of the maximiser", "Dice − ellipse [95% interval]", "empty", "ms/image"]
     cells = [line(each, report) for each in rows]
     text = (
         f"Rewards and what their maximisers reach, n = {report.summaries[0].n} cases\n\n{markdown_table(head, cells)}\n"
@@ -120,7 +141,9 @@ def readings() -> list[Reading]:
         found += [Reading(csr, idr, theta) for idr, thetas in THETAS.items() for theta in thetas]
     for prior in PRIORS:
         found += [Reading("", prior=prior), Reading("logit", prior=prior, weight=0.5)]
-    return found
+    return found + [
+        Reading(csr, "superpixel", EnvConfig.theta, change=change) for csr in ("sign", "logit") for change in CHANGES
+    ]
 
 
 def line(reading: Reading, report: Report) -> list[str]:
@@ -128,7 +151,7 @@ def line(reading: Reading, report: Report) -> list[str]:
     row = report.row(reading.name)
     csr = f"{reading.weight:g} {reading.csr}" if reading.csr else "off"
     told_theta = "" if reading.theta is None else f"{reading.theta:g}"
-    parts = [csr, reading.idr or "off", told_theta, reading.prior or ""]
+    parts = [csr, reading.idr or "off", told_theta, reading.prior or "", reading.changed]
     if row is None:
         return [*parts, "not run", "", "", ""]
     return [*parts, spread(row.dice), signed(row.differences["ellipse"]), f"{row.empty:.1%}", f"{row.ms:.0f}"]

@@ -60,7 +60,9 @@ def heading(group: str, n: int, bounds: tuple[float, float] | None) -> str:
 
 
 def spread(statistic: Statistic, digits: int = 4, scale: float = 1.0) -> str:
-    """Mean ± std."""
+    """Mean ± std; without it where the mean is infinite."""
+    if math.isinf(statistic.mean):
+        return f"{statistic.mean}"
     return f"{scale * statistic.mean:.{digits}f} ± {scale * statistic.std:.{digits}f}"
 
 

@@ -54,7 +54,7 @@ def test_same_as_monai(ours: np.ndarray, theirs: np.ndarray) -> None:
     expected = list(of_monai(ours, theirs))
     if not (ours.any() and theirs.any()):
         expected[2:] = [math.nan] * 3  # MONAI gives inf or nan, and warns
-    np.testing.assert_allclose(mine, expected, rtol=1e-5)
+    np.testing.assert_allclose(mine, expected, rtol=1e-4)  # MONAI adds up in float32
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [(ALL, ALL), (ALL, corner(6, 11)), (corner(0, 0), corner(6, 11))])

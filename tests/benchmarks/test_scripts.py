@@ -131,14 +131,17 @@ def test_readings_of_rewards() -> None:
     import table_rewards
 
     readings = table_rewards.readings()
-    assert len({each.name for each in readings}) == len(readings) == 27
+    assert len({each.name for each in readings}) == len(readings) == 45
     base = flipenv.EnvConfig(beta=None)
     first = readings[0].env(base)
     assert (first.csr, first.idr_weight, first.csr_weight, first.prior_weight) == ("sign", 0, 1, 0)
     literal = next(each for each in readings if each.idr == "cumulative" and each.theta == 25).env(base)
     assert (literal.idr, literal.theta, literal.idr_weight) == ("cumulative", 25, 1)
-    last = readings[-1].env(base)
-    assert (last.csr, last.csr_weight, last.prior_weight, last.idr_weight) == ("logit", 0.5, 1, 0)
+    ours = next(each for each in readings if each.csr and each.prior == "contour").env(base)
+    assert (ours.csr, ours.csr_weight, ours.prior_weight, ours.idr_weight) == ("logit", 0.5, 1, 0)
+    last = readings[-1]
+    assert last.name == "greedy, CSR logit + IDR superpixel θ 25, n_agents=4"
+    assert (last.env(base).n_agents, last.env(base).idr_weight) == (4, 1)
 
 
 def test_the_maximiser_of_a_prior_erases_what_it_calls_nodule(phantoms: list[flipenv.Case]) -> None:
