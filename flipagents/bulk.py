@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flipagents.interchange import image_file, read_voxels
 from flipagents.methods import Flip, Found, make_method, run_method
 from flipagents.outputs import OutputError, record, write_outputs
 from flipenv.errors import ConfigError, FlipError
@@ -15,6 +16,7 @@ from flipenv.sources import Source
 from flipenv.types import Case
 
 CHUNK = 64  # images in memory at once
+WALKED = ("_curve.png", ".gif")  # ends of the names of files that show a walk
 
 Paths = Mapping[int, Sequence[Path]]  # number of a case in its source -> where its files go
 
@@ -50,16 +52,18 @@ class Worker:
         waiting = list(paths)
         for start in range(0, len(waiting), CHUNK):
             for index, case, mask, error in self._masks(waiting[start : start + CHUNK]):
-                yield index, error or self._write(paths[index], case, mask)
+                yield index, error or self._write(index, paths[index], case, mask)
 
-    def _write(self, files: Sequence[Path], case: Case, mask: Any) -> FlipError | None:
+    def _write(self, index: int, files: Sequence[Path], case: Case, mask: Any) -> FlipError | None:
         try:
             recording = None
-            if self.agents and len(files) > 1:
+            if self.agents and any(file.name.endswith(WALKED) for file in files):
                 walked = self.method.find([case])[0] if isinstance(self.method, Found) else case
                 unlabelled = dataclasses.replace(walked, mask=None)  # as a user's own would be
                 recording = record(self.agents.segmenter, unlabelled, scorer=self.scorer, film=self.work.gif)
-            write_outputs(files, case, mask, recording)
+            where = image_file(self.work.source, index)
+            voxels = None if where is None else read_voxels(where)
+            write_outputs(files, case, mask, recording, voxels=voxels, scan=where)
         except OutputError:
             raise
         except FlipError as error:

@@ -1,4 +1,4 @@
-"""The command `flip`: segment, train, evaluate, export, ablate, demo.
+"""The command `flip`: segment, app, train, evaluate, export, ablate, demo.
 
 Exit codes: 0 done; 1 done, but some images failed; 2 not done, and one line says why.
 """
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from flipenv.sources import Source
     from flipenv.types import Case
 
+LOCAL = ("127.0.0.1", "localhost", "::1")  # hosts that this machine alone reaches
 DEMO = "phantom:{}?first=1000000"  # seeds that nobody trains on
 
 SOURCE = """\
@@ -65,20 +66,41 @@ def segment(options: argparse.Namespace) -> int:
 
         options.weights = pipeline_folder(options.weights, options.runtime)
     source = _input(options.input, options.box)
+    if "coco" in options.export and options.shard is not None:
+        raise ConfigError("--export coco tells of all images: leave it out, and run once without --shard in the end")
     kinds = {"pictures": not options.only_masks, "curve": agents, "gif": options.gif}
-    paths: Paths = {i: output_paths(options.out, name, **kinds) for i, name in enumerate(file_names(source.ids))}
+    kinds |= {"nifti": "nifti" in options.export, "seg": "dicom-seg" in options.export}
+    names = file_names(source.ids)
+    paths: Paths = {i: output_paths(options.out, name, **kinds) for i, name in enumerate(names)}
     if options.shard is not None:
         paths = share_of(paths, options.shard)
     waiting = paths if options.overwrite else unfinished(paths)
     skipped = len(paths) - len(waiting)
     work = Work(source, options.method, options.weights, options.device, options.margin, options.gif)
     failed = _segment_all(work, waiting, options) if waiting else []
+    if "coco" in options.export:
+        lost = {index for index, _ in failed}
+        _write_coco(options.out, source, {index: files[0] for index, files in paths.items() if index not in lost})
     print(f"{len(waiting) - len(failed)} segmented into {options.out}", end="")
     print(f", {skipped} there already (--overwrite does them again)" if skipped else "", end="")
     print(f", {len(failed)} failed:" if failed else "", flush=True)
     for index, reason in failed:
         print(f"  {source.ids[index]}: {' '.join(reason.split())}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def app(options: argparse.Namespace) -> int:
+    """Open a page in the browser where a box is drawn and the agents are watched; Ctrl-C ends it."""
+    from flipagents.app import serve
+
+    if options.host not in LOCAL:
+        print(
+            f"flip app: {options.host} lets others on the network use this page and see what is loaded into it; there "
+            "is no password",
+            file=sys.stderr,
+        )
+    serve(options.host, options.port, weights=options.weights, device=options.device)
+    return 0
 
 
 def train(options: argparse.Namespace) -> int:
@@ -211,6 +233,19 @@ def _segment_all(work: Work, paths: Paths, options: argparse.Namespace) -> list[
     return failed
 
 
+def _write_coco(out: Path, source: Source, masks: dict[int, Path]) -> None:
+    """Write all masks of a source, by the number of their case, those of earlier runs too, into one COCO file."""
+    from flipagents.interchange import Labelled, coco_json, image_file
+    from flipagents.outputs import write_texts
+    from flipenv.sources import read_mask
+
+    def labelled(index: int, path: Path) -> Labelled:
+        case, file = source.load(index), image_file(source, index)
+        return Labelled(f"{case.id}.png" if file is None else file.name, case.box, read_mask(path, case.image.shape))
+
+    write_texts({out / "coco.json": coco_json(labelled(index, path) for index, path in masks.items())})
+
+
 def _unlabelled(case: Case) -> Case:
     """The case as a user's own would be, without its mask."""
     return dataclasses.replace(case, mask=None)
@@ -219,7 +254,9 @@ def _unlabelled(case: Case) -> Case:
 def _input(text: str, box: Sequence[str] | None) -> Source:
     """The image with its box, or the source that `text` names."""
     from flipenv.errors import BoxError
-    from flipenv.sources import CaseSource, open_source, read_image
+    from flipenv.sources import open_source, read_image
+    from flipenv.sources.base import ListedSource
+    from flipenv.sources.files import FileCase
     from flipenv.types import Case
 
     path = Path(text).expanduser()
@@ -233,7 +270,7 @@ def _input(text: str, box: Sequence[str] | None) -> Source:
         case = Case(image, (y0, x0, y1, x1), id=path.name.split(".")[0] or path.stem)  # type: ignore[arg-type]
     except ValueError as error:
         raise BoxError(f"--box {' '.join(box)} (X0 Y0 X1 Y1, columns first): {error}") from None
-    return CaseSource([case])
+    return ListedSource([FileCase(case.id, text, path, case.box)], text)
 
 
 def _source_text(text: str, split: str | None = None) -> str:
@@ -285,7 +322,7 @@ def _parser() -> argparse.ArgumentParser:
             name,
             help=run.__doc__.splitlines()[0],
             description=run.__doc__,
-            epilog=SOURCE if name != "demo" else None,
+            epilog=SOURCE if name not in ("demo", "app") else None,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
@@ -304,6 +341,20 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--gif", action="store_true", help="also film the agents")
     one.add_argument("--only-masks", action="store_true", help="no overlay and no curve: twice as fast")
     one.add_argument("--overwrite", action="store_true", help="do again what is there already")
+
+    one.add_argument(
+        "--export",
+        nargs="+",
+        action="extend",
+        default=[],
+        choices=("coco", "nifti", "dicom-seg"),
+        help="coco: all masks in coco.json as run lengths; nifti: NAME_mask.nii.gz with the image's geometry; "
+        "dicom-seg: NAME_seg.dcm in the study of a DICOM image",
+    )
+
+    page = command(app, "app")
+    page.add_argument("--port", type=int, default=7860, help="of the page (default 7860)")
+    page.add_argument("--host", default=LOCAL[0], help=f"address to listen on (default {LOCAL[0]}: this machine alone)")
 
     two = command(train, "train")
     two.add_argument("--data", required=True, help="the BUSI folder (its splits train and val), or: see below")
@@ -363,7 +414,7 @@ def _parser() -> argparse.ArgumentParser:
         each.add_argument(
             "--margin", type=int, default=0, metavar="PX", help="boxes may be off by so much: find their place first"
         )
-    for each in (one, three, four, five):
+    for each in (one, page, three, four, five):
         each.add_argument("--weights", type=Path, metavar="FOLDER", help="what `flip train` wrote; else what ships")
     for each in (two, three):
         each.add_argument("--quiet", action="store_true", help="no progress")

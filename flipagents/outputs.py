@@ -17,6 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from flipagents.dicom_seg import seg_bytes
+from flipagents.interchange import Voxels, nifti_bytes
 from flipenv.batch import Batch, to_numpy
 from flipenv.episode import mask_on_canvas
 from flipenv.errors import FlipError
@@ -48,15 +50,32 @@ class Recording:
     mask: Mask  # (height, width) of the image, what this walk erased
 
 
+def scenes(
+    segmenter: Segmenter, case: Case, *, scorer: Scorer | None = None, truth: Mask | None = None
+) -> Iterator[Scene]:
+    """Walk all stages on one case, the last as in the segmenter's first vote: about FRAMES scenes of the last stage.
+
+    The first is before its first step, the last at its end. truth: (height, width) bool, shown, and compared with what
+    is erased after each step, in pixels of the canvas.
+    """
+    for scene, _ in _walk(segmenter, case, scorer, truth):
+        yield scene
+
+
 def record(
     segmenter: Segmenter, case: Case, *, scorer: Scorer | None = None, film: bool = False, truth: Mask | None = None
 ) -> Recording:
-    """Walk all stages on one case, the last as in the segmenter's first vote, and note the last stage's steps.
+    """Keep the last of the `scenes`, and with `film` a picture of each.
 
-    truth: (height, width) bool, shown, and compared with what is erased after each step, in pixels of the canvas. The
-    mask that is written has more votes behind it and is tidied; the recording shows what one walk erases.
+    The mask that is written has more votes behind it and is tidied; the recording shows what one walk erases.
     """
-    from flipagents.metrics import dice  # noqa: PLC0415 - SciPy is optional
+    walked = list(_walk(segmenter, case, scorer, truth))
+    last, batch = walked[-1]
+    return Recording(last, [draw(scene) for scene, _ in walked] if film else [], batch.mask(0))
+
+
+def _walk(segmenter: Segmenter, case: Case, scorer: Scorer | None, truth: Mask | None) -> Iterator[tuple[Scene, Batch]]:
+    """Yield `scenes`, each with the batch that walks."""
     from flipagents.segment import walking  # noqa: PLC0415 - torch is slow to import
 
     agent = segmenter.stages[-1]
@@ -74,50 +93,79 @@ def record(
     def note() -> None:
         viewer.record()
         if shown is not None:
+            from flipagents.metrics import dice  # noqa: PLC0415 - SciPy is optional
+
             dices.append(dice(to_numpy(batch.erased()[0]), shown))
 
     note()
-    every = math.ceil(scene().steps / FRAMES)
-    frames = [draw(scene())] if film else []
-    while True:
+    first = scene()
+    yield first, batch
+    every = math.ceil(first.steps / FRAMES)
+    ended = False
+    while not ended:
         state = batch.step(agent.act(batch)).state
         note()
         ended = bool(state.terminated[0] | state.truncated[0])
-        if film and (ended or int(state.step[0]) % every == 0):
-            frames.append(draw(scene()))
-        if ended:
-            return Recording(scene(), frames, batch.mask(0))
+        if ended or int(state.step[0]) % every == 0:
+            yield scene(), batch
 
 
 def output_paths(
-    folder: Path, name: str, *, pictures: bool = True, curve: bool = False, gif: bool = False
+    folder: Path,
+    name: str,
+    *,
+    pictures: bool = True,
+    curve: bool = False,
+    gif: bool = False,
+    nifti: bool = False,
+    seg: bool = False,
 ) -> list[Path]:
-    """Where the files of one case go: mask, overlay unless only the mask is wanted, curve and film."""
-    wanted = {"_mask.png": True, "_overlay.png": pictures, "_curve.png": curve and pictures, ".gif": gif}
+    """Where the files of one case go: mask, overlay unless only masks are wanted, curve, film, NIfTI, DICOM."""
+    wanted = {
+        "_mask.png": True,
+        "_overlay.png": pictures,
+        "_curve.png": curve and pictures,
+        ".gif": gif,
+        "_mask.nii.gz": nifti,
+        "_seg.dcm": seg,
+    }
     return [folder / f"{name}{suffix}" for suffix, is_wanted in wanted.items() if is_wanted]
 
 
 def write_outputs(
-    paths: Sequence[Path], case: Case, mask: Mask, recording: Recording | None = None, *, truth: Mask | None = None
+    paths: Sequence[Path],
+    case: Case,
+    mask: Mask,
+    recording: Recording | None = None,
+    *,
+    truth: Mask | None = None,
+    voxels: Voxels | None = None,
+    scan: Path | None = None,
 ) -> None:
     """Write the files that `output_paths` named.
 
     NAME_mask.png is (height, width) of the image, 0 and 255; NAME_overlay.png the mask and box on the image, dashed the
     `truth` where one is given; NAME_curve.png the end of the recorded walk with its erased share (and score) after each
-    step; NAME.gif the walk. Raises OutputError, with none of them changed, where the disk is full or refuses.
+    step; NAME.gif the walk; NAME_mask.nii.gz the mask on `voxels`, see `flipagents.interchange.nifti_bytes`;
+    NAME_seg.dcm the mask as a Segmentation of the DICOM image `scan`, see `flipagents.dicom_seg`. Raises OutputError,
+    with none of them changed, where the disk is full or refuses.
     """
     with replacing(paths) as parts:
         for path, part in parts.items():
             if path.suffix == ".gif":
                 assert recording is not None
                 write_gif(part, recording.frames, fps=12)
+            elif path.suffix == ".gz":
+                part.write_bytes(nifti_bytes(mask, voxels))
+            elif path.suffix == ".dcm":
+                part.write_bytes(seg_bytes(mask, scan))
             elif path.name.endswith("_curve.png"):
                 assert recording is not None
-                _write_png(part, draw(recording.scene))
+                part.write_bytes(png_bytes(draw(recording.scene)))
             elif path.name.endswith("_overlay.png"):
-                _write_png(part, overlay(case.image, mask, case.box, truth))
+                part.write_bytes(png_bytes(overlay(case.image, mask, case.box, truth)))
             else:
-                _write_png(part, mask.astype(np.uint8) * 255)
+                part.write_bytes(png_bytes(mask.astype(np.uint8) * 255))
 
 
 def write_texts(texts: Mapping[Path, str]) -> None:
@@ -171,8 +219,8 @@ def file_names(ids: Sequence[str]) -> list[str]:
     return names
 
 
-def _write_png(path: Path, picture: NDArray[np.uint8]) -> None:
-    """A grey (h, w) or RGB (h, w, 3) picture; encoded in memory, because OpenCV does not say why writing failed."""
+def png_bytes(picture: NDArray[np.uint8]) -> bytes:
+    """A grey (h, w) or RGB (h, w, 3) picture as PNG; in memory, because OpenCV does not say why writing failed."""
     ordered = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
     _, data = cv2.imencode(".png", ordered)
-    path.write_bytes(data.tobytes())
+    return data.tobytes()

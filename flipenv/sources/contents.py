@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from flipenv.errors import SourceError
+from flipenv.errors import ImageError, SourceError
 
 FORMAT = "flipenv case 1"  # part of every digest: another number forgets all cached cases
 Part: TypeAlias = Path | str | tuple[int, ...] | Mapping[str, Any] | np.ndarray[Any, Any] | None
@@ -26,6 +26,15 @@ def file_bytes(path: Path) -> bytes:
         raise SourceError(f"{path}: is a folder; expected a file") from None
     except OSError as error:
         raise SourceError(f"{path}: cannot be read ({error.strerror}); check its permissions and its disk") from error
+
+
+def check_extent(path: Path, height: int, width: int, limit: int | None) -> None:
+    """Raise ImageError where a file's header tells of more than `limit` pixels: a small file may unpack to any size."""
+    if limit is not None and height * width > limit:
+        raise ImageError(
+            f"{path}: is {height}x{width} pixels (height x width); expected at most {limit} in all: cut out the part "
+            "around the nodule, or make it smaller"
+        )
 
 
 def digest(*parts: Part) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flipenv.errors import ImageError
+from flipenv.sources.contents import check_extent
 from flipenv.sources.extras import need
 
 FAR = 1e12  # beyond any stored value: what the window makes of it is the end of the window's range
 
 
-def decode_dicom(path: Path, data: bytes, frame: int = 0, *, raw: bool = False) -> NDArray[Any]:
+def decode_dicom(
+    path: Path, data: bytes, frame: int = 0, *, raw: bool = False, limit: int | None = None
+) -> NDArray[Any]:
     """Return one frame as (height, width) or (height, width, 3) uint8; `data` are the bytes of `path`.
 
     Grey levels go through the rescale, then the VOI table or first window of the file. Without either, unsigned 8-bit
     levels stay as they are and others are stretched from their least to their greatest. MONOCHROME1 (white is
     nothing) is inverted. With `raw` the stored numbers are returned, which is what a mask needs.
 
-    Raises ImageError when the file is damaged, holds no such frame, or is compressed in a way that needs a plugin;
+    Raises ImageError when the file is damaged, holds no such frame, has more than `limit` pixels, or is compressed in
+    a way that needs a plugin;
     MissingDependencyError without pydicom.
     """
     pydicom = need("pydicom", extra="medical", purpose=f"{path}: reading DICOM")
@@ -32,6 +37,7 @@ def decode_dicom(path: Path, data: bytes, frame: int = 0, *, raw: bool = False) 
         frames = int(dataset.get("NumberOfFrames") or 1)
         if not 0 <= frame < frames:
             raise ImageError(f"{path}: has no frame {frame}; expected 0..{frames - 1}")
+        check_extent(path, int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0), limit)
         pixels = pixel_tools.pixel_array(dataset, index=frame)
         return np.asarray(pixels) if raw else _shown(dataset, pixels, pixel_tools)
     except ImageError:
@@ -66,7 +72,7 @@ def _shown(dataset: Any, pixels: NDArray[Any], pixel_tools: Any) -> NDArray[np.u
     return 255 - shown if photometric == "MONOCHROME1" else shown
 
 
-def decode_nifti(path: Path, *, raw: bool = False) -> NDArray[Any]:
+def decode_nifti(path: Path, *, raw: bool = False, limit: int | None = None) -> NDArray[Any]:
     """Return a 2-D image, or a volume of one slice, as (height, width) uint8.
 
     The first voxel axis runs along the columns and the second down the rows, as converters of 2-D pictures write them;
@@ -74,15 +80,19 @@ def decode_nifti(path: Path, *, raw: bool = False) -> NDArray[Any]:
     need a display window (`cal_min`, `cal_max`) in the header. With `raw` the stored numbers are returned, which is
     what a mask needs.
 
-    Raises ImageError when the file is damaged, holds several slices, or has no window for its range;
+    Raises ImageError when the file is damaged, holds several slices or more than `limit` voxels, or has no window for
+    its range;
     MissingDependencyError without nibabel.
     """
     nibabel = need("nibabel", extra="medical", purpose=f"{path}: reading NIfTI")
     try:
         picture = nibabel.load(path)
+        check_extent(path, math.prod(picture.shape[1:]), picture.shape[0] if picture.shape else 0, limit)
         voxels = np.asarray(picture.dataobj)
         header = picture.header
         window = float(header["cal_min"]), float(header["cal_max"])
+    except ImageError:
+        raise
     # Damaged files make nibabel raise nearly anything: its own errors, EOFError, zlib.error, ValueError.
     except Exception as error:
         raise ImageError(f"{path}: cannot be read as NIfTI ({error}); copy, download or export it again") from error

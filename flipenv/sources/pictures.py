@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from flipenv.errors import ImageError, MaskError
+from flipenv.sources.contents import check_extent
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -23,13 +24,13 @@ WINDOWED = "((x - low) / (high - low) * 255).clip(0, 255).astype('uint8')"
 _strict = threading.Lock()
 
 
-def decode_picture(path: Path, data: bytes, frame: int = 0) -> NDArray[np.uint8]:
+def decode_picture(path: Path, data: bytes, frame: int = 0, limit: int | None = None) -> NDArray[np.uint8]:
     """Return (height, width) or (height, width, 3) uint8 pixels as stored; `data` are the bytes of `path`.
 
-    Raises ImageError when the file is damaged, has more than 8 bits a channel, is transparent, or is of a colour
-    model other than grey, palette and RGB.
+    Raises ImageError when the file is damaged, has more than `limit` pixels or more than 8 bits a channel, is
+    transparent, or is of a colour model other than grey, palette and RGB.
     """
-    picture = _load(path, data, frame)
+    picture = _load(path, data, frame, limit)
     bits = _bits(picture, data)
     if bits > 8:
         raise ImageError(
@@ -55,12 +56,12 @@ def decode_picture(path: Path, data: bytes, frame: int = 0) -> NDArray[np.uint8]
     )
 
 
-def decode_picture_mask(path: Path, data: bytes) -> NDArray[np.bool_]:
+def decode_picture_mask(path: Path, data: bytes, limit: int | None = None) -> NDArray[np.bool_]:
     """Return (height, width) bool: True where a pixel is neither black nor fully transparent.
 
-    Raises ImageError when the file is damaged, MaskError when it is a JPEG.
+    Raises ImageError when the file is damaged or has more than `limit` pixels, MaskError when it is a JPEG.
     """
-    picture = _load(path, data, 0)
+    picture = _load(path, data, 0, limit)
     if picture.format in ("JPEG", "MPO"):
         raise MaskError(
             f"{path}: is a JPEG, which smears a mask's edge; save the mask as PNG, 0 outside and 255 inside"
@@ -75,7 +76,7 @@ def decode_picture_mask(path: Path, data: bytes) -> NDArray[np.bool_]:
     return inside
 
 
-def _load(path: Path, data: bytes, frame: int) -> Image.Image:
+def _load(path: Path, data: bytes, frame: int, limit: int | None) -> Image.Image:
     if not data:
         raise ImageError(f"{path}: is empty (0 bytes); copy or download it again")
     try:
@@ -88,6 +89,7 @@ def _load(path: Path, data: bytes, frame: int) -> Image.Image:
             if not 0 <= frame < frames:
                 raise ImageError(f"{path}: has no frame {frame}; expected 0..{frames - 1}")
             picture.seek(frame)
+            check_extent(path, picture.height, picture.width, limit)
             picture.load()
     except ImageError:
         raise
@@ -95,6 +97,8 @@ def _load(path: Path, data: bytes, frame: int) -> Image.Image:
         raise ImageError(
             f"{path}: is no readable {', '.join(FORMATS)}, DICOM or NIfTI file; check that it is a picture and complete"
         ) from None
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{path}: is too large ({error}); cut out the part around the nodule") from None
     # Damaged bytes make Pillow raise nearly anything: OSError, SyntaxError, ValueError, struct.error, zlib.error.
     except Exception as error:
         raise ImageError(f"{path}: is damaged or cut short ({error}); copy, download or export it again") from error

@@ -18,7 +18,7 @@ Grey: TypeAlias = NDArray[np.uint8]
 Mask: TypeAlias = NDArray[np.bool_]
 
 
-def read_image(path: str | os.PathLike[str], *, frame: int = 0) -> Grey:
+def read_image(path: str | os.PathLike[str], *, frame: int = 0, limit: int | None = None) -> Grey:
     """Return the grey image in a file as a (height, width) uint8 array.
 
     PNG, JPEG, TIFF and BMP must hold 8-bit grey levels: palettes and colour pictures are taken when their three
@@ -28,22 +28,23 @@ def read_image(path: str | os.PathLike[str], *, frame: int = 0) -> Grey:
     Args:
         path: the file; DICOM is known by `.dcm` or its own mark, NIfTI by `.nii` or `.nii.gz`.
         frame: which frame of a DICOM cine loop or page of a TIFF, from 0.
+        limit: the most pixels that are decoded; None for files that are trusted.
 
     Raises:
         SourceError: there is no such file.
-        ImageError: it is damaged, or is not 8-bit grey; the message says what was found and what to do.
+        ImageError: it is damaged, larger than `limit`, or not 8-bit grey; the message says what to do.
         MissingDependencyError: DICOM or NIfTI without `pip install flip-learning[medical]`.
     """
     path = Path(path)
     data = file_bytes(path)
-    if _is_nifti(path):
-        return _one_channel(decode_nifti(path), path)
+    if is_nifti(path):
+        return _one_channel(decode_nifti(path, limit=limit), path)
     if _is_dicom(path, data):
-        return _one_channel(decode_dicom(path, data, frame), path)
-    return _one_channel(decode_picture(path, data, frame), path)
+        return _one_channel(decode_dicom(path, data, frame, limit=limit), path)
+    return _one_channel(decode_picture(path, data, frame, limit), path)
 
 
-def read_mask(path: str | os.PathLike[str], shape: tuple[int, ...]) -> Mask:
+def read_mask(path: str | os.PathLike[str], shape: tuple[int, ...], *, limit: int | None = None) -> Mask:
     """Return the mask in a file as a (height, width) bool array: True where a pixel is not black.
 
     Any bit depth or colour counts, fully transparent pixels do not. JPEG is refused: it smears the edge of a mask.
@@ -51,22 +52,23 @@ def read_mask(path: str | os.PathLike[str], shape: tuple[int, ...]) -> Mask:
     Args:
         path: the file, in a format of `read_image`.
         shape: (height, width) of the image that the mask belongs to.
+        limit: as `read_image`.
 
     Raises:
         SourceError: there is no such file.
-        ImageError: it is damaged.
+        ImageError: it is damaged, or larger than `limit`.
         MaskError: it is a JPEG, or its size is not that of the image.
         MissingDependencyError: DICOM or NIfTI without `pip install flip-learning[medical]`.
     """
     path = Path(path)
     data = file_bytes(path)
     mask: Mask
-    if _is_nifti(path):
-        mask = decode_nifti(path, raw=True) != 0
+    if is_nifti(path):
+        mask = decode_nifti(path, raw=True, limit=limit) != 0
     elif _is_dicom(path, data):
-        mask = decode_dicom(path, data, 0, raw=True) != 0
+        mask = decode_dicom(path, data, 0, raw=True, limit=limit) != 0
     else:
-        mask = decode_picture_mask(path, data)
+        mask = decode_picture_mask(path, data, limit)
     if mask.ndim == 3:
         mask = np.logical_or.reduce(mask, axis=2)
     if mask.shape != tuple(shape):
@@ -77,7 +79,8 @@ def read_mask(path: str | os.PathLike[str], shape: tuple[int, ...]) -> Mask:
     return mask
 
 
-def _is_nifti(path: Path) -> bool:
+def is_nifti(path: Path) -> bool:
+    """Whether a file is taken for NIfTI, which its name decides."""
     return path.name.lower().endswith((".nii", ".nii.gz"))
 
 

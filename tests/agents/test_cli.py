@@ -359,6 +359,25 @@ def documented(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
+@pytest.mark.parametrize(
+    ("words", "host", "warned"), [([], "127.0.0.1", False), (["--host", "0.0.0.0"], "0.0.0.0", True)]
+)
+def test_the_page_is_for_this_machine(
+    words: list[str], host: str, warned: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr("flipagents.app.serve", lambda *values, **options: asked.append((values, options)))
+    assert main(["app", *words, "--weights", "mine"]) == 0
+    assert asked == [((host, 7860), {"weights": Path("mine"), "device": "cpu"})]
+    assert ("no password" in capsys.readouterr().err) == warned
+
+
+def test_the_page_without_gradio(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    assert main(["app"]) == 2
+    assert "pip install flip-learning[app]" in capsys.readouterr().err
+
+
 def test_documented_commands_exist() -> None:
     lines = [line for block in documented("console") for line in block.splitlines()]
     assert len(lines) > 8

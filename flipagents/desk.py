@@ -1,0 +1,199 @@
+"""What `flip app` does behind its page: pictures and boxes in, walks, masks and files out. It knows no page."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flipagents.baselines.geometry import ellipse, filled_box
+from flipagents.interchange import Labelled, Voxels, coco_json, read_voxels
+from flipagents.methods import Flip, Found, Method, make_method, method_names, run_method
+from flipagents.outputs import file_names, output_paths, replacing, scenes, write_outputs, write_texts
+from flipagents.views import erased, outline, superpixels
+from flipenv.config import EnvConfig
+from flipenv.episode import prepare
+from flipenv.errors import BoxError, ConfigError, FlipError
+from flipenv.film import write_gif
+from flipenv.registry import unknown
+from flipenv.render import Rgb, Scene, draw, overlay
+from flipenv.sources import open_source, read_image, read_mask
+from flipenv.types import Box, Case
+
+LIMIT = 16_000_000  # px of an image; a file of a few kB may hold a thousand times more
+AGENTS = "flip"  # the method whose agents can be watched
+KEPT_BACK = ("onnx", "oracle")  # methods that want a file of the disk, or the true mask
+
+Mask: TypeAlias = NDArray[np.bool_]  # (height, width)
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """What was loaded."""
+
+    file: str  # its name, without folders
+    image: NDArray[np.uint8]  # (height, width)
+    box: Box | None = None  # where one is known already
+    truth: Mask | None = None  # (height, width), to compare with; no method sees it
+    voxels: Voxels | None = None  # how it lies in space, where it is NIfTI
+
+    @property
+    def name(self) -> str:
+        """What files about it are called."""
+        return file_names([self.file.split(".")[0]])[0]
+
+    def case(self, box: Box) -> Case:
+        """The picture with a box, without the truth."""
+        return Case(self.image, box, id=self.name)
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What a method gave."""
+
+    method: str
+    case: Case  # with the box that the method got
+    mask: Mask
+
+
+def open_picture(path: Path) -> Picture:
+    """Read an uploaded image; raises as `flipenv.sources.read_image`, the file called by its name alone."""
+    with _by_name(path):
+        return Picture(path.name, read_image(path, limit=LIMIT), voxels=read_voxels(path))
+
+
+def phantom(seed: int) -> Picture:
+    """A synthetic image with its tight box and its true mask; the same seed gives the same."""
+    case = open_source(f"phantom:1?first={seed}").load(0)
+    return Picture(f"{case.id}.png", np.asarray(case.image), case.box, np.asarray(case.mask))
+
+
+def with_truth(picture: Picture, path: Path) -> Picture:
+    """Put an uploaded mask beside the picture; raises as `flipenv.sources.read_mask`, the file called by its name."""
+    with _by_name(path):
+        return dataclasses.replace(picture, truth=read_mask(path, picture.image.shape, limit=LIMIT))
+
+
+def box_of(picture: Picture, corners: Sequence[float | None]) -> Box:
+    """The box of X0, Y0, X1, Y1 as the page has them; BoxError where one is missing or they are no box of the image."""
+    if any(corner is None for corner in corners) or not any(corners):  # an empty number of the page is a 0
+        raise BoxError("there is no box yet; drag one around the nodule, or type its four numbers")
+    x0, y0, x1, y1 = corners
+    try:
+        return picture.case((y0, x0, y1, x1)).box  # type: ignore[arg-type] # any four numbers
+    except BoxError as error:
+        raise BoxError(f"X0 {x0:g}, Y0 {y0:g}, X1 {x1:g}, Y1 {y1:g}: {error}") from None
+
+
+def offered() -> list[str]:
+    """The methods to choose from."""
+    return [name for name in method_names() if name not in KEPT_BACK]
+
+
+class Desk:
+    """Methods that were made once, by name, and what they do with a picture and its box.
+
+    weights, device: as `flipagents.methods.make_method`.
+    """
+
+    def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
+        self.weights, self.device = weights, device
+        self._made: dict[str, Method] = {}
+
+    def superpixels(self, picture: Picture, box: Box) -> tuple[Rgb, int]:
+        """What the agents of the last stage walk over, drawn, and the number of superpixels."""
+        from flipagents.segment import walking  # noqa: PLC0415 - torch is slow to import
+
+        segmenter = self._agents().segmenter
+        env: EnvConfig = walking(segmenter.stages[-1].env, **segmenter.recipe.votes[0])
+        episode = prepare(segmenter.informed(picture.case(box)), env.replace(coarse_channels=False))
+        return superpixels(episode), episode.n_superpixels
+
+    def walk(self, picture: Picture, box: Box, margin: int = 0) -> Iterator[Scene]:
+        """Let the agents erase; a scene every few steps, see `flipagents.outputs.scenes`."""
+        agents = self._agents()
+        (case,) = self._placed([picture.case(box)], margin)
+        return scenes(agents.segmenter, case, scorer=self._scorer(), truth=picture.truth)
+
+    def segment(self, picture: Picture, box: Box, method: str, margin: int = 0) -> Result:
+        """Let a method segment the picture; margin: px by which the box may be off, see `flipagents.methods.Found`."""
+        made = self._method(method)
+        (case,) = self._placed([picture.case(box)], margin)
+        return Result(method, case, run_method(made, [case])[0])
+
+    def _method(self, name: str) -> Method:
+        # A name is chosen from the list: those that make_method would also take may name a folder of the disk.
+        if name not in offered():
+            raise ConfigError(unknown("method", name, offered()))
+        if name not in self._made:
+            self._made[name] = make_method(name, self.weights, self.device)
+        return self._made[name]
+
+    def _agents(self) -> Flip:
+        agents = self._method(AGENTS)
+        assert isinstance(agents, Flip)
+        return agents
+
+    def _scorer(self) -> Any:
+        return self._agents().scorer()
+
+    def _placed(self, cases: list[Case], margin: int) -> list[Case]:
+        """The cases with their boxes moved to where the pipeline sees the nodule; as they are with margin 0."""
+        if margin == 0:
+            return cases
+        return Found(lambda _: [], margin, self.weights, self.device).find(cases)
+
+
+def compare(result: Result, truth: Mask) -> list[tuple[str, float, float, float]]:
+    """(name, Dice, HD in px, ASD in px) of the method, and of box and ellipse, which a method has to beat."""
+    from flipagents.metrics import average_surface_distance, dice, hausdorff  # noqa: PLC0415 - SciPy is optional
+
+    box, shape = result.case.box, truth.shape
+    masks = {result.method: result.mask, "box": filled_box(box, shape), "ellipse": ellipse(box, shape)}
+    return [
+        (name, dice(mask, truth), hausdorff(mask, truth), average_surface_distance(mask, truth))
+        for name, mask in masks.items()
+    ]
+
+
+def pictures(picture: Picture, result: Result) -> dict[str, NDArray[np.uint8]]:
+    """Overlay, outline, mask and erased picture, each (height, width) or (height, width, 3) uint8."""
+    case, mask, env = result.case, result.mask, EnvConfig()
+    return {
+        "overlay": overlay(case.image, mask, case.box, picture.truth),
+        "outline": outline(case.image, mask, picture.truth),
+        "mask": mask.astype(np.uint8) * 255,
+        "erased": erased(case, mask, env.background, env.margin),
+    }
+
+
+def write_files(folder: Path, picture: Picture, result: Result) -> list[Path]:
+    """Write what can be downloaded: mask and overlay as PNG, the mask as NIfTI and as COCO."""
+    paths = output_paths(folder, picture.name, nifti=True)
+    write_outputs(paths, result.case, result.mask, voxels=picture.voxels, truth=picture.truth)
+    coco = folder / f"{picture.name}_coco.json"
+    write_texts({coco: coco_json([Labelled(picture.file, result.case.box, result.mask)])})
+    return [*paths, coco]
+
+
+def write_film(folder: Path, picture: Picture, walked: Sequence[Scene]) -> Path:
+    """Write a walk as a GIF."""
+    path = folder / f"{picture.name}.gif"
+    with replacing([path]) as parts:
+        write_gif(parts[path], (draw(scene) for scene in walked), fps=12)
+    return path
+
+
+@contextmanager
+def _by_name(path: Path) -> Iterator[None]:
+    """Call a file by its name in errors: its folder is nobody's business."""
+    try:
+        yield
+    except FlipError as error:
+        raise type(error)(str(error).replace(str(path), path.name)) from None

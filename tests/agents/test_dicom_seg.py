@@ -1,0 +1,60 @@
+"""DICOM Segmentations, read back by another library than the one that wrote them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from flipagents.cli import main
+from flipagents.dicom_seg import seg_bytes
+from flipenv.errors import ImageError, MaskError
+from flipenv.types import Case
+from tests.sources.test_medical import write_dicom
+
+pytest.importorskip("highdicom", reason="DICOM Segmentations need the extra seg")
+pydicom = pytest.importorskip("pydicom")
+
+
+@pytest.fixture
+def scan(tmp_path: Path, phantoms: list[Case]) -> Path:
+    study = {"StudyInstanceUID": "1.2.3", "SeriesInstanceUID": "1.2.4", "PatientID": "P1", "Modality": "US"}
+    empty = ("PatientName", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime")
+    rest: dict[str, Any] = dict.fromkeys((*empty, "AccessionNumber", "ReferringPhysicianName"), "")
+    path: Path = write_dicom(
+        tmp_path / "scan.dcm", phantoms[1].image, SeriesNumber=1, InstanceNumber=1, **study, **rest
+    )
+    return path
+
+
+def test_the_command(scan: Path, phantoms: list[Case], tmp_path: Path) -> None:
+    box = [str(phantoms[1].box[side]) for side in (1, 0, 3, 2)]
+    words = ["segment", str(scan), "--box", *box, "-o", str(tmp_path / "out"), "--method", "ellipse"]
+    assert main([*words, "--export", "dicom-seg", "nifti"]) == 0
+    found, image = pydicom.dcmread(tmp_path / "out" / "scan_seg.dcm"), pydicom.dcmread(scan)
+    from flipenv.sources import read_mask
+
+    expected = read_mask(tmp_path / "out" / "scan_mask.png", phantoms[1].image.shape)
+    np.testing.assert_array_equal(found.pixel_array > 0, expected)
+    assert found.SOPClassUID.name == "Segmentation Storage"
+    assert (found.StudyInstanceUID, found.PatientID) == (image.StudyInstanceUID, "P1")
+    assert found.SeriesInstanceUID != image.SeriesInstanceUID
+    (series,) = found.ReferencedSeriesSequence
+    assert series.ReferencedInstanceSequence[0].ReferencedSOPInstanceUID == image.SOPInstanceUID
+    assert found.SegmentSequence[0].SegmentAlgorithmType == "SEMIAUTOMATIC"
+
+
+def test_what_cannot_be_referred_to(scan: Path, phantoms: list[Case], tmp_path: Path) -> None:
+    mask = phantoms[1].mask
+    with pytest.raises(ImageError, match="has no file of its own"):
+        seg_bytes(mask, None)
+    with pytest.raises(MaskError, match="the mask is empty"):
+        seg_bytes(np.zeros_like(mask), scan)
+    bare = write_dicom(tmp_path / "bare.dcm", phantoms[1].image)
+    (tmp_path / "scan.png").write_bytes(b"\x89PNG")
+    film = write_dicom(tmp_path / "film.dcm", np.repeat(phantoms[1].image[None], 2, axis=0))
+    for path in (bare, tmp_path / "scan.png", film):
+        with pytest.raises(ImageError, match=f"{path.name}: no DICOM Segmentation can refer to it"):
+            seg_bytes(mask, path)
