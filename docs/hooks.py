@@ -7,9 +7,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-from mkdocs.exceptions import PluginError
-from mkdocs.structure.files import File
-
 ROOT = Path(__file__).parents[1]
 RENAMED = {
     "README.md": "overview.md",
@@ -62,6 +59,8 @@ def on_config(config: Any) -> Any:
 
 def on_files(files: Any, config: Any) -> Any:
     """Add what lies outside docs/."""
+    from mkdocs.structure.files import File  # noqa: PLC0415 - so that links can be tested without MkDocs
+
     for path, page in brought().items():
         files.append(File.generated(config, page, abs_src_path=str(ROOT / path)))
     return files
@@ -78,5 +77,5 @@ def on_post_page(output: str, page: Any, config: Any) -> str:
     """Refuse a page that fetches from another host."""
     found = FETCHED.search(output)
     if found:
-        raise PluginError(f"{page.file.src_uri} fetches from another host: {found[0]}")
+        raise ValueError(f"{page.file.src_uri} fetches from another host: {found[0]}")
     return output

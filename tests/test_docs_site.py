@@ -130,7 +130,7 @@ def test_errors_read_as_the_faq_says(name: str, tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     with pytest.raises(flipenv.FlipError) as raised:
         RAISED[name](monkeypatch)
-    assert told(str(raised.value)) in {told(block) for block in blocks("faq.md", "text")}
+    assert told(str(raised.value).replace(f"{tmp_path}/", "")) in {told(block) for block in blocks("faq.md", "text")}
 
 
 def test_every_error_of_the_faq_is_raised_here() -> None:
@@ -144,7 +144,6 @@ def test_every_public_name_is_in_the_reference() -> None:
 
 
 def test_links_to_the_repository_become_links_of_the_site() -> None:
-    pytest.importorskip("mkdocs")
     import importlib.util
 
     spec = importlib.util.spec_from_file_location("hooks", DOCS / "hooks.py")
