@@ -1,4 +1,4 @@
-"""What the site's own pages show: Python that runs, commands that exist, errors as they are raised, every public name."""
+"""What the site's pages show: Python that runs, commands that exist, errors as they are raised, all public names."""
 
 from __future__ import annotations
 
