@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -143,14 +144,9 @@ def test_every_public_name_is_in_the_reference() -> None:
     assert public - shown == set()
 
 
-def test_links_to_the_repository_become_links_of_the_site() -> None:
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location("hooks", DOCS / "hooks.py")
-    assert spec is not None
-    assert spec.loader is not None
-    hooks = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(hooks)
+def test_links_to_the_repository_become_links_of_the_site(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(DOCS)
+    hooks = import_module("hooks")
     places = {"docs/agents.md": "agents.md", "docs/decisions/1.md": "decisions/1.md", **hooks.brought()}
     for page, link, expected in (
         ("docs/agents.md", "../README.md#data", "overview.md#data"),
@@ -161,3 +157,27 @@ def test_links_to_the_repository_become_links_of_the_site() -> None:
         ("README.md", "no-such-file.md", "no-such-file.md"),
     ):
         assert hooks.relinked(f"see [it]({link}).", page, places) == f"see [it]({expected})."
+
+
+def test_fetching_from_another_host_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(DOCS)
+    fetched = import_module("hooks").FETCHED
+    for tag in (
+        '<script src="https://example.org/a.js">',
+        '<img alt="" src=//example.org/a.png>',
+        '<link rel="stylesheet" href="https://example.org/a.css">',
+    ):
+        assert fetched.search(f"<p>{tag}</p>")
+    for tag in ('<a href="https://example.org">', '<script src="assets/a.js">', '<link rel="next" href="a.html">'):
+        assert not fetched.search(f"<p>{tag}</p>")
+
+
+def test_fields_of_a_docstring_become_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("griffe")
+    monkeypatch.syspath_prepend(DOCS)
+    listed = import_module("fields").listed
+    plain = "Make it.\n\nFor people only,\nthat is: for all.\n\nRaises:\n    BoxError: never."
+    assert listed(plain) == plain
+    assert listed("Make it.\n\nsize: (h, w)\nmean, std: of what\n    is seen") == (
+        "Make it.\n\n- `size`: (h, w)\n- `mean`, `std`: of what\n    is seen"
+    )
