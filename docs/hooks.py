@@ -19,6 +19,7 @@ BROUGHT = (
     "benchmarks/README.md",
     "benchmarks/results/**/*.md",
     "benchmarks/results/**/*.png",
+    "benchmarks/results/**/*.json",
     "flipagents/weights/*/README.md",
 )
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|[#/])[^)#\s]+")
