@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import napari
 import numpy as np
 from magicgui import magicgui
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Shapes
 from napari.utils.notifications import show_error
-from napari.viewer import Viewer
 from numpy.typing import NDArray
 
 from flipagents.desk import AGENTS, Desk, enclosing, offered
@@ -122,7 +122,14 @@ def show(viewer: ViewerModel, image: Image, index: tuple[int, ...], labels: Labe
 def segment_boxes_widget() -> FunctionGui[Any]:
     """The widget 'Segment boxes'; the viewer stays free while a method works, and errors are notifications."""
 
-    def run(viewer: Viewer, image: Image, boxes: Shapes, method: str = AGENTS, margin: int = 0) -> None:
+    # magicgui imports what an annotation names, hence the whole path.
+    def run(
+        viewer: napari.Viewer,
+        image: napari.layers.Image,
+        boxes: napari.layers.Shapes,
+        method: str = AGENTS,
+        margin: int = 0,
+    ) -> None:
         from napari.qt.threading import create_worker  # noqa: PLC0415 - Qt
 
         try:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from flipagents.baselines.geometry import ellipse
 from flipagents.methods import make_method, run_method
-from flipenv import Box, BoxError, Case, ConfigError, ImageError
+from flipenv import Box, Case
+from flipenv.errors import BoxError, ConfigError, ImageError
 
 pytest.importorskip("napari", reason="napari is not installed; the plugin needs the extra napari")
 
