@@ -137,16 +137,17 @@ class Desk:
 
     def segment(self, picture: Picture, box: Box, method: str, margin: int = 0) -> Result:
         """Let a method segment the picture; margin: px by which the box may be off, see `flipagents.methods.Found`."""
-        made = self._method(method)
+        made = self.method(method)
         (case,) = self._placed([picture.case(box)], margin)
         return Result(method, case, run_method(made, [case])[0])
 
     def masks(self, image: NDArray[np.uint8], boxes: Sequence[Box], method: str, margin: int = 0) -> list[Mask]:
         """Let a method segment one image in several boxes; one mask a box. margin: as `segment`."""
-        made = self._method(method)
+        made = self.method(method)
         return run_method(made, self._placed([Case(image, box, id=str(n)) for n, box in enumerate(boxes, 1)], margin))
 
-    def _method(self, name: str) -> Method:
+    def method(self, name: str) -> Method:
+        """A method of those `offered`, made when it is first asked for; ConfigError for another."""
         # A name is chosen from the list: those that make_method would also take may name a folder of the disk.
         if name not in offered():
             raise ConfigError(unknown("method", name, offered()))
@@ -155,7 +156,7 @@ class Desk:
         return self._made[name]
 
     def _agents(self) -> Flip:
-        agents = self._method(AGENTS)
+        agents = self.method(AGENTS)
         assert isinstance(agents, Flip)
         return agents
 
