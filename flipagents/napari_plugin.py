@@ -156,8 +156,6 @@ def segment_boxes_widget() -> FunctionGui[Any]:
     widget: FunctionGui[Any] = magicgui(
         run,
         call_button="Segment",
-        image={"nullable": True},
-        boxes={"nullable": True},
         method={"choices": offered(), "tooltip": "docs/agents.md tells of each"},
         margin={"max": 60, "label": "margin, px", "tooltip": "by so much a box may be off; 0 for tight boxes"},
     )
