@@ -108,8 +108,8 @@ class Backend:
             raise SourceError("the task's image is no address") from None
         if parts.scheme or parts.netloc:
             raise SourceError(
-                "the task's image is a web address, and nothing is fetched; put it below --media-root, or into the task "
-                "as a data URI"
+                "the task's image is a web address, and nothing is fetched; put the file below --media-root, or into the "
+                "task as a data URI"
             )
         if self.root is None:
             raise SourceError("the task names a file; start `flip serve` with --media-root, the folder that holds it")
@@ -152,7 +152,7 @@ def read_tags(config: Any, to_name: Any = None) -> Tags:
 
 
 def read_box(region: Mapping[str, Any], shape: tuple[int, ...]) -> Box:
-    """The box of a rectangle in percent, each pixel that it touches; raises BoxError where it does not fit the image."""
+    """The box of a rectangle in percent, with each pixel that it touches; BoxError where it does not fit."""
     height, width = shape
     size = (region.get("original_height"), region.get("original_width"))
     if size != (height, width):
@@ -166,7 +166,7 @@ def read_box(region: Mapping[str, Any], shape: tuple[int, ...]) -> Box:
     numbers = [value.get(name) for name in ("x", "y", "width", "height")]
     if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers):
         raise BoxError("the box has no x, y, width and height; expected percents of the image")
-    x, y, across, down = (float(number) / 100 for number in numbers)  # type: ignore[arg-type] # checked
+    x, y, across, down = (float(number) / 100 for number in numbers)
     return Box(*check_box(enclosing(y * height, x * width, (y + down) * height, (x + across) * width), shape))
 
 

@@ -95,7 +95,9 @@ def look(viewer: ViewerModel, image: Image | None, boxes: Shapes | None) -> Fram
     rectangles = []
     for number, (kind, corners) in enumerate(zip(boxes.shape_type, boxes.data, strict=True), start=1):
         if kind != "rectangle":
-            raise BoxError(f"shape {number} of layer {boxes.name!r} is a {kind}; expected rectangles: take it away")
+            raise BoxError(
+                f"shape {number} of layer {boxes.name!r} is of kind {kind}; expected rectangles: take it away"
+            )
         on_image = np.array([image.world_to_data(boxes.data_to_world(corner)) for corner in corners])
         # A shape with fewer axes than the stack lies on each of its frames.
         axes = range(max(0, image.ndim - boxes.ndim), image.ndim - 2)
@@ -108,7 +110,7 @@ def show(viewer: ViewerModel, image: Image, index: tuple[int, ...], labels: Labe
     """Put labels into the layer of an image's masks, which is made where there is none; other frames keep theirs."""
     name = f"{image.name}{SUFFIX}"
     shape = (image.data[0] if image.multiscale else image.data).shape[: image.ndim]
-    layer = viewer.layers[name] if name in viewer.layers else None
+    layer = next((each for each in viewer.layers if each.name == name), None)
     if isinstance(layer, Labels) and layer.data.shape == shape:
         layer.data[index] = labels
         layer.refresh()

@@ -19,7 +19,7 @@ AT_ONCE = 4  # requests whose bodies are in memory
 HERE = ("127.0.0.1", "localhost")
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A request that is answered with an HTTP status and a reason."""
 
     def __init__(self, status: HTTPStatus, reason: str) -> None:
@@ -75,14 +75,14 @@ class Handler(BaseHTTPRequestHandler):
                 return {"status": "UP", "model_class": "flip", "model_version": self.model.version}
             case "/versions":
                 return {"versions": [self.model.version], "message": ""}
-        raise Refused(HTTPStatus.NOT_FOUND, "expected /health, /versions, /setup or /predict")
+        raise RefusedError(HTTPStatus.NOT_FOUND, "expected /health, /versions, /setup or /predict")
 
     def _post(self) -> dict[str, Any]:
         path = self.path.partition("?")[0]
         if path not in ("/setup", "/predict"):
-            raise Refused(HTTPStatus.NOT_FOUND, "expected /setup or /predict; nothing is trained here")
+            raise RefusedError(HTTPStatus.NOT_FOUND, "expected /setup or /predict; nothing is trained here")
         if not self.places.acquire(blocking=False):
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "busy; try again")
+            raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "busy; try again")
         try:
             body = self._body()
             return self.model.predict(body) if path == "/predict" else {"model_version": self.model.version}
@@ -92,18 +92,18 @@ class Handler(BaseHTTPRequestHandler):
     def _body(self) -> Mapping[str, Any]:
         # A web page can send a form or text anywhere; for JSON its browser asks first, and is not answered.
         if self.headers.get_content_type() != "application/json":
-            raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "expected Content-Type: application/json")
+            raise RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "expected Content-Type: application/json")
         length = self.headers.get("Content-Length", "")
         if not (length.isascii() and length.isdigit()):
-            raise Refused(HTTPStatus.LENGTH_REQUIRED, "expected Content-Length")
+            raise RefusedError(HTTPStatus.LENGTH_REQUIRED, "expected Content-Length")
         if len(length) > 12 or int(length) > LONGEST:
-            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"expected at most {LONGEST} bytes")
+            raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"expected at most {LONGEST} bytes")
         try:
             body = json.loads(self.rfile.read(int(length)))
         except (ValueError, RecursionError):
-            raise Refused(HTTPStatus.BAD_REQUEST, "the body is no JSON") from None
+            raise RefusedError(HTTPStatus.BAD_REQUEST, "the body is no JSON") from None
         if not isinstance(body, dict):
-            raise Refused(HTTPStatus.BAD_REQUEST, "the body is no JSON object")
+            raise RefusedError(HTTPStatus.BAD_REQUEST, "the body is no JSON object")
         return body
 
     def _answer(self, act: Any) -> None:
@@ -111,9 +111,9 @@ class Handler(BaseHTTPRequestHandler):
         try:
             host = self.headers.get("Host", "").rpartition(":")[0] or self.headers.get("Host", "")
             if self.names and host not in self.names:
-                raise Refused(HTTPStatus.FORBIDDEN, f"expected the host {' or '.join(self.names)}")
+                raise RefusedError(HTTPStatus.FORBIDDEN, f"expected the host {' or '.join(self.names)}")
             content = act()
-        except Refused as error:
+        except RefusedError as error:
             status, content = error.status, {"error": str(error)}
         except FlipError as error:
             status, content = HTTPStatus.BAD_REQUEST, {"error": str(error)}

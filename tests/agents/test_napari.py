@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
 import os
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -70,7 +70,7 @@ def _bounds(labels: NDArray[np.uint16]) -> tuple[int, ...]:
 
 def test_what_is_refused(image: NDArray[np.uint8]) -> None:
     shape = corners(FIRST)
-    turned = shape + [[0, 4], [4, 0], [0, -4], [-4, 0]]
+    turned = shape + np.array([[0, 4], [4, 0], [0, -4], [-4, 0]])
     for rectangles, told in [
         ([], "there are 0 boxes"),
         ([shape, shape + 60], r"box 2: box \(80, 90, 120, 150\) reaches outside .* 96x150 image"),
@@ -147,7 +147,7 @@ def test_layers_that_are_refused(image: NDArray[np.uint8]) -> None:
         look(viewer, None, drawn)
     with pytest.raises(BoxError, match="no Shapes layer"):
         look(viewer, picture, None)
-    with pytest.raises(BoxError, match="is a ellipse|is an ellipse|ellipse"):
+    with pytest.raises(BoxError, match="of kind ellipse"):
         look(viewer, picture, round_one)
     viewer.dims.ndisplay = 3
     with pytest.raises(ImageError, match="leave 3-D"):
@@ -169,28 +169,28 @@ def test_napari_finds_the_plugin() -> None:
     found.discover()
     if "flip-learning" not in found:
         pytest.skip("flip-learning is not installed with its entry points")
-    (widget,) = found.get_manifest("flip-learning").contributions.widgets
-    assert widget.display_name == "Segment boxes"
-    assert callable(found.get_manifest("flip-learning").contributions.commands[0].exec.__call__)
+    contributions = found.get_manifest("flip-learning").contributions
+    assert [each.display_name for each in contributions.widgets] == ["Segment boxes"]
+    module, _, name = contributions.commands[0].python_name.partition(":")
+    assert callable(getattr(importlib.import_module(module), name))
 
 
 @pytest.fixture
-def window(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """A viewer in a real window, with the widget docked."""
+def window(request: pytest.FixtureRequest) -> Any:
+    """A viewer in a real window."""
     pytest.importorskip("pytestqt", reason="pytest-qt is not installed")
-    pytest.importorskip("qtpy", reason="no Qt is installed", exc_type=ImportError)
-    if not os.environ.get("DISPLAY") and os.environ.get("QT_QPA_PLATFORM") != "offscreen":
-        pytest.skip("no display; run under xvfb-run, or with QT_QPA_PLATFORM=offscreen")
-    make: Callable[[], Any] = request.getfixturevalue("make_napari_viewer")
-    viewer = make()
-    yield viewer
+    pytest.importorskip("qtpy.QtWidgets", reason="no Qt is installed", exc_type=Exception)
+    if not os.environ.get("DISPLAY"):
+        pytest.skip("no display; run under xvfb-run (QT_QPA_PLATFORM=offscreen has no OpenGL)")
+    return request.getfixturevalue("make_napari_viewer")()
 
 
-def test_in_a_window(window: Any, image: NDArray[np.uint8], qtbot: Any) -> None:
+def test_in_a_window(window: Any, image: NDArray[np.uint8], request: pytest.FixtureRequest) -> None:
     from napari.utils.notifications import notification_manager
 
     from flipagents.napari_plugin import segment_boxes_widget
 
+    qtbot = request.getfixturevalue("qtbot")
     widget = segment_boxes_widget()
     window.window.add_dock_widget(widget, name="Segment boxes")
     told: list[str] = []

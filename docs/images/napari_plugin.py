@@ -1,4 +1,4 @@
-"""Take the picture of docs/annotators.md from a napari window: xvfb-run -a python docs/images/napari.py
+"""Take the picture of docs/annotators.md from a napari window: xvfb-run -a python docs/images/napari_plugin.py
 
 Needs the extra `napari`, a Qt, and a display with OpenGL.
 """
