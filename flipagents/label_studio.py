@@ -108,8 +108,8 @@ class Backend:
             raise SourceError("the task's image is no address") from None
         if parts.scheme or parts.netloc:
             raise SourceError(
-                "the task's image is a web address, and nothing is fetched; put the file below --media-root, or into the "
-                "task as a data URI"
+                "the task's image is a web address, and nothing is fetched; put the file below --media-root, or into "
+                "the task as a data URI"
             )
         if self.root is None:
             raise SourceError("the task names a file; start `flip serve` with --media-root, the folder that holds it")

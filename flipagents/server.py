@@ -79,12 +79,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def _post(self) -> dict[str, Any]:
         path = self.path.partition("?")[0]
-        if path not in ("/setup", "/predict"):
+        if path not in ("/setup", "/predict", "/webhook"):
             raise RefusedError(HTTPStatus.NOT_FOUND, "expected /setup or /predict; nothing is trained here")
         if not self.places.acquire(blocking=False):
             raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "busy; try again")
         try:
             body = self._body()
+            # Label Studio tells of each annotation at /webhook; nothing is learned from it.
             return self.model.predict(body) if path == "/predict" else {"model_version": self.model.version}
         finally:
             self.places.release()

@@ -242,6 +242,7 @@ def test_over_http(port: int, case: Case) -> None:
     )
     schema = {"project": "1.1", "schema": CONFIG, "hostname": "http://localhost:8080", "access_token": "", "extra": 1}
     assert ask(port, "POST", "/setup", json.dumps(schema)) == (200, {"model_version": "flip-learning ellipse"})
+    assert ask(port, "POST", "/webhook", json.dumps({"action": "ANNOTATION_CREATED"}))[0] == 200
     request = json.dumps(asked("sub folder/scan 1.png", region(case, case.box)))
     status, answer = ask(port, "POST", "/predict", request)
     assert status == 200
