@@ -19,7 +19,8 @@ def dice_figure(report: Report, bar: str = "ellipse") -> Any:
     The vertical line is the mean of the method `bar`.
     """
     rows = sorted((row for row in report.summaries if row.group == ALL), key=lambda row: row.dice.mean)
-    figure = new_figure(7.2, 1.2 + 0.3 * len(rows))
+    longest = max(len(row.method) for row in rows)
+    figure = new_figure(5.4 + 0.08 * longest, 1.2 + 0.3 * len(rows))
     axes = figure.subplots()
     for place, row in enumerate(rows):
         own = [score.dice for score in report.scores if score.method == row.method]
@@ -27,9 +28,10 @@ def dice_figure(report: Report, bar: str = "ellipse") -> Any:
         low, high = row.dice.interval.mean - row.dice.interval.low, row.dice.interval.high - row.dice.interval.mean
         axes.errorbar(row.dice.mean, place, xerr=[[low], [high]], fmt="o", color=BLUE, capsize=3, ms=5)
         if row.method == bar:
-            axes.axvline(row.dice.mean, color=ORANGE, lw=1, label=bar)
+            axes.axvline(row.dice.mean, color=ORANGE, lw=1)
     axes.set_yticks(range(len(rows)), [f"{row.method}  {row.dice.mean:.3f}" for row in rows])
-    axes.set(xlabel=f"Dice, each case, mean and 95% interval (n = {rows[0].n})", xlim=(0, 1))
+    told = f"Dice: cases, mean, 95% interval (n = {rows[0].n}); line: {bar}"
+    axes.set(xlabel=told, xlim=(0, 1), ylim=(-1, len(rows)))
     axes.grid(axis="x", color="0.93")
     return figure
 

@@ -239,21 +239,22 @@ class SB3DQN(SB3Agent):
         return values.amax(1)
 
     def snapshot(self) -> Snapshot:
-        """As of any SB3 agent, and the replay buffer."""
+        """As of any SB3 agent, the replay buffer, and epsilon, which SB3 takes from the step before."""
         base, buffer = super().snapshot(), self._buffer()
         filled = buffer.buffer_size if buffer.full else buffer.pos
         rows = {name: torch.from_numpy(getattr(buffer, name)[:filled]) for name in ROWS}
         about = {"calls": self.model._n_calls, "position": buffer.pos, "full": buffer.full}
+        about["epsilon"] = self.model.exploration_rate
         return Snapshot({**base.tensors, **prefixed("replay", rows)}, {**base.about, **about})
 
     def restore(self, snapshot: Snapshot) -> None:
-        """As of any SB3 agent, and the replay buffer."""
+        """As of any SB3 agent, the replay buffer, and epsilon."""
         super().restore(snapshot)
         buffer, about = self._buffer(), snapshot.about
         for name, rows in snapshot.under("replay").items():
             getattr(buffer, name)[: len(rows)] = rows.numpy()
         buffer.pos, buffer.full = int(about["position"]), bool(about["full"])
-        self.model._n_calls = int(about["calls"])
+        self.model._n_calls, self.model.exploration_rate = int(about["calls"]), float(about["epsilon"])
 
     def _buffer(self) -> ReplayBuffer:
         buffer: ReplayBuffer | None = self.model.replay_buffer

@@ -1,0 +1,183 @@
+"""What the site's pages show: Python that runs, commands that exist, errors as they are raised, all public names."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import flipagents
+import flipenv
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (DOCS / page).read_text(), flags=re.DOTALL)
+
+
+def run(code: list[str]) -> dict[str, Any]:
+    known: dict[str, Any] = {}
+    for block in code:
+        exec(block, known)
+    return known
+
+
+def test_your_own_parts_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flipagents.agents import AGENTS
+
+    monkeypatch.chdir(tmp_path)
+    for registry in (flipenv.REWARDS, AGENTS):
+        monkeypatch.setattr(registry, "_parts", dict(registry._parts))
+    code = blocks("bring-your-own.md", "python")
+    assert len(code) == 4
+    known = run(code)
+    assert known["case"].box == known["same"].box == (40, 50, 80, 110)
+    np.testing.assert_array_equal(known["case"].image, known["same"].image)
+    (mask,) = known["masks"]
+    inside = mask[40:80, 50:110]
+    assert mask.sum() == inside.sum()
+    assert 0.4 < inside.mean() < 0.6  # of two agents that share the walk, one erases
+
+
+def test_the_quick_start_plays_an_episode() -> None:
+    known = run(blocks("quick-start.md", "python")[1:])
+    assert known["mask"].shape == (320, 448)
+    assert known["mask"].any()
+
+
+def test_the_quick_start_segments() -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("monai")
+    known = run(blocks("quick-start.md", "python")[:1])
+    mask, case = known["mask"], known["case"]
+    assert mask.shape == case.image.shape
+    assert 2 * (mask & case.mask).sum() / (mask.sum() + case.mask.sum()) > 0.8
+
+
+@pytest.mark.parametrize("page", ["quick-start.md", "bring-your-own.md", "faq.md"])
+def test_commands_exist(page: str) -> None:
+    from flipagents import cli
+
+    for line in "".join(blocks(page, "console")).splitlines():
+        program, *words = shlex.split(line)
+        assert program == "flip"
+        cli._parser().parse_args(words)
+
+
+def grey(*shape: int, dtype: str = "uint8") -> np.ndarray:
+    return np.zeros(shape, dtype)
+
+
+def two_box_orders() -> None:
+    Image.fromarray(grey(120, 160)).save("scan.png")
+    header = "image,top,left,bottom,right,x0,y0,x1,y1"
+    Path("cases.csv").write_text(f"{header}\nscan.png,40,50,80,110,50,40,110,80\n")
+    flipenv.open_source("csv:cases.csv")
+
+
+def jpeg_mask() -> None:
+    Image.fromarray(grey(120, 160)).save("mask.jpg")
+    flipenv.sources.read_mask("mask.jpg", (120, 160))
+
+
+def no_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    import cv2
+
+    monkeypatch.setattr("flipenv.superpixels.cv2", SimpleNamespace(__version__=cv2.__version__, ximgproc=None))
+    flipenv.SUPERPIXELS["seeds"](grey(40, 60), 20)
+
+
+def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "torch", None)
+    flipenv.vector_env(2, "phantom:1", device="cpu")
+
+
+def case_of(image: np.ndarray, box: tuple[int, int, int, int] = (40, 60, 80, 90)) -> flipenv.Case:
+    return flipenv.Case(image, box, id="mine")
+
+
+RAISED: dict[str, Callable[..., object]] = {
+    "seeds": no_seeds,
+    "torch": no_torch,
+    "both": lambda patch: two_box_orders(),
+    "flat": lambda patch: case_of(grey(320, 448), (40, 60, 40, 90)),
+    "outside": lambda patch: case_of(grey(320, 448), (40, 60, 340, 90)),
+    "colour": lambda patch: case_of(grey(120, 160, 3)),
+    "16 bits": lambda patch: case_of(grey(120, 160, dtype="uint16")),
+    "jpeg": lambda patch: jpeg_mask(),
+    "no scorer": lambda patch: flipenv.parallel_env("phantom:1", scorer=None),
+    "no coarse": lambda patch: flipenv.parallel_env([case_of(grey(120, 160))], coarse_channels=True).reset(),
+}
+
+
+def told(text: str) -> str:
+    return re.sub(r"OpenCV [\w.-]+ has", "OpenCV has", " ".join(text.split()))
+
+
+@pytest.mark.parametrize("name", RAISED)
+def test_errors_read_as_the_faq_says(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(flipenv.FlipError) as raised:
+        RAISED[name](monkeypatch)
+    assert told(str(raised.value).replace(f"{tmp_path}/", "")) in {told(block) for block in blocks("faq.md", "text")}
+
+
+def test_every_error_of_the_faq_is_raised_here() -> None:
+    assert len(blocks("faq.md", "text")) == len(RAISED)
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    shown = set(re.findall(r"^::: (\S+)$", (DOCS / "api.md").read_text(), flags=re.MULTILINE))
+    public = {f"{package.__name__}.{name}" for package in (flipenv, flipagents) for name in package.__all__}
+    assert public - shown == set()
+
+
+def test_links_to_the_repository_become_links_of_the_site(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(DOCS)
+    hooks = import_module("hooks")
+    places = {"docs/agents.md": "agents.md", "docs/decisions/1.md": "decisions/1.md", **hooks.brought()}
+    for page, link, expected in (
+        ("docs/agents.md", "../README.md#data", "overview.md#data"),
+        ("docs/decisions/1.md", "../../benchmarks/README.md", "../benchmarks/README.md"),
+        ("benchmarks/README.md", "../docs/agents.md#add-a-method", "../agents.md#add-a-method"),
+        ("README.md", "LICENSE", "LICENSE.txt"),
+        ("README.md", "https://example.org/README.md", "https://example.org/README.md"),
+        ("README.md", "no-such-file.md", "no-such-file.md"),
+    ):
+        assert hooks.relinked(f"see [it]({link}).", page, places) == f"see [it]({expected})."
+
+
+def test_fetching_from_another_host_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(DOCS)
+    fetched = import_module("hooks").FETCHED
+    for tag in (
+        '<script src="https://example.org/a.js">',
+        '<img alt="" src=//example.org/a.png>',
+        '<link rel="stylesheet" href="https://example.org/a.css">',
+    ):
+        assert fetched.search(f"<p>{tag}</p>")
+    for tag in ('<a href="https://example.org">', '<script src="assets/a.js">', '<link rel="next" href="a.html">'):
+        assert not fetched.search(f"<p>{tag}</p>")
+
+
+def test_fields_of_a_docstring_become_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("griffe")
+    monkeypatch.syspath_prepend(DOCS)
+    listed = import_module("fields").listed
+    plain = "Make it.\n\nFor people only,\nthat is: for all.\n\nRaises:\n    BoxError: never."
+    assert listed(plain) == plain
+    assert listed("Make it.\n\nsize: (h, w)\nmean, std: of what\n    is seen") == (
+        "Make it.\n\n- `size`: (h, w)\n- `mean`, `std`: of what\n    is seen"
+    )
