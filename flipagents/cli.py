@@ -1,4 +1,4 @@
-"""The command `flip`: segment, app, train, evaluate, export, ablate, demo.
+"""The command `flip`: segment, app, serve, train, evaluate, export, ablate, demo.
 
 Exit codes: 0 done; 1 done, but some images failed; 2 not done, and one line says why.
 """
@@ -100,6 +100,23 @@ def app(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     serve(options.host, options.port, weights=options.weights, device=options.device)
+    return 0
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Answer Label Studio, which sends an image and a box and gets a brush mask; Ctrl-C ends it."""
+    from flipagents import server
+    from flipagents.desk import Desk
+    from flipagents.label_studio import Backend
+
+    if options.host not in LOCAL:
+        print(
+            f"flip serve: {options.host} lets others on the network send requests, and segment the images below "
+            "--media-root; there is no password",
+            file=sys.stderr,
+        )
+    desk = Desk(options.weights, options.device)
+    server.serve(Backend(desk, options.media_root, options.method, options.margin), options.host, options.port)
     return 0
 
 
@@ -322,7 +339,7 @@ def _parser() -> argparse.ArgumentParser:
             name,
             help=run.__doc__.splitlines()[0],
             description=run.__doc__,
-            epilog=SOURCE if name not in ("demo", "app") else None,
+            epilog=SOURCE if name not in ("demo", "app", "serve") else None,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
@@ -353,8 +370,14 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     page = command(app, "app")
-    page.add_argument("--port", type=int, default=7860, help="of the page (default 7860)")
-    page.add_argument("--host", default=LOCAL[0], help=f"address to listen on (default {LOCAL[0]}: this machine alone)")
+    answering = command(serve, "serve")
+    answering.add_argument("--media-root", type=Path, metavar="FOLDER", help="images that tasks may name lie in it")
+    answering.add_argument("--method", default="flip", help="as of `flip segment` (default flip)")
+    for each, port in ((page, 7860), (answering, 9090)):
+        each.add_argument("--port", type=int, default=port, help=f"to listen on (default {port})")
+        each.add_argument(
+            "--host", default=LOCAL[0], help=f"address to listen on (default {LOCAL[0]}: this machine alone)"
+        )
 
     two = command(train, "train")
     two.add_argument("--data", required=True, help="the BUSI folder (its splits train and val), or: see below")
@@ -410,11 +433,11 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--workers", type=int, metavar="N", help="of the engine ray, at most")
     one.add_argument("--shard", metavar="I/N", help="only every N-th case from the I-th on, I from 1 to N")
 
-    for each in (one, three):
+    for each in (one, three, answering):
         each.add_argument(
             "--margin", type=int, default=0, metavar="PX", help="boxes may be off by so much: find their place first"
         )
-    for each in (one, page, three, four, five):
+    for each in (one, page, answering, three, four, five):
         each.add_argument("--weights", type=Path, metavar="FOLDER", help="what `flip train` wrote; else what ships")
     for each in (two, three):
         each.add_argument("--quiet", action="store_true", help="no progress")

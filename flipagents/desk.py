@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -91,6 +92,19 @@ def box_of(picture: Picture, corners: Sequence[float | None]) -> Box:
         raise BoxError(f"X0 {x0:g}, Y0 {y0:g}, X1 {x1:g}, Y1 {y1:g}: {error}") from None
 
 
+def enclosing(top: float, left: float, bottom: float, right: float) -> Box:
+    """The smallest box of whole pixels around sides between pixels; pixel 0 reaches from 0 to 1.
+
+    A side less than a thousandth of a pixel beyond the edge of a pixel is taken to lie on it. BoxError for a side that
+    is no finite number.
+    """
+    sides = (top, left, bottom, right)
+    if not all(math.isfinite(side) for side in sides):
+        raise BoxError(f"box {sides} has a side that is no finite number")
+    top, left, bottom, right = (round(side, 3) for side in sides)
+    return Box(math.floor(top), math.floor(left), math.ceil(bottom), math.ceil(right))
+
+
 def offered() -> list[str]:
     """The methods to choose from."""
     return [name for name in method_names() if name not in KEPT_BACK]
@@ -123,11 +137,17 @@ class Desk:
 
     def segment(self, picture: Picture, box: Box, method: str, margin: int = 0) -> Result:
         """Let a method segment the picture; margin: px by which the box may be off, see `flipagents.methods.Found`."""
-        made = self._method(method)
+        made = self.method(method)
         (case,) = self._placed([picture.case(box)], margin)
         return Result(method, case, run_method(made, [case])[0])
 
-    def _method(self, name: str) -> Method:
+    def masks(self, image: NDArray[np.uint8], boxes: Sequence[Box], method: str, margin: int = 0) -> list[Mask]:
+        """Let a method segment one image in several boxes; one mask a box. margin: as `segment`."""
+        made = self.method(method)
+        return run_method(made, self._placed([Case(image, box, id=str(n)) for n, box in enumerate(boxes, 1)], margin))
+
+    def method(self, name: str) -> Method:
+        """A method of those `offered`, made when it is first asked for; ConfigError for another."""
         # A name is chosen from the list: those that make_method would also take may name a folder of the disk.
         if name not in offered():
             raise ConfigError(unknown("method", name, offered()))
@@ -136,7 +156,7 @@ class Desk:
         return self._made[name]
 
     def _agents(self) -> Flip:
-        agents = self._method(AGENTS)
+        agents = self.method(AGENTS)
         assert isinstance(agents, Flip)
         return agents
 
