@@ -6,6 +6,7 @@ Each engine yields a run as it ends, and why it failed, or nothing. A run that f
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -72,7 +73,7 @@ def ray(runs: Sequence[Run], folder: Path) -> Ended:
     except ImportError as error:
         raise MissingDependencyError(f"engine 'ray' needs {error.name}: pip install flip-learning[ray]") from error
     if not cluster.is_initialized():
-        cluster.init(log_to_driver=False)
+        cluster.init(log_to_driver=False, logging_level=logging.ERROR)
     gpu = runs[0].plan.device.startswith("cuda")
     task = cluster.remote(num_cpus=1, num_gpus=1 if gpu else 0)(_tried)
     waiting = {task.remote(run): run for run in runs}

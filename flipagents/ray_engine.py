@@ -9,6 +9,7 @@ for the images whose files are there. So nothing is lost, and nothing that was f
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,8 @@ def run(work: Work, paths: Paths, *, workers: int | None = None, block: int = CH
     except ImportError as error:
         raise MissingDependencyError(f"engine 'ray' needs {error.name}: pip install flip-learning[ray]") from error
     if not ray.is_initialized():
-        ray.init(log_to_driver=False)
+        ray.init(log_to_driver=False, logging_level=logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     gpu = work.device.startswith("cuda")
     have = int(ray.cluster_resources().get("GPU" if gpu else "CPU", 1))
     blocks = -(-len(paths) // block)
