@@ -115,7 +115,7 @@ def test_percents_are_those_of_whole_pixels() -> None:
 
 def test_no_box_no_mask(case: Case) -> None:
     for params in ({}, None, {"context": None}, {"context": {"result": []}}):
-        assert Backend(Desk()).predict(asked(uri(case)) | {"params": params})["results"] == []
+        assert Backend(Desk(), None, "box").predict(asked(uri(case)) | {"params": params})["results"] == []
 
 
 @pytest.mark.parametrize(
@@ -186,14 +186,14 @@ def test_boxes_that_are_refused(case: Case) -> None:
         with pytest.raises(BoxError, match=told):
             read_box(region(case, case.box, **changes), shape)
     with pytest.raises(BoxError, match="rectangle tool"):
-        Backend(Desk()).predict(asked(uri(case), region(case, case.box, type="keypointlabels")))
+        Backend(Desk(), None, "box").predict(asked(uri(case), region(case, case.box, type="keypointlabels")))
     for request in (
         {"params": {"context": {"result": "all"}}},
         asked(uri(case), region(case, case.box)) | {"tasks": []},
         asked(uri(case), region(case, case.box)) | {"tasks": [{}]},
     ):
         with pytest.raises(RequestError):
-            Backend(Desk()).predict(request)
+            Backend(Desk(), None, "box").predict(request)
 
 
 def test_labelling_configs() -> None:
