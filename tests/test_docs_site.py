@@ -100,7 +100,11 @@ def no_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
 def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
+    import array_api_compat
+
     monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setitem(sys.modules, "array_api_compat.torch", None)
+    monkeypatch.delattr(array_api_compat, "torch", raising=False)  # where something before has imported it
     flipenv.vector_env(2, "phantom:1", device="cpu")
 
 
