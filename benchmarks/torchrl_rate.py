@@ -11,7 +11,6 @@ processes. Rollouts keep all that they saw, as training does.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import time
@@ -19,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from step_rate import machine
+from step_rate import machine, save
 
 LANES = (1, 16, 64)
 STEPS = 32  # of all lanes in one rollout
@@ -38,11 +37,7 @@ def main() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(options.threads))
     rows = measure(options)
     about = {**machine(options), "clock": "CPU time" if options.cpu_time else "wall"}
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.with_suffix(".json").write_text(json.dumps({"machine": about, "rows": rows}, indent=1) + "\n")
-    text = table(rows, about)
-    options.out.with_suffix(".md").write_text(text)
-    print(text)
+    save(options.out, rows, about, table(rows, about))
 
 
 def measure(options: argparse.Namespace) -> list[dict[str, Any]]:

@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from step_rate import machine
+from step_rate import machine, save
 
 PAPER = 23e6 / (1.5 * 24 * 3600)  # joint steps a second
 PARTS = (  # columns of the table of shares
@@ -71,11 +71,7 @@ def main() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(options.threads))
     rows = measure(options)
     about = {**machine(options), "source": options.source, "set": options.set, "autocast": options.autocast}
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.with_suffix(".json").write_text(json.dumps({"machine": about, "rows": rows}, indent=1) + "\n")
-    text = table(rows, about)
-    options.out.with_suffix(".md").write_text(text)
-    print(text)
+    save(options.out, rows, about, table(rows, about))
 
 
 def measure(options: argparse.Namespace) -> list[dict[str, Any]]:

@@ -93,12 +93,7 @@ def app(options: argparse.Namespace) -> int:
     """Open a page in the browser where a box is drawn and the agents are watched; Ctrl-C ends it."""
     from flipagents.app import serve
 
-    if options.host not in LOCAL:
-        print(
-            f"flip app: {options.host} lets others on the network use this page and see what is loaded into it; there "
-            "is no password",
-            file=sys.stderr,
-        )
+    _warn_of_others(options, "use this page and see what is loaded into it")
     serve(options.host, options.port, weights=options.weights, device=options.device)
     return 0
 
@@ -109,12 +104,7 @@ def serve(options: argparse.Namespace) -> int:
     from flipagents.desk import Desk
     from flipagents.label_studio import Backend
 
-    if options.host not in LOCAL:
-        print(
-            f"flip serve: {options.host} lets others on the network send requests, and segment the images below "
-            "--media-root; there is no password",
-            file=sys.stderr,
-        )
+    _warn_of_others(options, "send requests, and segment the images below --media-root")
     desk = Desk(options.weights, options.device)
     server.serve(Backend(desk, options.media_root, options.method, options.margin), options.host, options.port)
     return 0
@@ -221,6 +211,13 @@ def demo(options: argparse.Namespace) -> int:
         outputs.write_outputs(paths, case, masks["flip"][index], recording, truth=case.mask)
     print(f"pictures in {options.out}: start with {cases[0].id}_overlay.png and {cases[0].id}.gif")
     return 0
+
+
+def _warn_of_others(options: argparse.Namespace, can: str) -> None:
+    """Say on stderr what others can do, where more than this machine reaches the host."""
+    if options.host not in LOCAL:
+        who = f"flip {options.command}: {options.host} lets others on the network"
+        print(f"{who} {can}; there is no password", file=sys.stderr)
 
 
 def _segment_all(work: Work, paths: Paths, options: argparse.Namespace) -> list[tuple[int, str]]:
