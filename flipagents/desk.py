@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from flipagents.baselines.geometry import ellipse, filled_box
 from flipagents.interchange import Labelled, Voxels, coco_json, read_voxels
-from flipagents.methods import Flip, Found, Method, make_method, method_names, run_method
+from flipagents.methods import Finder, Flip, Method, make_method, method_names, run_method
 from flipagents.outputs import file_names, output_paths, replacing, scenes, write_outputs, write_texts
 from flipagents.views import erased, outline, superpixels
 from flipenv.config import EnvConfig
@@ -131,9 +132,8 @@ class Desk:
 
     def walk(self, picture: Picture, box: Box, margin: int = 0) -> Iterator[Scene]:
         """Let the agents erase; a scene every few steps, see `flipagents.outputs.scenes`."""
-        agents = self._agents()
         (case,) = self._placed([picture.case(box)], margin)
-        return scenes(agents.segmenter, case, scorer=self._scorer(), truth=picture.truth)
+        return scenes(self._agents().segmenter, case, scorer=self._scorer, truth=picture.truth)
 
     def segment(self, picture: Picture, box: Box, method: str, margin: int = 0) -> Result:
         """Let a method segment the picture; margin: px by which the box may be off, see `flipagents.methods.Found`."""
@@ -160,14 +160,17 @@ class Desk:
         assert isinstance(agents, Flip)
         return agents
 
+    @cached_property
     def _scorer(self) -> Any:
         return self._agents().scorer()
 
+    @cached_property
+    def _finder(self) -> Finder:
+        return Finder(self.weights, self.device)
+
     def _placed(self, cases: list[Case], margin: int) -> list[Case]:
         """The cases with their boxes moved to where the pipeline sees the nodule; as they are with margin 0."""
-        if margin == 0:
-            return cases
-        return Found(lambda _: [], margin, self.weights, self.device).find(cases)
+        return cases if margin == 0 else self._finder(cases, margin)
 
 
 def compare(result: Result, truth: Mask) -> list[tuple[str, float, float, float]]:

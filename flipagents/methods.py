@@ -186,20 +186,37 @@ class FlipStudent:
         return [tidy(seen > 0.5) for seen in maps]
 
 
-class Found:
-    """A method for boxes that may be off: each is moved first to where the pipeline sees the nodule.
+class Finder:
+    """Moves boxes that may be off to where a pipeline sees the nodule (see `flipagents.locate`).
 
-    method: what gets the moved boxes. margin: by how many image px, down and across, a box may be moved. weights,
-    device: of the network that looks (see `flipagents.locate`); otherwise as `Flip`.
+    weights, device: as `Flip`.
     """
 
-    def __init__(self, method: Method, margin: int, weights: str | Path | None = None, device: str = "cpu") -> None:
-        if margin < 1:
-            raise ConfigError(f"margin={margin}; expected at least 1 px, by which boxes may be off")
+    def __init__(self, weights: str | Path | None = None, device: str = "cpu") -> None:
         with _loading("found", weights):
             from flipagents.mapper import load_student  # noqa: PLC0415 - only where it is asked for
 
             self.locator = load_student("locator", weights, device)
+
+    def __call__(self, cases: list[Case], margin: int) -> list[Case]:
+        """Return the cases with their boxes moved, by at most `margin` image px down and across."""
+        from flipagents.locate import relocate  # noqa: PLC0415 - torch
+
+        _check_margin(margin)
+        boxes = relocate(self.locator, [case.image for case in cases], [case.box for case in cases], margin)
+        return [dataclasses.replace(case, box=box) for case, box in zip(cases, boxes, strict=True)]
+
+
+class Found:
+    """A method for boxes that may be off: a `Finder` moves each first.
+
+    method: what gets the moved boxes. margin: by how many image px, down and across, a box may be moved. weights,
+    device: of the network that looks.
+    """
+
+    def __init__(self, method: Method, margin: int, weights: str | Path | None = None, device: str = "cpu") -> None:
+        _check_margin(margin)
+        self.finder = Finder(weights, device)
         self.method, self.margin, self.sees_masks = method, margin, sees_masks(method)
 
     def __call__(self, cases: list[Case]) -> list[Mask]:
@@ -208,10 +225,12 @@ class Found:
 
     def find(self, cases: list[Case]) -> list[Case]:
         """Return the cases with their boxes moved."""
-        from flipagents.locate import relocate  # noqa: PLC0415 - torch
+        return self.finder(cases, self.margin)
 
-        boxes = relocate(self.locator, [case.image for case in cases], [case.box for case in cases], self.margin)
-        return [dataclasses.replace(case, box=box) for case, box in zip(cases, boxes, strict=True)]
+
+def _check_margin(margin: int) -> None:
+    if margin < 1:
+        raise ConfigError(f"margin={margin}; expected at least 1 px, by which boxes may be off")
 
 
 @contextmanager
