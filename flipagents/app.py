@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -47,11 +48,13 @@ CSS = """
 
 
 def serve(host: str = "127.0.0.1", port: int = 7860, *, weights: Path | None = None, device: str = "cpu") -> None:
-    """Show the page at http://HOST:PORT until Ctrl-C.
+    """Show the page at http://HOST:PORT until Ctrl-C or SIGTERM; call it from the main thread.
 
     What is uploaded or made lies in a folder of this process, which goes when it ends. Raises MissingDependencyError
     without Gradio, OSError where the port is taken.
     """
+    # By itself SIGTERM, which service managers send, would leave patients' images behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="flip-app-") as folder, suppress(KeyboardInterrupt):
         page = build(Desk(weights, device), Path(folder))
         print(f"{launch(page, host, port)} (Ctrl-C ends it)", flush=True)
@@ -205,8 +208,7 @@ def _connect(gr: Any, parts: dict[str, Any], actions: Actions) -> None:
         actions.watch,
         ["session", "margin", *corners],
         ["session", "film", "gif", "step", "tabs"],
-        show_progress="minimal",
-        show_progress_on=parts["film"],
+        show_progress="hidden",  # the film is the progress, and Gradio calls a walk that was stopped an error
         **heavy,
     )
     # A walk that goes on would bring its own picture back.
