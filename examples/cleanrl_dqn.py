@@ -6,29 +6,29 @@ so what a lane saw last is in `final_obs`, and an episode that was cut is valued
 
 import gymnasium
 import numpy as np
-import task
 import torch
 from gymnasium.vector import AutoresetMode
 from network import Network
+from task import run
 
 import flipenv  # noqa: F401 - registers the environment
 
 LANES, BUFFER, BATCH, WARMUP = 8, 1000, 64, 64  # the buffer and the warm-up in steps of all lanes
 GAMMA, LEARNING_RATE, TARGET_EVERY = 0.5, 1e-3, 100
-JOINT = {"observation": "joint"}  # both agents see the same
 
 
-def main(steps=4000, seed=0):
+def main(task, steps=4000, seed=0):
+    task = task.but(observation="joint")  # both agents see the same
     torch.manual_seed(seed)
     chance = np.random.default_rng(seed)
     envs = gymnasium.make_vec(
         "flipenv/EraseToSegmentJoint-v0",
         num_envs=LANES,
-        source=task.cases(),
+        source=task.cases,
         autoreset_mode=AutoresetMode.SAME_STEP,
         cache=False,
         progress=False,
-        **{**task.OPTIONS, **JOINT},
+        **task.options,
     )
     picture, choices = envs.single_observation_space.shape, int(envs.single_action_space.n)
     online, target = (Network(picture[0], picture[1], choices) for _ in range(2))
@@ -74,8 +74,8 @@ def main(steps=4000, seed=0):
             joint = online(torch.from_numpy(np.ascontiguousarray(seen[:, 0]))).argmax(1).numpy()
         return joint[:, None] >> np.arange(seen.shape[1]) & 1
 
-    return task.report("CleanRL-style double DQN", act, seed, **JOINT)
+    return task.report("CleanRL-style double DQN", act, seed)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

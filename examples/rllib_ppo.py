@@ -11,15 +11,17 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 import gymnasium
 import numpy as np
 import ray
-import task
 import torch
 from pettingzoo.utils import BaseParallelWrapper
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 from ray.rllib.env.wrappers.pettingzoo_env import ParallelPettingZooEnv
 from ray.tune.registry import register_env
+from task import run
 
 import flipenv
+
+ROLLOUT = 512  # joint steps between updates
 
 
 class ChannelsLast(BaseParallelWrapper):
@@ -40,22 +42,22 @@ def scaled(pictures):
     return np.moveaxis(np.asarray(pictures, np.float32) / 127.5 - 1, -3, -1)
 
 
-def main(iterations=8, seed=0):
+def main(task, steps=4096, seed=0):
     ray.init(num_cpus=2, include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False)
     try:
-        pool = flipenv.EpisodePool(task.cases(), flipenv.EnvConfig.of(task.OPTIONS), cache=False)
+        pool = flipenv.EpisodePool(task.cases, flipenv.EnvConfig.of(task.options), cache=False)
         register_env("erase", lambda _: ParallelPettingZooEnv(ChannelsLast(flipenv.parallel_env(pool, seed=seed))))
         config = (
             PPOConfig()
             .environment("erase")
-            .env_runners(num_env_runners=0, rollout_fragment_length=512)
+            .env_runners(num_env_runners=0, rollout_fragment_length=ROLLOUT)
             .multi_agent(policies={"shared"}, policy_mapping_fn=lambda *_, **__: "shared")
             .rl_module(model_config=DefaultModelConfig(conv_filters=[[16, 4, 4], [32, 4, 2]], head_fcnet_hiddens=[128]))
-            .training(train_batch_size=512, minibatch_size=128, num_epochs=4, lr=1e-3, gamma=0.5)
+            .training(train_batch_size=ROLLOUT, minibatch_size=128, num_epochs=4, lr=1e-3, gamma=0.5)
             .debugging(seed=seed)
         )
         algorithm = config.build_algo()
-        for _ in range(iterations):
+        for _ in range(steps // ROLLOUT):
             algorithm.train()
         module = algorithm.get_module("shared")
 
@@ -71,4 +73,4 @@ def main(iterations=8, seed=0):
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

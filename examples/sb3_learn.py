@@ -4,12 +4,10 @@ Needs flip-learning[sb3]. Each agent of each lane is an SB3 environment of its o
 change nothing: on the second traversal, erasing what is erased.
 """
 
-import sys
-
-import task
 from sb3_contrib import MaskablePPO
 from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.vec_env import VecMonitor
+from task import run
 
 from flipenv.sb3 import sb3_env
 
@@ -21,9 +19,10 @@ ALGORITHMS = {  # class, its options, changes to the task
 }
 
 
-def main(name="ppo", steps=4000, seed=0):
+def main(task, name="ppo", steps=4000, seed=0):
     kind, options, changes = ALGORITHMS[name]
-    envs = sb3_env(8, task.cases(), cache=False, progress=False, **{**task.OPTIONS, **changes})
+    task = task.but(**changes)
+    envs = sb3_env(8, task.cases, cache=False, progress=False, **task.options)
     if name == "dqn":
         options = {**options, "batch_size": 64, "target_update_interval": 1024, "exploration_fraction": 0.5}
     # VecMonitor is what fills SB3's own log of returns
@@ -34,8 +33,8 @@ def main(name="ppo", steps=4000, seed=0):
         batch, agents, *picture = seen.shape
         return model.predict(seen.reshape(-1, *picture), deterministic=True)[0].reshape(batch, agents)
 
-    return task.report(f"SB3 {name}", act, seed, **changes)
+    return task.report(f"SB3 {name}", act, seed)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    run(main, *ALGORITHMS)

@@ -8,9 +8,9 @@ is then due at each turn.
 import logging
 
 import numpy as np
-import task
 import torch
 from network import Network
+from task import run
 from tianshou.algorithm.modelfree.dqn import DQN, DiscreteQLearningPolicy
 from tianshou.algorithm.multiagent.marl import MultiAgentOffPolicyAlgorithm
 from tianshou.algorithm.optim import AdamOptimizerFactory
@@ -35,11 +35,11 @@ class Values(torch.nn.Module):
         return self.network(torch.as_tensor(np.asarray(obs))), state
 
 
-def main(steps=4000, seed=0):
+def main(task, steps=4000, seed=0):
     logging.getLogger("tianshou").setLevel(logging.ERROR)  # it says each time that there are two returns an episode
     torch.manual_seed(seed)
     np.random.seed(seed)
-    pool = flipenv.EpisodePool(task.cases(), flipenv.EnvConfig.of(task.OPTIONS), cache=False)
+    pool = flipenv.EpisodePool(task.cases, flipenv.EnvConfig.of(task.options), cache=False)
     lanes = DummyVectorEnv([lambda: PettingZooEnv(flipenv.env(pool)) for _ in range(LANES)])
     lanes.seed([seed + lane for lane in range(LANES)])
     env = PettingZooEnv(flipenv.env(pool))
@@ -78,4 +78,4 @@ def main(steps=4000, seed=0):
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

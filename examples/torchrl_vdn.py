@@ -4,11 +4,9 @@ Needs flip-learning[torchrl]. `native`: eight lanes of one batch as one batched 
 wrapper around the PettingZoo view, one episode at a time. The keys are the same, so is all that follows.
 """
 
-import sys
-
-import task
 import torch
 from network import Network
+from task import run
 from tensordict.nn import TensorDictModule, TensorDictSequential
 from torchrl.collectors import Collector
 from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
@@ -24,15 +22,15 @@ GROUP = "eraser"
 FRAMES = 64  # joint steps collected between updates
 
 
-def make_env(kind):
+def make_env(task, kind):
     if kind == "native":
-        return EraseTorchRLEnv(8, task.cases(), cache=False, progress=False, **task.OPTIONS)
-    return PettingZooWrapper(flipenv.parallel_env(task.cases(), cache=False, **task.OPTIONS))
+        return EraseTorchRLEnv(8, task.cases, cache=False, progress=False, **task.options)
+    return PettingZooWrapper(flipenv.parallel_env(task.cases, cache=False, **task.options))
 
 
-def main(kind="native", steps=2048, seed=0):
+def main(task, kind="native", steps=2048, seed=0):
     torch.manual_seed(seed)
-    env = make_env(kind)
+    env = make_env(task, kind)
     env.set_seed(seed)
     agents, channels, window, _ = env.observation_spec[GROUP, "observation"].shape[-4:]
     keys = {name: (GROUP, name) for name in ("observation", "action", "action_value", "chosen_action_value")}
@@ -86,4 +84,4 @@ def main(kind="native", steps=2048, seed=0):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    run(main, "native", "wrapper")
