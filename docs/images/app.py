@@ -13,6 +13,7 @@ from typing import Any
 
 from PIL import Image
 from playwright.sync_api import sync_playwright
+from saving import save
 
 from flipagents.app import build, launch
 from flipagents.desk import Desk
@@ -51,11 +52,7 @@ def keep(tab: Any, name: str, *, whole: bool = False) -> None:
     """Save what the tab shows; whole: also what is below its lower edge."""
     tab.mouse.move(0, 0)
     tab.wait_for_timeout(SETTLE)
-    picture = Image.open(io.BytesIO(tab.screenshot(full_page=whole))).convert("RGB")
-    path = HERE / f"{name}.png"
-    # A palette is a third of the bytes; this way of choosing it keeps rare colours bright.
-    picture.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE).save(path, optimize=True)
-    print(f"{path.name}: {picture.width}x{picture.height}, {path.stat().st_size // 1024} kB")
+    save(Image.open(io.BytesIO(tab.screenshot(full_page=whole))), HERE / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import napari
 import numpy as np
 from PIL import Image
 from qtpy.QtWidgets import QApplication
+from saving import save
 
 from flipagents.napari_plugin import segment_boxes_widget
 from flipenv import open_source
@@ -41,9 +42,7 @@ def main() -> None:
     for _ in range(40):
         QApplication.processEvents()
         time.sleep(0.05)
-    picture = Image.fromarray(viewer.window.screenshot(canvas_only=False, flash=False)).convert("RGB")
-    picture.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE).save(FILE, optimize=True)
-    print(f"{FILE.name}: {picture.width}x{picture.height}, {FILE.stat().st_size // 1024} kB")
+    save(Image.fromarray(viewer.window.screenshot(canvas_only=False, flash=False)), FILE)
     viewer.close()
 
 
