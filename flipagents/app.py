@@ -151,6 +151,7 @@ def _layout(gr: Any) -> dict[str, Any]:
             with gr.Row():
                 add("open", gr.UploadButton, "Open an image", file_types=FORMATS, min_width=120)
                 add("phantom", gr.Button, "Make a phantom", min_width=120)
+            add("frame", gr.Slider, 0, 1, 0, step=1, label="Frame of the film", visible=False)
             gr.Markdown("### 2. Box\nDrag one around the nodule so that each side touches it, or type its corners.")
             add("margin", gr.Slider, 0, 60, 0, step=1, label="It may be off by so many px")
             gr.Markdown("### 3. Agents")
@@ -168,7 +169,7 @@ def _layout(gr: Any) -> dict[str, Any]:
 
 def _connect(gr: Any, parts: dict[str, Any], actions: Actions) -> None:
     """Tell each button what it does."""
-    page = ["session", "drawing", "film", "gif", "step", "cells", "count", "curve", "files", "table", "tabs"]
+    page = ["session", "drawing", "frame", "film", "gif", "step", "cells", "count", "curve", "files", "table", "tabs"]
     page += [*CORNERS, *VIEWS]
 
     def on(event: Any, action: Callable[..., Any], inputs: list[str], outputs: list[str], **options: Any) -> Any:
@@ -215,13 +216,14 @@ def _connect(gr: Any, parts: dict[str, Any], actions: Actions) -> None:
     ends = {"cancels": [walk], "show_progress": "hidden"}
     on(parts["open"].upload, actions.open, ["session", "open"], page, **ends)
     on(parts["phantom"].click, actions.phantom, ["session"], page, **ends)
+    again = {"trigger_mode": "always_last", "show_progress": "hidden"}
+    on(parts["frame"].input, actions.frame, ["session", "frame"], page, cancels=[walk], **again)
     parts["stop"].click(None, cancels=[walk], api_visibility="private")
     on(parts["drawing"].change, actions.drawn, ["session", "drawing"], corners, show_progress="hidden")
     for name in CORNERS:
         for event in (parts[name].submit, parts[name].blur):
             on(event, actions.typed, ["session", *corners], ["drawing"], show_progress="hidden")
     on(parts["cut"].click, actions.superpixels, ["session", *corners], ["cells", "count", "tabs"], **heavy)
-    again = {"trigger_mode": "always_last", "show_progress": "hidden"}
     on(parts["step"].input, actions.step, ["session", "step"], ["film"], **again)
     on(parts["make"].click, actions.gif, ["session"], ["film", "gif"], show_progress_on=parts["gif"])
     made = ["session", *VIEWS, "curve", "files", "table", "tabs"]

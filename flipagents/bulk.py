@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flipagents.interchange import image_file, read_voxels
+from flipagents.interchange import read_voxels, scan_of
 from flipagents.methods import Flip, Found, make_method, run_method
 from flipagents.outputs import OutputError, record, write_outputs
 from flipenv.errors import ConfigError, FlipError
@@ -61,9 +61,9 @@ class Worker:
                 walked = self.method.find([case])[0] if isinstance(self.method, Found) else case
                 unlabelled = dataclasses.replace(walked, mask=None)  # as a user's own would be
                 recording = record(self.agents.segmenter, unlabelled, scorer=self.scorer, film=self.work.gif)
-            where = image_file(self.work.source, index)
-            voxels = None if where is None else read_voxels(where)
-            write_outputs(files, case, mask, recording, voxels=voxels, scan=where)
+            scan = scan_of(self.work.source, index)
+            voxels = None if scan is None else read_voxels(scan.file)
+            write_outputs(files, case, mask, recording, voxels=voxels, scan=scan)
         except OutputError:
             raise
         except FlipError as error:

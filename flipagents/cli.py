@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     one = command(segment, "segment")
     one.add_argument("input", help="an image (with --box), or images with boxes: see below")
     one.add_argument("--box", nargs=4, metavar=("X0", "Y0", "X1", "Y1"), help="pixels of the image, X1 and Y1 excluded")
+    one.add_argument("--frame", type=int, metavar="K", help="of a DICOM cine loop or TIFF with several, from 0")
     one.add_argument(
         "--method",
         default="flip",

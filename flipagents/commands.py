@@ -37,7 +37,7 @@ def segment(options: argparse.Namespace) -> int:
         from flipagents.segment import pipeline_folder
 
         options.weights = pipeline_folder(options.weights, options.runtime)
-    source = _input(options.input, options.box)
+    source = _input(options.input, options.box, options.frame)
     if "coco" in options.export and options.shard is not None:
         raise ConfigError("--export coco tells of all images: leave it out, and run once without --shard in the end")
     kinds = {"pictures": not options.only_masks, "curve": agents, "gif": options.gif}
@@ -221,13 +221,16 @@ def _segment_all(work: Work, paths: Paths, options: argparse.Namespace) -> list[
 
 def _write_coco(out: Path, source: Source, masks: dict[int, Path]) -> None:
     """Write all masks of a source, by the number of their case, those of earlier runs too, into one COCO file."""
-    from flipagents.interchange import Labelled, coco_json, image_file
+    from flipagents.interchange import Labelled, coco_json, scan_of
     from flipagents.outputs import write_texts
     from flipenv.sources import read_mask
 
     def labelled(index: int, path: Path) -> Labelled:
-        case, file = source.load(index), image_file(source, index)
-        return Labelled(f"{case.id}.png" if file is None else file.name, case.box, read_mask(path, case.image.shape))
+        case, scan = source.load(index), scan_of(source, index)
+        mask = read_mask(path, case.image.shape)
+        if scan is None:
+            return Labelled(f"{case.id}.png", case.box, mask)
+        return Labelled(scan.file.name, case.box, mask, scan.frame)
 
     write_texts({out / "coco.json": coco_json(labelled(index, path) for index, path in masks.items())})
 
@@ -237,9 +240,9 @@ def _unlabelled(case: Case) -> Case:
     return dataclasses.replace(case, mask=None)
 
 
-def _input(text: str, box: Sequence[str] | None) -> Source:
+def _input(text: str, box: Sequence[str] | None, frame: int | None) -> Source:
     """The image with its box, or the source that `text` names."""
-    from flipenv.errors import BoxError
+    from flipenv.errors import BoxError, ConfigError
     from flipenv.sources import open_source, read_image
     from flipenv.sources.base import ListedSource
     from flipenv.sources.files import FileCase
@@ -247,16 +250,19 @@ def _input(text: str, box: Sequence[str] | None) -> Source:
 
     path = Path(text).expanduser()
     if box is None:
+        if frame is not None:
+            raise ConfigError(f"--frame {frame} belongs to one image with --box; in a table frames are a column")
         return open_source(_source_text(text))
     if path.is_dir() or path.suffix.lower() in (".json", ".csv"):
         raise BoxError(f"--box belongs to one image; {text} brings its own boxes: leave --box out")
-    image = read_image(path)
+    image = read_image(path, frame=frame)
+    name = (path.name.split(".")[0] or path.stem) + ("" if frame is None else f"-frame{frame}")
     try:
         x0, y0, x1, y1 = (float(value) for value in box)
-        case = Case(image, (y0, x0, y1, x1), id=path.name.split(".")[0] or path.stem)  # type: ignore[arg-type]
+        case = Case(image, (y0, x0, y1, x1), id=name)  # type: ignore[arg-type]
     except ValueError as error:
         raise BoxError(f"--box {' '.join(box)} (X0 Y0 X1 Y1, columns first): {error}") from None
-    return ListedSource([FileCase(case.id, text, path, case.box)], text)
+    return ListedSource([FileCase(case.id, text, path, case.box, frame=frame)], text)
 
 
 def _source_text(text: str, split: str | None = None) -> str:

@@ -25,7 +25,7 @@ from flipenv.errors import BoxError, ConfigError, FlipError
 from flipenv.film import write_gif
 from flipenv.registry import unknown
 from flipenv.render import Rgb, Scene, draw, overlay
-from flipenv.sources import open_source, read_image, read_mask
+from flipenv.sources import count_frames, open_source, read_image, read_mask
 from flipenv.types import Box, Case
 
 LIMIT = 16_000_000  # px of an image; a file of a few kB may hold a thousand times more
@@ -44,11 +44,13 @@ class Picture:
     box: Box | None = None  # where one is known already
     truth: Mask | None = None  # (height, width), to compare with; no method sees it
     voxels: Voxels | None = None  # how it lies in space, where it is NIfTI
+    frame: int | None = None  # of the file, where it has several
+    frames: int = 1  # that the file has
 
     @property
     def name(self) -> str:
         """What files about it are called."""
-        return file_names([self.file.split(".")[0]])[0]
+        return file_names([self.file.split(".")[0] + ("" if self.frame is None else f"-frame{self.frame}")])[0]
 
     def case(self, box: Box) -> Case:
         """The picture with a box, without the truth."""
@@ -64,10 +66,16 @@ class Result:
     mask: Mask
 
 
-def open_picture(path: Path) -> Picture:
-    """Read an uploaded image; raises as `flipenv.sources.read_image`, the file called by its name alone."""
+def open_picture(path: Path, frame: int | None = None) -> Picture:
+    """Read an uploaded image, of a film the frame; one that is no film has no frames, whatever `frame` says.
+
+    Raises as `flipenv.sources.read_image`, the file called by its name alone.
+    """
     with _by_name(path):
-        return Picture(path.name, read_image(path, limit=LIMIT), voxels=read_voxels(path))
+        frames = count_frames(path)
+        chosen = frame if frames > 1 else None
+        image = read_image(path, frame=chosen, limit=LIMIT)
+        return Picture(path.name, image, voxels=read_voxels(path), frame=chosen, frames=frames)
 
 
 def phantom(seed: int) -> Picture:
@@ -201,7 +209,7 @@ def write_files(folder: Path, picture: Picture, result: Result) -> list[Path]:
     paths = output_paths(folder, picture.name, nifti=True)
     write_outputs(paths, result.case, result.mask, voxels=picture.voxels, truth=picture.truth)
     coco = folder / f"{picture.name}_coco.json"
-    write_texts({coco: coco_json([Labelled(picture.file, result.case.box, result.mask)])})
+    write_texts({coco: coco_json([Labelled(picture.file, result.case.box, result.mask, picture.frame)])})
     return [*paths, coco]
 
 

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import copy
 import io
-from pathlib import Path
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 import flipenv
+from flipagents.interchange import Scan
 from flipenv.errors import ImageError, MaskError
+from flipenv.sources.contents import check_frame
 from flipenv.sources.extras import need
+from flipenv.sources.medical import frames_of
 
 LABEL = "nodule"
+ULTRASOUND = "1.2.840.10008.5.1.4.1.1.6.1"  # SOP class of a still
 
 Mask: TypeAlias = NDArray[np.bool_]  # (height, width)
 
 
-def seg_bytes(mask: Mask, scan: Path | None) -> bytes:
-    """The mask as a binary DICOM Segmentation that refers to the DICOM image `scan`, made by an algorithm.
+def seg_bytes(mask: Mask, scan: Scan | None) -> bytes:
+    """The mask as a binary DICOM Segmentation that refers to a DICOM image or one frame of it, made by an algorithm.
 
-    Study and patient are those of the image; series and instance are new each time. Raises ImageError where the image
-    is no DICOM file of one frame with its study and patient, MaskError for an empty mask, which a Segmentation cannot
-    hold, MissingDependencyError without highdicom.
+    Study and patient are those of the image; series and instance are new each time. Raises ImageError where `scan` is
+    no DICOM file with its study and patient, or has several frames and none is named, MaskError for an empty mask,
+    which a Segmentation cannot hold, MissingDependencyError without highdicom.
     """
     highdicom = need("highdicom", extra="seg", purpose="writing DICOM Segmentations")
     pydicom = need("pydicom", extra="seg", purpose="writing DICOM Segmentations")
@@ -31,9 +36,10 @@ def seg_bytes(mask: Mask, scan: Path | None) -> bytes:
     if scan is None:
         raise ImageError("a DICOM Segmentation refers to a DICOM image; this case has no file of its own: use nifti")
     if not mask.any():
-        raise MaskError(f"{scan}: the mask is empty, and a DICOM Segmentation cannot say so")
+        raise MaskError(f"{scan.file}: the mask is empty, and a DICOM Segmentation cannot say so")
     try:
-        image: Any = pydicom.dcmread(scan)
+        image: Any = pydicom.dcmread(scan.file, stop_before_pixels=True)
+        frame = check_frame(scan.file, scan.frame, frames_of(image))
         segment = highdicom.seg.SegmentDescription(
             1,
             LABEL,
@@ -45,7 +51,7 @@ def seg_bytes(mask: Mask, scan: Path | None) -> bytes:
             ),
         )
         made = highdicom.seg.Segmentation(
-            [image],
+            [_still(image)],
             mask[None],
             highdicom.seg.SegmentationTypeValues.BINARY,
             [segment],
@@ -58,12 +64,34 @@ def seg_bytes(mask: Mask, scan: Path | None) -> bytes:
             software_versions=flipenv.__version__,
             device_serial_number="0",
         )
+        if frames_of(image) > 1:
+            made.walk(partial(_refer, image=image, frame=frame))
         file = io.BytesIO()
         made.save_as(file)
+    except ImageError:
+        raise
     # What is missing in a file makes both libraries raise nearly anything.
     except Exception as error:
         raise ImageError(
-            f"{scan}: no DICOM Segmentation can refer to it ({error}); expected a DICOM image of one frame with its "
-            "study and patient: leave dicom-seg out, or use nifti"
+            f"{scan.file}: no DICOM Segmentation can refer to it ({error}); expected a DICOM image with its study and "
+            "patient: leave dicom-seg out, or use nifti"
         ) from error
     return file.getvalue()
+
+
+def _still(image: Any) -> Any:
+    """The header as of an image with one frame: highdicom refers to no single frame of a film without coordinates."""
+    if frames_of(image) == 1:
+        return image
+    still = copy.deepcopy(image)
+    still.NumberOfFrames, still.SOPClassUID = 1, ULTRASOUND
+    return still
+
+
+def _refer(dataset: Any, element: Any, *, image: Any, frame: int) -> None:
+    """Make what refers to the still refer to a frame of the film; called for each element (C.7.6.16.2.6, C.12.4)."""
+    if element.keyword == "ReferencedSOPClassUID" and dataset.ReferencedSOPInstanceUID == image.SOPInstanceUID:
+        element.value = image.SOPClassUID
+    elif element.keyword == "SourceImageSequence":
+        for item in element.value:
+            item.ReferencedFrameNumber = frame + 1

@@ -33,6 +33,7 @@ class Labelled:
     file: str  # name of the image file, without folders
     box: Box  # that the mask was made from
     mask: Mask
+    frame: int | None = None  # of the file, where it has several
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,18 +46,19 @@ class Voxels:
 
 
 def coco_json(labelled: Iterable[Labelled]) -> str:
-    """COCO instances, one annotation a mask; masks with the same file are on one image.
+    """COCO instances, one annotation a mask; masks with the same file and frame are on one image.
 
     `bbox` is the box that the mask was made from, so that `flip segment FILE.json` does the same again; `segmentation`
     holds compressed run lengths, `area` their pixels. Raises MissingDependencyError without pycocotools.
     """
     tools = need("pycocotools.mask", extra="coco", purpose="writing COCO run lengths")
-    images: dict[str, dict[str, Any]] = {}
+    images: dict[tuple[str, int | None], dict[str, Any]] = {}
     annotations = []
     for number, each in enumerate(labelled, start=1):
         height, width = each.mask.shape
-        size = {"file_name": each.file, "height": height, "width": width}
-        image = images.setdefault(each.file, {"id": len(images) + 1, **size})
+        about = {"file_name": each.file, "height": height, "width": width}
+        about |= {} if each.frame is None else {"frame": each.frame}
+        image = images.setdefault((each.file, each.frame), {"id": len(images) + 1, **about})
         lengths = tools.encode(np.asfortranarray(each.mask, np.uint8))
         annotations.append(
             {
@@ -111,7 +113,17 @@ def nifti_bytes(mask: Mask, voxels: Voxels | None = None) -> bytes:
     return gzip.compress(picture.to_bytes(), mtime=0)
 
 
-def image_file(source: Source, index: int) -> Path | None:
-    """The file that a case's image is read from; None where it is not in a file of its own."""
+@dataclass(frozen=True)
+class Scan:
+    """Where a case's image is read from."""
+
+    file: Path
+    frame: int | None = None  # of the file, where it has several
+
+
+def scan_of(source: Source, index: int) -> Scan | None:
+    """Where a case's image is read from; None where it is not in a file of its own."""
     entry = source.entries[index] if isinstance(source, ListedSource) else None
-    return entry.image if isinstance(entry, FileCase | CocoCase | BusiCase) else None
+    if isinstance(entry, FileCase | CocoCase):
+        return Scan(entry.image, entry.frame)
+    return Scan(entry.image) if isinstance(entry, BusiCase) else None

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flipagents.dicom_seg import seg_bytes
-from flipagents.interchange import Voxels, nifti_bytes
+from flipagents.interchange import Scan, Voxels, nifti_bytes
 from flipenv.batch import Batch, to_numpy
 from flipenv.episode import mask_on_canvas
 from flipenv.errors import FlipError
@@ -140,7 +140,7 @@ def write_outputs(
     *,
     truth: Mask | None = None,
     voxels: Voxels | None = None,
-    scan: Path | None = None,
+    scan: Scan | None = None,
 ) -> None:
     """Write the files that `output_paths` named.
 

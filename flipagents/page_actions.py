@@ -34,6 +34,7 @@ class Session:
     """What one open page has so far."""
 
     picture: Picture | None = None
+    file: Path | None = None  # that was uploaded as the picture
     phantoms: int = 0  # made so far
     walked: tuple[Scene, ...] = ()
     walk_of: tuple[Box, int] | None = None  # box and margin of that walk; None where it did not come to its end
@@ -47,8 +48,14 @@ class Actions:
         self.work, self.folder = work, folder
 
     def open(self, session: Session, file: str) -> Changes:
-        """Load an uploaded image."""
-        return self._loaded(session, desk.open_picture(Path(file)))
+        """Load an uploaded image, of a film the first frame."""
+        return self._loaded(session, desk.open_picture(Path(file), 0), Path(file))
+
+    def frame(self, session: Session, number: int) -> Changes:
+        """Load another frame of the film."""
+        if session.file is None:
+            return {}
+        return self._loaded(session, desk.open_picture(session.file, int(number)), session.file)
 
     def phantom(self, session: Session) -> Changes:
         """Load the next phantom, with its box and truth."""
@@ -137,12 +144,14 @@ class Actions:
             changes |= {name: {"value": view} for name, view in desk.pictures(picture, session.result).items()}
         return changes
 
-    def _loaded(self, session: Session, picture: Picture) -> Changes:
+    def _loaded(self, session: Session, picture: Picture, file: Path | None = None) -> Changes:
         """A new picture: nothing of the one before stays."""
         empty = {name: {"value": None} for name in (*VIEWS, "curve", "film", "cells")}
+        last = picture.frames - 1
         return {
             **empty,
-            "session": Session(picture, session.phantoms),
+            "session": Session(picture, file, session.phantoms),
+            "frame": {"value": picture.frame or 0, "maximum": max(last, 1), "visible": last > 0},
             "drawing": {"value": _drawing(picture, picture.box)},
             "files": {"visible": False},
             "gif": {"visible": False},

@@ -8,7 +8,7 @@ from flipenv.sources.folders import FolderSource
 from flipenv.sources.lesion import largest_component, tight_box
 from flipenv.sources.opening import SOURCES, SourceLike, open_source
 from flipenv.sources.phantoms import PhantomSource
-from flipenv.sources.readers import read_image, read_mask
+from flipenv.sources.readers import count_frames, read_image, read_mask
 from flipenv.sources.table import TableSource
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Source",
     "SourceLike",
     "TableSource",
+    "count_frames",
     "find",
     "largest_component",
     "open_source",

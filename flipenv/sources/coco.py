@@ -11,7 +11,7 @@ from typing import Any
 from flipenv.errors import SourceError
 from flipenv.registry import unknown
 from flipenv.sources.base import ListedSource, make_case, naming
-from flipenv.sources.contents import digest, file_bytes
+from flipenv.sources.contents import digest, file_bytes, frame_part
 from flipenv.sources.files import file_at
 from flipenv.sources.readers import read_image
 from flipenv.sources.segmentation import decode_segmentation
@@ -25,6 +25,7 @@ class CocoCase:
     where: str  # file and annotation, for errors
     number: int  # the annotation's id
     image: Path
+    frame: int | None  # of the image, where it has several
     box: Box
     segmentation: Any  # as the JSON has it; None where nobody drew one
     meta: Mapping[str, str]
@@ -32,24 +33,26 @@ class CocoCase:
     @property
     def id(self) -> str:
         """The case's id; see `Source.ids`."""
-        return f"{self.image.stem}-{self.number}"
+        return f"{self.image.stem}{'' if self.frame is None else f'-frame{self.frame}'}-{self.number}"
 
     def load(self) -> Case:
         """Read the case; see `Source.load`."""
-        image = read_image(self.image)
+        image = read_image(self.image, frame=self.frame)
         with naming(self.where):
             mask = decode_segmentation(self.segmentation, image.shape)
         return make_case(self.where, image=image, box=self.box, id=self.id, mask=mask, meta=self.meta)
 
     def fingerprint(self) -> str:
         """Hash what determines the case; see `Source.fingerprint`."""
-        return digest(self.id, self.box, self.meta, json.dumps(self.segmentation, sort_keys=True), self.image)
+        drawn = json.dumps(self.segmentation, sort_keys=True)
+        return digest(self.id, self.box, self.meta, drawn, *frame_part(self.frame), self.image)
 
 
 class CocoSource(ListedSource):
     """One case an annotation: its `bbox` is the box, its `segmentation`, where there is one, the mask.
 
-    Ids are the image's name without suffix, a dash and the annotation's id. Images lie in the JSON's folder or in
+    Ids are the image's name without suffix, a dash and the annotation's id. An image's `frame`, which COCO does not
+    know, says which it is of a file with several, from 0. Images lie in the JSON's folder or in
     `images/` beside it. The category's name is in meta as `class`.
 
     Args:
@@ -65,7 +68,7 @@ class CocoSource(ListedSource):
         names = {entry["id"]: str(entry["name"]) for entry in _records(file, content, "categories", ("id", "name"))}
         if category is not None and category not in names.values():
             raise SourceError(f"{file}: {unknown('category', category, names.values())}")
-        images = {entry["id"]: entry["file_name"] for entry in _records(file, content, "images", ("id", "file_name"))}
+        images = {entry["id"]: entry for entry in _records(file, content, "images", ("id", "file_name"))}
         entries = []
         for annotation in _records(file, content, "annotations", ("id", "image_id", "bbox")):
             name = names.get(annotation.get("category_id"))
@@ -100,13 +103,18 @@ def _records(file: Path, content: dict[str, Any], name: str, needed: tuple[str, 
     return records
 
 
-def _entry(file: Path, annotation: dict[str, Any], images: Mapping[Any, str], name: str | None) -> CocoCase:
+def _entry(
+    file: Path, annotation: dict[str, Any], images: Mapping[Any, Mapping[str, Any]], name: str | None
+) -> CocoCase:
     where = f"{file} annotation {annotation['id']}"
     if annotation["image_id"] not in images:
         raise SourceError(
             f"{where}: image_id {annotation['image_id']!r} is not among the images; add it or drop the annotation"
         )
-    file_name = images[annotation["image_id"]]
+    record = images[annotation["image_id"]]
+    file_name, frame = record["file_name"], record.get("frame")
+    if frame is not None and (not isinstance(frame, int) or frame < 0):
+        raise SourceError(f"{where}: frame {frame!r} of its image is no number of a frame; expected 0, 1, ...")
     places = [file.parent / file_name, file.parent / "images" / file_name]
     image = next((place for place in places if place.is_file()), None)
     if image is None:
@@ -120,4 +128,4 @@ def _entry(file: Path, annotation: dict[str, Any], images: Mapping[Any, str], na
             f"{where}: bbox is {annotation['bbox']!r}; expected four numbers x, y, width, height in pixels"
         ) from None
     meta = {} if name is None else {"class": name}
-    return CocoCase(where, annotation["id"], image, box, annotation.get("segmentation"), meta)
+    return CocoCase(where, annotation["id"], image, frame, box, annotation.get("segmentation"), meta)

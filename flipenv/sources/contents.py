@@ -37,6 +37,23 @@ def check_extent(path: Path, height: int, width: int, limit: int | None) -> None
         )
 
 
+def check_frame(path: Path, frame: int | None, frames: int) -> int:
+    """The frame that is meant of a file: the one asked for, or the only one. ImageError where that is none."""
+    if frame is None and frames > 1:
+        raise ImageError(
+            f"{path}: has {frames} frames; expected a file with one, or the number of the boxed one, 0..{frames - 1}: "
+            "--frame on the command line, a column frame in a table, frame= in Python"
+        )
+    if not 0 <= (frame or 0) < frames:
+        raise ImageError(f"{path}: has no frame {frame}; expected 0..{frames - 1}")
+    return frame or 0
+
+
+def frame_part(frame: int | None) -> tuple[Part, ...]:
+    """What a frame adds to a digest: nothing where none is named."""
+    return () if frame is None else ((frame,),)
+
+
 def digest(*parts: Part) -> str:
     """Return the hex blake2b (32 digits) of parts in order: a path stands for the bytes of its file, not for its name.
 

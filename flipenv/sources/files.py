@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flipenv.errors import SourceError
 from flipenv.sources.base import make_case
-from flipenv.sources.contents import digest
+from flipenv.sources.contents import digest, frame_part
 from flipenv.sources.readers import read_image, read_mask
 from flipenv.types import Box, Case
 
@@ -25,11 +25,12 @@ class FileCase:
     background: Path | None = None
     coarse: Path | None = None
     prior: Path | None = None
+    frame: int | None = None  # of `image`, where it has several
     meta: Mapping[str, str] = field(default_factory=dict)
 
     def load(self) -> Case:
         """Read the case; see `Source.load`."""
-        image = read_image(self.image)
+        image = read_image(self.image, frame=self.frame)
         return make_case(
             self.where,
             image=image,
@@ -45,7 +46,7 @@ class FileCase:
     def fingerprint(self) -> str:
         """Hash what determines the case; see `Source.fingerprint`."""
         files = (self.image, self.mask, self.background, self.coarse, self.prior)
-        return digest(self.id, self.box, self.meta, *files)
+        return digest(self.id, self.box, self.meta, *frame_part(self.frame), *files)
 
 
 def folder_at(path: Path, expected: str) -> Path:

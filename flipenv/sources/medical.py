@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flipenv.errors import ImageError
-from flipenv.sources.contents import check_extent
+from flipenv.sources.contents import check_extent, check_frame
 from flipenv.sources.extras import need
 
 FAR = 1e12  # beyond any stored value: what the window makes of it is the end of the window's range
 
 
 def decode_dicom(
-    path: Path, data: bytes, frame: int = 0, *, raw: bool = False, limit: int | None = None
+    path: Path, data: bytes, frame: int | None = None, *, raw: bool = False, limit: int | None = None
 ) -> NDArray[Any]:
     """Return one frame as (height, width) or (height, width, 3) uint8; `data` are the bytes of `path`.
 
@@ -26,17 +26,15 @@ def decode_dicom(
     levels stay as they are and others are stretched from their least to their greatest. MONOCHROME1 (white is
     nothing) is inverted. With `raw` the stored numbers are returned, which is what a mask needs.
 
-    Raises ImageError when the file is damaged, holds no such frame, has more than `limit` pixels, or is compressed in
-    a way that needs a plugin;
+    Raises ImageError when the file is damaged, holds no such frame, or several and none is named, has more than `limit`
+    pixels, or is compressed in a way that needs a plugin;
     MissingDependencyError without pydicom.
     """
     pydicom = need("pydicom", extra="medical", purpose=f"{path}: reading DICOM")
     pixel_tools = need("pydicom.pixels", extra="medical", purpose=f"{path}: reading DICOM")
     try:
         dataset = pydicom.dcmread(io.BytesIO(data))
-        frames = int(dataset.get("NumberOfFrames") or 1)
-        if not 0 <= frame < frames:
-            raise ImageError(f"{path}: has no frame {frame}; expected 0..{frames - 1}")
+        frame = check_frame(path, frame, frames_of(dataset))
         check_extent(path, int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0), limit)
         pixels = pixel_tools.pixel_array(dataset, index=frame)
         return np.asarray(pixels) if raw else _shown(dataset, pixels, pixel_tools)
@@ -48,6 +46,20 @@ def decode_dicom(
             f"{path}: cannot be read as DICOM ({error}); export it again, uncompressed and with its pixel data, or "
             "install the decoder that the message names"
         ) from error
+
+
+def count_dicom(path: Path, data: bytes) -> int:
+    """How many frames there are in the bytes of a DICOM file; 1 for a damaged one."""
+    pydicom = need("pydicom", extra="medical", purpose=f"{path}: reading DICOM")
+    try:
+        return frames_of(pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True))
+    except Exception:  # damaged files make pydicom raise nearly anything; `decode_dicom` says what
+        return 1
+
+
+def frames_of(dataset: Any) -> int:
+    """How many frames a DICOM dataset has."""
+    return int(dataset.get("NumberOfFrames") or 1)
 
 
 def _shown(dataset: Any, pixels: NDArray[Any], pixel_tools: Any) -> NDArray[np.uint8]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from flipenv.errors import ImageError, MaskError
-from flipenv.sources.contents import check_extent
+from flipenv.sources.contents import check_extent, check_frame
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -24,11 +24,11 @@ WINDOWED = "((x - low) / (high - low) * 255).clip(0, 255).astype('uint8')"
 _strict = threading.Lock()
 
 
-def decode_picture(path: Path, data: bytes, frame: int = 0, limit: int | None = None) -> NDArray[np.uint8]:
+def decode_picture(path: Path, data: bytes, frame: int | None = None, limit: int | None = None) -> NDArray[np.uint8]:
     """Return (height, width) or (height, width, 3) uint8 pixels as stored; `data` are the bytes of `path`.
 
-    Raises ImageError when the file is damaged, has more than `limit` pixels or more than 8 bits a channel, is
-    transparent, or is of a colour model other than grey, palette and RGB.
+    Raises ImageError when the file is damaged, holds no such frame, or several and none is named, has more than `limit`
+    pixels or more than 8 bits a channel, is transparent, or is of a colour model other than grey, palette and RGB.
     """
     picture = _load(path, data, frame, limit)
     bits = _bits(picture, data)
@@ -56,12 +56,20 @@ def decode_picture(path: Path, data: bytes, frame: int = 0, limit: int | None = 
     )
 
 
+def count_pages(data: bytes) -> int:
+    """How many pages there are in the bytes of a picture; 1 for a damaged one."""
+    try:
+        return int(getattr(Image.open(io.BytesIO(data), formats=FORMATS), "n_frames", 1))
+    except Exception:  # damaged bytes make Pillow raise nearly anything; `decode_picture` says what
+        return 1
+
+
 def decode_picture_mask(path: Path, data: bytes, limit: int | None = None) -> NDArray[np.bool_]:
     """Return (height, width) bool: True where a pixel is neither black nor fully transparent.
 
     Raises ImageError when the file is damaged or has more than `limit` pixels, MaskError when it is a JPEG.
     """
-    picture = _load(path, data, 0, limit)
+    picture = _load(path, data, None, limit)
     if picture.format in ("JPEG", "MPO"):
         raise MaskError(
             f"{path}: is a JPEG, which smears a mask's edge; save the mask as PNG, 0 outside and 255 inside"
@@ -76,7 +84,7 @@ def decode_picture_mask(path: Path, data: bytes, limit: int | None = None) -> ND
     return inside
 
 
-def _load(path: Path, data: bytes, frame: int, limit: int | None) -> Image.Image:
+def _load(path: Path, data: bytes, frame: int | None, limit: int | None) -> Image.Image:
     if not data:
         raise ImageError(f"{path}: is empty (0 bytes); copy or download it again")
     try:
@@ -85,10 +93,7 @@ def _load(path: Path, data: bytes, frame: int, limit: int | None) -> Image.Image
                 # Decoding alone does not look at a PNG's checksums, so that a flipped bit would pass as a grey level.
                 Image.open(io.BytesIO(data), formats=("PNG",)).verify()
             picture = Image.open(io.BytesIO(data), formats=FORMATS)
-            frames = getattr(picture, "n_frames", 1)
-            if not 0 <= frame < frames:
-                raise ImageError(f"{path}: has no frame {frame}; expected 0..{frames - 1}")
-            picture.seek(frame)
+            picture.seek(check_frame(path, frame, getattr(picture, "n_frames", 1)))
             check_extent(path, picture.height, picture.width, limit)
             picture.load()
     except ImageError:

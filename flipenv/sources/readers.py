@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from flipenv.errors import ImageError, MaskError
 from flipenv.sources.contents import file_bytes
-from flipenv.sources.medical import decode_dicom, decode_nifti
-from flipenv.sources.pictures import decode_picture, decode_picture_mask
+from flipenv.sources.medical import count_dicom, decode_dicom, decode_nifti
+from flipenv.sources.pictures import count_pages, decode_picture, decode_picture_mask
 
 Grey: TypeAlias = NDArray[np.uint8]
 Mask: TypeAlias = NDArray[np.bool_]
 
 
-def read_image(path: str | os.PathLike[str], *, frame: int = 0, limit: int | None = None) -> Grey:
+def read_image(path: str | os.PathLike[str], *, frame: int | None = None, limit: int | None = None) -> Grey:
     """Return the grey image in a file as a (height, width) uint8 array.
 
     PNG, JPEG, TIFF and BMP must hold 8-bit grey levels: palettes and colour pictures are taken when their three
@@ -27,12 +27,13 @@ def read_image(path: str | os.PathLike[str], *, frame: int = 0, limit: int | Non
 
     Args:
         path: the file; DICOM is known by `.dcm` or its own mark, NIfTI by `.nii` or `.nii.gz`.
-        frame: which frame of a DICOM cine loop or page of a TIFF, from 0.
+        frame: which frame of a DICOM cine loop or page of a TIFF, from 0; may be left out where there is one.
         limit: the most pixels that are decoded; None for files that are trusted.
 
     Raises:
         SourceError: there is no such file.
-        ImageError: it is damaged, larger than `limit`, or not 8-bit grey; the message says what to do.
+        ImageError: it is damaged, larger than `limit`, not 8-bit grey, or has several frames and none is named; the
+            message says what to do.
         MissingDependencyError: DICOM or NIfTI without `pip install flip-learning[medical]`.
     """
     path = Path(path)
@@ -66,7 +67,7 @@ def read_mask(path: str | os.PathLike[str], shape: tuple[int, ...], *, limit: in
     if is_nifti(path):
         mask = decode_nifti(path, raw=True, limit=limit) != 0
     elif _is_dicom(path, data):
-        mask = decode_dicom(path, data, 0, raw=True, limit=limit) != 0
+        mask = decode_dicom(path, data, raw=True, limit=limit) != 0
     else:
         mask = decode_picture_mask(path, data, limit)
     if mask.ndim == 3:
@@ -77,6 +78,17 @@ def read_mask(path: str | os.PathLike[str], shape: tuple[int, ...], *, limit: in
             "they must be drawn on the same pixels: resample the mask with nearest neighbour, or find the right file"
         )
     return mask
+
+
+def count_frames(path: Path) -> int:
+    """How many frames a DICOM cine loop has, or pages a TIFF; 1 for all else, and for what `read_image` refuses.
+
+    Raises SourceError where there is no such file, MissingDependencyError as `read_image`.
+    """
+    data = file_bytes(path)
+    if is_nifti(path):
+        return 1
+    return count_dicom(path, data) if _is_dicom(path, data) else count_pages(data)
 
 
 def is_nifti(path: Path) -> bool:

@@ -64,7 +64,7 @@ def box_of(row: Row) -> Box:
             f"{row.where}: expected box columns {','.join(TLBR)} or {','.join(XYXY)}, one set of them; found {found}"
         )
     names = conventions[0]
-    corners = [_whole(row, name) for name in names]
+    corners = [whole(row, name, "pixels of the image") for name in names]
     box = Box(*corners) if names == TLBR else Box.from_xyxy(*corners)
     if box.height <= 0 or box.width <= 0:
         raise SourceError(
@@ -87,13 +87,12 @@ def _check_header(path: Path, header: list[str], needed: Sequence[str]) -> None:
         raise SourceError(f"{path} line 1: has no column {name!r}; {unknown('column', name, header)}")
 
 
-def _whole(row: Row, name: str) -> int:
+def whole(row: Row, name: str, expected: str) -> int:
+    """The whole number in a cell; SourceError that says what was `expected` where there is another thing."""
     try:
         number = float(row.cells[name])
     except ValueError:
         number = math.nan
     if not math.isfinite(number) or number != math.floor(number):
-        raise SourceError(
-            f"{row.where}: {name}={row.cells[name]!r} is not a whole number; expected pixels of the image"
-        )
+        raise SourceError(f"{row.where}: {name}={row.cells[name]!r} is not a whole number; expected {expected}")
     return int(number)

@@ -10,7 +10,7 @@ from flipenv.errors import SourceError
 from flipenv.registry import unknown
 from flipenv.sources.base import ListedSource
 from flipenv.sources.files import FileCase, file_at
-from flipenv.sources.rows import TLBR, XYXY, Row, box_of, read_rows
+from flipenv.sources.rows import TLBR, XYXY, Row, box_of, read_rows, whole
 
 FILES = ("mask", "background", "coarse", "prior")
 
@@ -18,9 +18,10 @@ FILES = ("mask", "background", "coarse", "prior")
 class TableSource(ListedSource):
     """A CSV with a header: `image`, then `top,left,bottom,right` or `x0,y0,x1,y1`, half-open pixels of the image.
 
-    Optional columns: `id`, and the files `mask`, `background`, `coarse`, `prior`; an empty cell is an absent part. Any
-    other column goes to the case's meta. Files are relative to the CSV. Without an `id` column, a case is called as its
-    image without suffix, with `#2`, `#3` from the second box on the same image.
+    Optional columns: `id`; `frame`, from 0, where the image has several; and the files `mask`, `background`, `coarse`,
+    `prior`. An empty cell is an absent part. Any other column goes to the case's meta. Files are relative to the CSV.
+    Without an `id` column, a case is called as its image without suffix, with `-frame12` where the frame is named, and
+    with `#2`, `#3` from the second box on the same image.
 
     Args:
         path: the CSV file.
@@ -53,14 +54,16 @@ def _entry(folder: Path, row: Row, seen: Counter[str]) -> FileCase:
         raise SourceError(f"{row.where}: the cell of 'image' is empty; expected a path relative to the table")
     box = box_of(row)
     files = {name: _file(folder, row, name) for name in ("image", *FILES) if row.cells.get(name)}
-    taken = {"image", "id", *FILES, *TLBR, *XYXY}
+    frame = whole(row, "frame", "the number of a frame, from 0") if row.cells.get("frame") else None
+    taken = {"image", "id", "frame", *FILES, *TLBR, *XYXY}
     case_id = row.cells.get("id", "")
     if not case_id:
         stem = str(PurePosixPath(row.cells["image"].replace("\\", "/")).with_suffix(""))
+        stem += "" if frame is None else f"-frame{frame}"
         seen[stem] += 1
         case_id = stem if seen[stem] == 1 else f"{stem}#{seen[stem]}"
     meta = {name: cell for name, cell in row.cells.items() if name not in taken}
-    return FileCase(id=case_id, where=row.where, box=box, meta=meta, **files)
+    return FileCase(id=case_id, where=row.where, box=box, frame=frame, meta=meta, **files)
 
 
 def _file(folder: Path, row: Row, name: str) -> Path:

@@ -18,6 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from flipagents.desk import Desk
 
@@ -88,6 +89,24 @@ def test_a_phantom_from_box_to_dice(tab: Any) -> None:
     assert 0.1 < float(told.split("polar")[1].split()[0]) < 1
     tab.wait_for_selector("#mask img")
     assert tab.locator("#files a").count() == 4
+
+
+def test_a_film(tab: Any, tmp_path: Path) -> None:
+    first, second = (Image.fromarray(np.full((60, 90), grey, np.uint8)) for grey in (90, 40))
+    first.save(tmp_path / "film.tif", save_all=True, append_images=[second])
+    with tab.expect_file_chooser() as chosen:
+        tab.click("#open")
+    chosen.value.set_files(tmp_path / "film.tif")
+    tab.wait_for_selector("#frame input[type=number]")
+    tab.fill("#frame input[type=number]", "1")
+    tab.wait_for_timeout(3000)  # until the frame is there, and the drawing has told that it has no box
+    for name, corner in (("x0", 10), ("y0", 10), ("x1", 60), ("y1", 50)):
+        tab.fill(f"#{name} input", str(corner))
+    tab.press("#y1 input", "Enter")
+    tab.click("#method input")
+    tab.click("role=option[name=box]")
+    tab.click("#predict")
+    tab.wait_for_selector("#files >> text=film-frame1_mask")
 
 
 def test_agents_from_superpixels_to_files(tab: Any) -> None:

@@ -10,6 +10,8 @@ import pytest
 
 from flipagents.cli import main
 from flipagents.dicom_seg import seg_bytes
+from flipagents.interchange import Scan
+from flipagents.methods import make_method, run_method
 from flipenv.errors import ImageError, MaskError
 from flipenv.types import Case
 from tests.sources.test_medical import write_dicom
@@ -18,15 +20,17 @@ pytest.importorskip("highdicom", reason="DICOM Segmentations need the extra seg"
 pydicom = pytest.importorskip("pydicom")
 
 
-@pytest.fixture
-def scan(tmp_path: Path, phantoms: list[Case]) -> Path:
+def with_study(path: Path, pixels: np.ndarray, **tags: Any) -> Path:
     study = {"StudyInstanceUID": "1.2.3", "SeriesInstanceUID": "1.2.4", "PatientID": "P1", "Modality": "US"}
     empty = ("PatientName", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime")
     rest: dict[str, Any] = dict.fromkeys((*empty, "AccessionNumber", "ReferringPhysicianName"), "")
-    path: Path = write_dicom(
-        tmp_path / "scan.dcm", phantoms[1].image, SeriesNumber=1, InstanceNumber=1, **study, **rest
-    )
-    return path
+    written: Path = write_dicom(path, pixels, SeriesNumber=1, InstanceNumber=1, **study, **rest, **tags)
+    return written
+
+
+@pytest.fixture
+def scan(tmp_path: Path, phantoms: list[Case]) -> Path:
+    return with_study(tmp_path / "scan.dcm", phantoms[1].image)
 
 
 def test_the_command(scan: Path, phantoms: list[Case], tmp_path: Path) -> None:
@@ -46,15 +50,40 @@ def test_the_command(scan: Path, phantoms: list[Case], tmp_path: Path) -> None:
     assert found.SegmentSequence[0].SegmentAlgorithmType == "SEMIAUTOMATIC"
 
 
+def test_a_frame_of_a_film(phantoms: list[Case], tmp_path: Path) -> None:
+    """The mask is of that frame alone, and the Segmentation says of which."""
+    case = phantoms[1]
+    multi_frame = pydicom.uid.UltrasoundMultiFrameImageStorage
+    film = with_study(
+        tmp_path / "film.dcm", np.stack([case.image, 255 - case.image, case.image]), SOPClassUID=multi_frame
+    )
+    box = [str(case.box[side]) for side in (1, 0, 3, 2)]
+    words = ["segment", str(film), "--box", *box, "-o", str(tmp_path / "out"), "--method", "polar"]
+    assert main([*words, "--export", "dicom-seg"]) == 2
+    assert main([*words, "--frame", "1", "--export", "dicom-seg"]) == 0
+    found, image = pydicom.dcmread(tmp_path / "out" / "film-frame1_seg.dcm"), pydicom.dcmread(film)
+    (expected,) = run_method(make_method("polar"), [Case(255 - case.image, case.box)])
+    np.testing.assert_array_equal(found.pixel_array > 0, expected)
+    assert found.NumberOfFrames == 1
+    (source,) = found.PerFrameFunctionalGroupsSequence[0].DerivationImageSequence[0].SourceImageSequence
+    (series,) = found.ReferencedSeriesSequence
+    (listed,) = series.ReferencedInstanceSequence
+    for each in (source, listed):
+        assert (each.ReferencedSOPClassUID, each.ReferencedSOPInstanceUID) == (multi_frame, image.SOPInstanceUID)
+    assert source.ReferencedFrameNumber == 2  # DICOM counts from 1
+
+
 def test_what_cannot_be_referred_to(scan: Path, phantoms: list[Case], tmp_path: Path) -> None:
     mask = phantoms[1].mask
     with pytest.raises(ImageError, match="has no file of its own"):
         seg_bytes(mask, None)
     with pytest.raises(MaskError, match="the mask is empty"):
-        seg_bytes(np.zeros_like(mask), scan)
+        seg_bytes(np.zeros_like(mask), Scan(scan))
     bare = write_dicom(tmp_path / "bare.dcm", phantoms[1].image)
     (tmp_path / "scan.png").write_bytes(b"\x89PNG")
     film = write_dicom(tmp_path / "film.dcm", np.repeat(phantoms[1].image[None], 2, axis=0))
-    for path in (bare, tmp_path / "scan.png", film):
+    for path in (bare, tmp_path / "scan.png"):
         with pytest.raises(ImageError, match=f"{path.name}: no DICOM Segmentation can refer to it"):
-            seg_bytes(mask, path)
+            seg_bytes(mask, Scan(path))
+    with pytest.raises(ImageError, match=r"film\.dcm: has 2 frames; expected .* 0\.\.1"):
+        seg_bytes(mask, Scan(film))

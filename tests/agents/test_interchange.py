@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from flipagents.cli import main
-from flipagents.interchange import Labelled, coco_json, image_file, nifti_bytes, read_voxels
+from flipagents.interchange import Labelled, coco_json, nifti_bytes, read_voxels, scan_of
 from flipenv.errors import ImageError
 from flipenv.sources import CocoSource, open_source
 from flipenv.types import Case
@@ -108,7 +108,7 @@ def test_coco_holds_what_earlier_runs_made(tmp_path: Path, capsys: pytest.Captur
     assert "3 there already" in capsys.readouterr().out
     content = json.loads((tmp_path / "coco.json").read_text())
     assert [each["file_name"] for each in content["images"]] == [f"phantom-000{index}.png" for index in range(3)]
-    assert image_file(open_source("phantom:1"), 0) is None
+    assert scan_of(open_source("phantom:1"), 0) is None
 
 
 def test_shares_leave_the_one_coco_file_to_the_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

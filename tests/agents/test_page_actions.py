@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from flipagents.desk import Desk, offered
 from flipagents.methods import make_method, run_method
@@ -60,6 +61,24 @@ def test_an_image_and_its_mask(actions: Actions, loaded: Session, phantoms: list
     assert again["session"].result is None
     assert again["session"].picture.truth is None
     assert again["mask"] == {"value": None}
+
+
+def test_a_film(actions: Actions, loaded: Session, phantoms: list[Case], tmp_path: Path) -> None:
+    images = [phantoms[0].image, phantoms[0].image[::-1]]
+    first, second = map(Image.fromarray, images)
+    first.save(tmp_path / "film.tif", save_all=True, append_images=[second])
+    opened = actions.open(loaded, str(tmp_path / "film.tif"))
+    assert opened["frame"] == {"visible": True, "maximum": 1, "value": 0}
+    np.testing.assert_array_equal(opened["session"].picture.image, images[0])
+    moved = actions.frame(opened["session"], 1)
+    np.testing.assert_array_equal(moved["session"].picture.image, images[1])
+    files = last(actions.segment(moved["session"], "box", 0, 10, 10, 40, 40))["files"]["value"]
+    assert "film-frame1_mask.png" in {Path(path).name for path in files}
+    with pytest.raises(ImageError, match=r"^film\.tif: has no frame 2"):
+        actions.frame(opened["session"], 2)
+    assert actions.phantom(moved["session"])["frame"]["visible"] is False
+    assert actions.open(moved["session"], str(tmp_path / "scan.one.png"))["frame"]["visible"] is False
+    assert actions.frame(Session(), 1) == {}
 
 
 def test_a_phantom_comes_with_box_and_truth(actions: Actions) -> None:

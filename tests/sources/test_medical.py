@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flipenv.errors import ImageError, MissingDependencyError
-from flipenv.sources import read_image, read_mask
+from flipenv.sources import count_frames, read_image, read_mask
 
 LEVELS = (np.arange(30 * 50).reshape(30, 50) * 7 % 251).astype(np.uint8)
 
@@ -85,8 +85,11 @@ def test_without_window_deep_levels_are_stretched(tmp_path):
 
 def test_frame_of_a_cine_loop(tmp_path):
     path = write_dicom(tmp_path / "cine.dcm", np.stack([LEVELS, 255 - LEVELS, LEVELS // 2]))
-    np.testing.assert_array_equal(read_image(path), LEVELS)
+    assert count_frames(path) == 3
+    np.testing.assert_array_equal(read_image(path, frame=0), LEVELS)
     np.testing.assert_array_equal(read_image(path, frame=2), LEVELS // 2)
+    with pytest.raises(ImageError, match=r"cine\.dcm: has 3 frames; expected .* 0\.\.2"):
+        read_image(path)
     with pytest.raises(ImageError, match=r"cine\.dcm: has no frame 3; expected 0\.\.2"):
         read_image(path, frame=3)
 

@@ -68,6 +68,10 @@ def test_page_of_a_tiff(tmp_path):
     pages = [Image.fromarray(LEVELS), Image.fromarray(255 - LEVELS)]
     pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])
     np.testing.assert_array_equal(read_image(tmp_path / "stack.tif", frame=1), 255 - LEVELS)
+    with pytest.raises(ImageError, match=r"stack\.tif: has 2 frames; expected .* 0\.\.1"):
+        read_image(tmp_path / "stack.tif")
+    with pytest.raises(ImageError, match=r"stack\.tif: has 2 frames"):
+        read_mask(tmp_path / "stack.tif", LEVELS.shape)
     with pytest.raises(ImageError, match=r"stack\.tif: has no frame 2; expected 0\.\.1"):
         read_image(tmp_path / "stack.tif", frame=2)
 
