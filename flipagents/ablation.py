@@ -8,12 +8,13 @@
       "preset": "small",
       "device": "cpu",
       "seeds": [0, 1, 2],
-      "configs": {"full": {}, "no prior": {"env": {"prior_weight": 0.0}}},
+      "configs": {"full": {}, "no prior": {"env": {"prior_weight": 0.0}}, "ppo": {"agent": "sb3-ppo"}},
       "slurm": {"timeout_min": 240, "gpus_per_node": 1}
     }
 
 `train`, `evaluate` and `configs` are needed. A config changes options of the preset, by part: env, learner, classifier,
-student. A seed is that of all parts. `slurm` goes to submitit as it is. The same text as YAML may be given too.
+student; or names another `agent` or `preset`. A seed is that of all parts. `slurm` goes to submitit as it is. The same
+text as YAML may be given too.
 """
 
 from __future__ import annotations
@@ -27,12 +28,13 @@ from pathlib import Path
 from typing import Any
 
 from flipagents.outputs import file_names, write_texts
-from flipagents.trainers import PARTS
+from flipagents.trainers import PARTS, train_method
 from flipenv.errors import ConfigError, MissingDependencyError
 from flipenv.registry import unknown
 
 WEIGHTS, REPORT, DONE = "weights", "report", "done.json"  # in a run's folder
 SEEDED = PARTS[1:]  # parts that draw
+NAMED = ("agent", "preset")  # what a config may name, beside options of parts
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Plan:
 
     train: str
     evaluate: str
-    configs: Mapping[str, Mapping[str, Mapping[str, Any]]]  # name -> part -> option -> value
+    configs: Mapping[str, Mapping[str, Any]]  # name -> part -> option -> value; or name -> one of NAMED -> its name
     val: str | None = None
     methods: Sequence[str] = ("flip",)
     preset: str = "small"
@@ -52,8 +54,8 @@ class Plan:
     def __post_init__(self) -> None:
         for name, parts in self.configs.items():
             for part in parts:
-                if part not in PARTS:
-                    raise ConfigError(f"config {name!r}: {unknown('part', part, PARTS)}")
+                if part not in (*PARTS, *NAMED):
+                    raise ConfigError(f"config {name!r}: {unknown('part', part, (*PARTS, *NAMED))}")
         if not self.configs or not self.seeds:
             raise ConfigError("an ablation needs at least one config and one seed")
 
@@ -89,7 +91,7 @@ class Run:
     folder: Path
     config: str
     seed: int
-    options: Mapping[str, Mapping[str, Any]]  # part -> option -> value
+    options: Mapping[str, Any]  # as the plan's config
     plan: Plan
 
     @property
@@ -122,23 +124,13 @@ class Run:
 def perform(run: Run) -> None:
     """Train and evaluate one run, going on where it was stopped; nothing where it is done."""
     from flipagents import report  # noqa: PLC0415 - a table of finished runs needs neither
-    from flipagents.pipeline import train_pipeline  # noqa: PLC0415 - torch
 
     if run.done:
         return
     plan, weights = run.plan, run.folder / WEIGHTS
-    options: dict[str, Any] = {f"{part}_options": dict(run.options.get(part, {})) for part in PARTS}
-    for part in SEEDED:
-        options[f"{part}_options"].setdefault("seed", run.seed)
-    train_pipeline(
-        plan.train,
-        plan.val,
-        weights,
-        preset=plan.preset,
-        device=plan.device,
-        progress=False,
-        **options,
-    )
+    seeded = {part: {"seed": run.seed, **run.options.get(part, {})} for part in SEEDED}
+    options = {"preset": plan.preset, **run.options, **seeded}
+    train_method("flip", plan.train, plan.val, weights, device=plan.device, progress=False, options=options)
     found = report.evaluate(plan.evaluate, list(plan.methods), weights=weights, device=plan.device, progress=False)
     found.write(run.folder / REPORT)
     write_texts({run.folder / DONE: json.dumps(run.about, indent=1) + "\n"})

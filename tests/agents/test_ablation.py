@@ -23,7 +23,7 @@ PLAN: dict[str, Any] = {
     "evaluate": "phantom:3?height=80&width=112",
     "methods": ["polar"],
     "seeds": [0, 7],
-    "configs": {"full": {}, "no prior": {"env": {"prior_weight": 0.0}, "student": {"seed": 3}}},
+    "configs": {"full": {}, "no prior": {"env": {"prior_weight": 0.0}, "student": {"seed": 3}, "agent": "vdn"}},
 }
 
 
@@ -62,6 +62,7 @@ def test_each_run_is_done_once(
     assert [call["learner_options"]["seed"] for call in trained] == [0, 7, 0, 7]
     assert [call["student_options"]["seed"] for call in trained] == [0, 7, 3, 3]
     assert [call["env_options"] for call in trained] == [{}, {}, {"prior_weight": 0.0}, {"prior_weight": 0.0}]
+    assert [call["agent"] for call in trained] == ["ddqn", "ddqn", "vdn", "vdn"]
     assert main(words) == 0
     assert "4 runs, 3 done before" in (told := capsys.readouterr().out)
     assert len(trained) == 5
@@ -175,7 +176,7 @@ def test_the_documented_plan_is_one(tmp_path: Path) -> None:
     text = (Path(__file__).parents[2] / "docs" / "scale.md").read_text()
     (block,) = re.findall(r"```json\n(.*?)```", text, flags=re.DOTALL)
     (tmp_path / "plan.json").write_text(block)
-    assert len(Plan.read(tmp_path / "plan.json").runs(tmp_path)) == 9
+    assert len(Plan.read(tmp_path / "plan.json").runs(tmp_path)) == 12
 
 
 def test_documented_commands_exist() -> None:
