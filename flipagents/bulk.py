@@ -62,7 +62,8 @@ class Worker:
                 unlabelled = dataclasses.replace(walked, mask=None)  # as a user's own would be
                 recording = record(self.agents.segmenter, unlabelled, scorer=self.scorer, film=self.work.gif)
             scan = scan_of(self.work.source, index)
-            voxels = None if scan is None else read_voxels(scan.file)
+            nifti = any(file.suffix == ".gz" for file in files)
+            voxels = read_voxels(scan.file) if nifti and scan is not None else None
             write_outputs(files, case, mask, recording, voxels=voxels, scan=scan)
         except OutputError:
             raise
