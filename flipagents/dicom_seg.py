@@ -89,7 +89,7 @@ def _still(image: Any) -> Any:
 
 
 def _refer(dataset: Any, element: Any, *, image: Any, frame: int) -> None:
-    """Make what refers to the still refer to a frame of the film; called for each element (C.7.6.16.2.6, C.12.4)."""
+    """Make what refers to the still refer to a frame of the film; called for each element (PS3.3, table 10-3)."""
     if element.keyword == "ReferencedSOPClassUID" and dataset.ReferencedSOPInstanceUID == image.SOPInstanceUID:
         element.value = image.SOPClassUID
     elif element.keyword == "SourceImageSequence":

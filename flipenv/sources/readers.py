@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flipenv.errors import ImageError, MaskError
-from flipenv.sources.contents import file_bytes
+from flipenv.sources.contents import check_frame, file_bytes
 from flipenv.sources.medical import count_dicom, decode_dicom, decode_nifti
 from flipenv.sources.pictures import count_pages, decode_picture, decode_picture_mask
 
@@ -39,6 +39,7 @@ def read_image(path: str | os.PathLike[str], *, frame: int | None = None, limit:
     path = Path(path)
     data = file_bytes(path)
     if is_nifti(path):
+        check_frame(path, frame, 1)
         return _one_channel(decode_nifti(path, limit=limit), path)
     if _is_dicom(path, data):
         return _one_channel(decode_dicom(path, data, frame, limit=limit), path)

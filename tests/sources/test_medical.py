@@ -139,6 +139,8 @@ def test_nifti_runs_along_the_columns_first(tmp_path, name, dtype):
 def test_nifti_window(tmp_path):
     path = write_nifti(tmp_path / "scan.nii", LEVELS.T.astype(np.float32), window=(50, 150))
     np.testing.assert_array_equal(read_image(path), np.rint(((LEVELS - 50.0) / 100).clip(0, 1) * 255))
+    with pytest.raises(ImageError, match=r"scan\.nii: has no frame 1"):
+        read_image(path, frame=1)
 
 
 @pytest.mark.parametrize(
