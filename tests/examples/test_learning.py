@@ -23,6 +23,7 @@ ALL = [  # module, what it needs, arguments
     ("sb3_learn", "sb3_contrib", {"name": "ppo"}),
     ("sb3_learn", "sb3_contrib", {"name": "maskable"}),
     ("torchrl_vdn", "torchrl", {"kind": "native"}),
+    ("torchrl_vdn", "torchrl", {"kind": "wrapper"}),
     ("cleanrl_dqn", "torch", {}),
     ("tianshou_aec", "tianshou", {}),
     ("rllib_ppo", "ray.rllib", {}),
@@ -54,14 +55,6 @@ def test_it_learns(name: str, needs: str, arguments: dict[str, Any]) -> None:
     everything, _ = task.but(**changes).play(lambda seen: np.ones(seen.shape[:2], int))
     assert learnt > random + 2
     assert learnt > everything + 1
-
-
-def test_the_wrapper_runs() -> None:
-    """Too slow to learn in a test: see docs/learners.md."""
-    pytest.importorskip("torchrl", reason="examples/torchrl_vdn.py needs torchrl")
-    task = importlib.import_module("task").phantoms()
-    learnt, random = importlib.import_module("torchrl_vdn").main(task, "wrapper", steps=128)
-    assert np.isfinite([learnt, random]).all()
 
 
 def test_the_task_uses_no_mask() -> None:
