@@ -101,17 +101,17 @@ def box_of(picture: Picture, corners: Sequence[float | None]) -> Box:
         raise BoxError(f"X0 {x0:g}, Y0 {y0:g}, X1 {x1:g}, Y1 {y1:g}: {error}") from None
 
 
-def enclosing(top: float, left: float, bottom: float, right: float) -> Box:
-    """The smallest box of whole pixels around sides between pixels; pixel 0 reaches from 0 to 1.
+def covered(top: float, left: float, bottom: float, right: float) -> Box:
+    """The rows and columns that sides between pixels cover by half or more; pixel 0 reaches from 0 to 1.
 
-    A side less than a thousandth of a pixel beyond the edge of a pixel is taken to lie on it. BoxError for a side that
-    is no finite number.
+    Half, so that boxes drawn by hand are on the average as large as they were meant; to a thousandth of a pixel, as
+    percents of an image are not exact. BoxError for a side that is no finite number.
     """
     sides = (top, left, bottom, right)
     if not all(math.isfinite(side) for side in sides):
         raise BoxError(f"box {sides} has a side that is no finite number")
     top, left, bottom, right = (round(side, 3) for side in sides)
-    return Box(math.floor(top), math.floor(left), math.ceil(bottom), math.ceil(right))
+    return Box(math.ceil(top - 0.5), math.ceil(left - 0.5), math.floor(bottom + 0.5), math.floor(right + 0.5))
 
 
 def offered() -> list[str]:

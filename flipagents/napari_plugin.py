@@ -14,7 +14,7 @@ from napari.layers import Image, Labels, Shapes
 from napari.utils.notifications import show_error
 from numpy.typing import NDArray
 
-from flipagents.desk import AGENTS, Desk, enclosing, offered
+from flipagents.desk import AGENTS, Desk, covered, offered
 from flipenv.checks import check_box, check_image
 from flipenv.errors import BoxError, FlipError, ImageError
 from flipenv.types import Box
@@ -52,8 +52,8 @@ def segment_boxes(
     Where masks overlap the later rectangle's label stays.
 
     image: (height, width) uint8. rectangles: corners as napari has them, each (4, 2) row and column; pixel (r, c) has
-    its centre there and reaches half a pixel further, and each pixel that a rectangle touches is in its box. method,
-    margin: as `flipagents.desk.Desk.masks`.
+    its centre there and reaches half a pixel further, and each row and column that a rectangle covers by half is in its
+    box. method, margin: as `flipagents.desk.Desk.masks`.
 
     Raises BoxError where there is no rectangle, or one that is turned or reaches outside the image; ImageError unless
     the image is 8-bit grey.
@@ -175,6 +175,6 @@ def _box(number: int, corners: NDArray[np.float64], shape: tuple[int, ...]) -> B
     if (np.minimum(corners - low, high - corners) > SQUARE).any():
         raise BoxError(f"box {number} is turned; expected sides along rows and columns: draw it again")
     try:
-        return Box(*check_box(enclosing(*(low + 0.5), *(high + 0.5)), shape))
+        return Box(*check_box(covered(*(low + 0.5), *(high + 0.5)), shape))
     except BoxError as error:
         raise BoxError(f"box {number}: {error}") from None

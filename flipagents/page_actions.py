@@ -67,8 +67,8 @@ class Actions:
         boxes = (drawing or {}).get("boxes") or []
         if session.picture is None or not boxes:
             return _numbers(None)
-        x0, y0, x1, y1 = (round(boxes[-1][side] / _zoom(session.picture)) for side in SIDES)
-        return _numbers(Box.from_xyxy(x0, y0, x1, y1))
+        x0, y0, x1, y1 = (boxes[-1][side] / _zoom(session.picture) for side in SIDES)
+        return _numbers(desk.covered(y0, x0, y1, x1))
 
     def typed(self, session: Session, *corners: float | None) -> Changes:
         """Draw the box of the four numbers, once all are there."""

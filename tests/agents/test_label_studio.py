@@ -111,6 +111,8 @@ def test_percents_are_those_of_whole_pixels() -> None:
     drawn = region(Case(image, box), Box(3, 4, 9, 12))
     drawn["value"] |= {"x": 100 * 4.4 / 53, "width": 100 * 7.1 / 53}
     assert read_box(drawn, image.shape) == Box(3, 4, 9, 12)
+    drawn["value"] |= {"x": 100 * 4.6 / 53, "width": 100 * 7.1 / 53}
+    assert read_box(drawn, image.shape) == Box(3, 5, 9, 12)
 
 
 def test_no_box_no_mask(case: Case) -> None:

@@ -49,13 +49,14 @@ def test_one_label_a_box(image: NDArray[np.uint8]) -> None:
     [
         ([[19.6, 29.7], [59.4, 89.4]], FIRST),
         ([[20, 30], [59, 89]], FIRST),
-        ([[20.4, 30.4], [59.4, 89.4]], FIRST),
-        ([[19.4999, 29.4999], [59.5001, 89.5001]], FIRST),
-        ([[19.4, 30], [59, 89.6]], Box(19, 30, 60, 91)),
+        ([[20.4, 30.4], [59.4, 89.4]], Box(21, 31, 60, 90)),
+        ([[19.4, 30], [59, 89.6]], FIRST),
+        ([[18.9999, 28.9999], [60.0001, 90.0001]], Box(19, 29, 61, 91)),
+        ([[19.01, 29.01], [59.99, 89.99]], FIRST),
         ([[-0.5, -0.5], [95.5, 149.5]], Box(0, 0, 96, 150)),
     ],
 )
-def test_each_pixel_that_is_touched(image: NDArray[np.uint8], drawn: list[list[float]], expected: Box) -> None:
+def test_what_is_covered_by_half(image: NDArray[np.uint8], drawn: list[list[float]], expected: Box) -> None:
     (top, left), (bottom, right) = drawn
     for turned in ([0, 1, 2, 3], [2, 3, 0, 1], [1, 0, 3, 2]):  # dragged from any corner
         shape = np.array([[top, left], [top, right], [bottom, right], [bottom, left]])[turned]
