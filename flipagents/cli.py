@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flipagents.commands import LOCAL, ablate, app, demo, evaluate, export, segment, serve, train
+from flipagents.commands import EXPORTS, LOCAL, ablate, app, demo, evaluate, export, segment, serve, train
 
 SOURCE = """\
 where images and boxes come from:
@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         action="extend",
         default=[],
-        choices=("coco", "nifti", "dicom-seg"),
+        choices=tuple(EXPORTS),
         help="coco: all masks in coco.json as run lengths; nifti: NAME_mask.nii.gz with the image's geometry; "
         "dicom-seg: NAME_seg.dcm in the study of a DICOM image",
     )

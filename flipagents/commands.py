@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from flipenv.types import Case
 
 LOCAL = ("127.0.0.1", "localhost", "::1")  # hosts that this machine alone reaches
+EXPORTS = {"coco": ("pycocotools.mask", "coco"), "nifti": ("nibabel", "medical"), "dicom-seg": ("highdicom", "seg")}
 DEMO = "phantom:{}?first=1000000"  # seeds that nobody trains on
 
 
@@ -27,12 +28,15 @@ def segment(options: argparse.Namespace) -> int:
     from flipagents.bulk import Work, share_of, unfinished
     from flipagents.outputs import file_names, output_paths
     from flipenv.errors import ConfigError
+    from flipenv.sources.extras import need
 
     agents = options.method.partition(":")[0] == "flip"
     if options.gif and not agents:
         raise ConfigError(f"--gif shows agents at work; method {options.method!r} has none: leave it out")
     if options.overwrite and options.engine == "ray":
         raise ConfigError("--engine ray knows by its files what is done: leave --overwrite out, and give a new folder")
+    for name in options.export:  # before a million images are segmented
+        need(EXPORTS[name][0], extra=EXPORTS[name][1], purpose=f"--export {name}")
     if options.runtime is not None:
         from flipagents.segment import pipeline_folder
 

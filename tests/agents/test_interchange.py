@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import cv2
@@ -109,6 +110,27 @@ def test_coco_holds_what_earlier_runs_made(tmp_path: Path, capsys: pytest.Captur
     content = json.loads((tmp_path / "coco.json").read_text())
     assert [each["file_name"] for each in content["images"]] == [f"phantom-000{index}.png" for index in range(3)]
     assert scan_of(open_source("phantom:1"), 0) is None
+
+
+@pytest.mark.parametrize(
+    ("export", "module", "extra"),
+    [("coco", "pycocotools.mask", "coco"), ("nifti", "nibabel", "medical"), ("dicom-seg", "highdicom", "seg")],
+)
+def test_what_an_export_needs_is_said_first(
+    export: str,
+    module: str,
+    extra: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    words = ["segment", "phantom:1?height=80&width=112", "-o", str(tmp_path / "out"), "--method", "box"]
+    assert main([*words, "--export", export]) == 2
+    told = capsys.readouterr().err
+    assert f"--export {export} needs the package" in told
+    assert f"flip-learning[{extra}]" in told
+    assert not (tmp_path / "out").exists()
 
 
 def test_shares_leave_the_one_coco_file_to_the_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
