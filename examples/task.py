@@ -13,6 +13,7 @@ import numpy as np
 
 import flipenv
 from flipagents.baselines.geometry import ellipse, filled_box
+from flipagents.metrics import dice
 from flipagents.priors import refined_prior
 
 OPTIONS = {
@@ -83,10 +84,6 @@ def busi(folder):
     """Learn on BUSI's split train, measure on val; agents see box and rule, and superpixels are finer."""
     options = {**OPTIONS, "channels": ("superpixel", "ellipse", "prior"), "cell_area": 20.0}
     return make(f"busi:{folder}?split=train", f"busi:{folder}?split=val", refined_prior, options)
-
-
-def dice(mask, truth):
-    return 2 * (mask & truth).sum() / max(mask.sum() + truth.sum(), 1)
 
 
 def make(train, unseen, rule, options):

@@ -11,7 +11,6 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import binary_erosion, distance_transform_edt
 
 from flipenv.errors import ConfigError, MaskError
 
@@ -59,6 +58,8 @@ def distances(predicted: Mask, truth: Mask, *, empty: Empty = "nan") -> Distance
     flatters a method that finds nothing and is only there to reproduce tables made that way. Raises MaskError as `dice`
     does, ConfigError for another word in `empty`.
     """
+    from scipy.ndimage import distance_transform_edt  # noqa: PLC0415 - optional: overlap needs no SciPy
+
     _check(predicted, truth)
     if empty not in ("nan", "zero"):
         raise ConfigError(f"empty={empty!r} is unknown; expected 'nan' or 'zero'")
@@ -144,6 +145,8 @@ def paired_difference(
 
 def boundary(mask: Mask) -> Mask:
     """Pixels of the mask with a 4-neighbour outside it, (height, width) bool."""
+    from scipy.ndimage import binary_erosion  # noqa: PLC0415 - optional
+
     rim: Mask = mask & ~binary_erosion(mask)
     return rim
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from flipagents.dicom_seg import seg_bytes
 from flipagents.interchange import Scan, Voxels, nifti_bytes
+from flipagents.metrics import dice
 from flipenv.batch import Batch, to_numpy
 from flipenv.episode import mask_on_canvas
 from flipenv.errors import FlipError
@@ -93,8 +94,6 @@ def _walk(segmenter: Segmenter, case: Case, scorer: Scorer | None, truth: Mask |
     def note() -> None:
         viewer.record()
         if shown is not None:
-            from flipagents.metrics import dice  # noqa: PLC0415 - SciPy is optional
-
             dices.append(dice(to_numpy(batch.erased()[0]), shown))
 
     note()

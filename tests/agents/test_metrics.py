@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -169,3 +171,10 @@ def test_errors_name_the_value() -> None:
         metrics.bootstrap([1.0], level=95)
     with pytest.raises(ConfigError, match=r"\(2,\).*\(3,\)"):
         metrics.paired_difference([1, 2], [1, 2, 3])
+
+
+def test_overlap_needs_no_scipy() -> None:
+    code = "import sys; sys.modules['scipy'] = None; import numpy as np; from flipagents.metrics import dice; "
+    subprocess.run(
+        [sys.executable, "-c", code + "assert dice(np.ones((2, 3), bool), np.ones((2, 3), bool)) == 1"], check=True
+    )
