@@ -249,7 +249,7 @@ def _input(text: str, box: Sequence[str] | None, frame: int | None) -> Source:
     from flipenv.errors import BoxError, ConfigError
     from flipenv.sources import open_source, read_image
     from flipenv.sources.base import ListedSource
-    from flipenv.sources.files import FileCase
+    from flipenv.sources.files import FileCase, frame_name
     from flipenv.types import Case
 
     path = Path(text).expanduser()
@@ -260,7 +260,7 @@ def _input(text: str, box: Sequence[str] | None, frame: int | None) -> Source:
     if path.is_dir() or path.suffix.lower() in (".json", ".csv"):
         raise BoxError(f"--box belongs to one image; {text} brings its own boxes: leave --box out")
     image = read_image(path, frame=frame)
-    name = (path.name.split(".")[0] or path.stem) + ("" if frame is None else f"-frame{frame}")
+    name = frame_name(path.name.split(".")[0] or path.stem, frame)
     try:
         x0, y0, x1, y1 = (float(value) for value in box)
         case = Case(image, (y0, x0, y1, x1), id=name)  # type: ignore[arg-type]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from flipagents.baselines.geometry import ellipse, filled_box
 from flipagents.interchange import Labelled, Voxels, coco_json, read_voxels
 from flipagents.methods import Finder, Flip, Method, make_method, method_names, run_method
+from flipagents.metrics import average_surface_distance, dice, hausdorff
 from flipagents.outputs import file_names, output_paths, replacing, scenes, write_outputs, write_texts
 from flipagents.views import erased, outline, superpixels
 from flipenv.config import EnvConfig
@@ -26,6 +27,7 @@ from flipenv.film import write_gif
 from flipenv.registry import unknown
 from flipenv.render import Rgb, Scene, draw, overlay
 from flipenv.sources import count_frames, open_source, read_image, read_mask
+from flipenv.sources.files import frame_name
 from flipenv.types import Box, Case
 
 LIMIT = 16_000_000  # px of an image; a file of a few kB may hold a thousand times more
@@ -50,7 +52,7 @@ class Picture:
     @property
     def name(self) -> str:
         """What files about it are called."""
-        return file_names([self.file.split(".")[0] + ("" if self.frame is None else f"-frame{self.frame}")])[0]
+        return file_names([frame_name(self.file.split(".")[0], self.frame)])[0]
 
     def case(self, box: Box) -> Case:
         """The picture with a box, without the truth."""
@@ -183,8 +185,6 @@ class Desk:
 
 def compare(result: Result, truth: Mask) -> list[tuple[str, float, float, float]]:
     """(name, Dice, HD in px, ASD in px) of the method, and of box and ellipse, which a method has to beat."""
-    from flipagents.metrics import average_surface_distance, dice, hausdorff  # noqa: PLC0415 - SciPy is optional
-
     box, shape = result.case.box, truth.shape
     masks = {result.method: result.mask, "box": filled_box(box, shape), "ellipse": ellipse(box, shape)}
     return [

@@ -26,6 +26,7 @@ import flipenv
 from flipagents.label_studio import read_box
 from flipagents.methods import make_method, run_method
 from flipagents.metrics import dice
+from flipagents.outputs import png_bytes
 from flipenv import Case
 
 HERE = Path(__file__).parent
@@ -50,7 +51,7 @@ def main(address: str, email: str, password: str) -> None:
         tab.press("input[name=password]", "Enter")
         tab.wait_for_url(lambda url: "login" not in url)
         project = ask(context, address, "/api/projects/", data={"title": "nodules", "label_config": CONFIG})["id"]
-        file = {"name": "scan 1.png", "mimeType": "image/png", "buffer": png(case.image)}
+        file = {"name": "scan 1.png", "mimeType": "image/png", "buffer": png_bytes(case.image)}
         ask(context, address, f"/api/projects/{project}/import", multipart={"file": file})
         model = {"project": project, "url": "http://127.0.0.1:9090", "title": "flip", "is_interactive": True}
         ask(context, address, "/api/ml/", data=model)
@@ -101,13 +102,6 @@ def fetch(context: Any, address: str, path: str, **content: Any) -> Any:
     answer = context.request.fetch(f"{address}{path}", method=method, headers=headers, **content)
     assert answer.ok, answer.text()
     return answer
-
-
-def png(image: np.ndarray) -> bytes:
-    """The image as a PNG file."""
-    data = io.BytesIO()
-    Image.fromarray(image).save(data, "PNG")
-    return data.getvalue()
 
 
 if __name__ == "__main__":

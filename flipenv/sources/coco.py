@@ -12,7 +12,7 @@ from flipenv.errors import SourceError
 from flipenv.registry import unknown
 from flipenv.sources.base import ListedSource, make_case, naming
 from flipenv.sources.contents import digest, file_bytes, frame_part
-from flipenv.sources.files import file_at
+from flipenv.sources.files import file_at, frame_name
 from flipenv.sources.readers import read_image
 from flipenv.sources.segmentation import decode_segmentation
 from flipenv.types import Box, Case
@@ -33,7 +33,7 @@ class CocoCase:
     @property
     def id(self) -> str:
         """The case's id; see `Source.ids`."""
-        return f"{self.image.stem}{'' if self.frame is None else f'-frame{self.frame}'}-{self.number}"
+        return f"{frame_name(self.image.stem, self.frame)}-{self.number}"
 
     def load(self) -> Case:
         """Read the case; see `Source.load`."""

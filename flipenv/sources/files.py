@@ -49,6 +49,11 @@ class FileCase:
         return digest(self.id, self.box, self.meta, *frame_part(self.frame), *files)
 
 
+def frame_name(name: str, frame: int | None) -> str:
+    """What an image, or one frame of it, is called: `loop`, or `loop-frame12`."""
+    return name if frame is None else f"{name}-frame{frame}"
+
+
 def folder_at(path: Path, expected: str) -> Path:
     """Return the absolute path of a folder; SourceError says what was `expected` in it when there is none."""
     return _at(path, is_there=path.expanduser().is_dir(), wanted=f"a folder with {expected}")

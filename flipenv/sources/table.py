@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from flipenv.errors import SourceError
 from flipenv.registry import unknown
 from flipenv.sources.base import ListedSource
-from flipenv.sources.files import FileCase, file_at
+from flipenv.sources.files import FileCase, file_at, frame_name
 from flipenv.sources.rows import TLBR, XYXY, Row, box_of, read_rows, whole
 
 FILES = ("mask", "background", "coarse", "prior")
@@ -59,7 +59,7 @@ def _entry(folder: Path, row: Row, seen: Counter[str]) -> FileCase:
     case_id = row.cells.get("id", "")
     if not case_id:
         stem = str(PurePosixPath(row.cells["image"].replace("\\", "/")).with_suffix(""))
-        stem += "" if frame is None else f"-frame{frame}"
+        stem = frame_name(stem, frame)
         seen[stem] += 1
         case_id = stem if seen[stem] == 1 else f"{stem}#{seen[stem]}"
     meta = {name: cell for name, cell in row.cells.items() if name not in taken}

@@ -107,6 +107,14 @@ def test_a_film(tab: Any, tmp_path: Path) -> None:
     tab.click("role=option[name=box]")
     tab.click("#predict")
     tab.wait_for_selector("#files >> text=film-frame1_mask")
+    truth = np.zeros((60, 90), np.uint8)
+    truth[10:50, 10:60] = 255
+    Image.fromarray(truth).save(tmp_path / "truth.png")
+    with tab.expect_file_chooser() as chosen:
+        tab.click("#compare")
+    chosen.value.set_files(tmp_path / "truth.png")
+    tab.wait_for_selector("#table table")
+    assert tab.inner_text("#table").split("box")[1].split()[0] == "1.000"
 
 
 def test_agents_from_superpixels_to_files(tab: Any) -> None:

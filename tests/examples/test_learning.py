@@ -6,7 +6,6 @@ docs/learners.md has the returns of five seeds; the least of them leaves the mar
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,8 @@ import pytest
 
 pytest.importorskip("torch", reason="the examples learn with torch")
 import torch
+
+from tests.conftest import BUSI
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ALL = [  # module, what it needs, arguments
@@ -78,10 +79,10 @@ def test_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert called == [(("BUSI of data/busi", "ppo"), {"steps": 7, "seed": 3})]
 
 
-@pytest.mark.skipif("FLIP_BUSI" not in os.environ, reason="FLIP_BUSI names no BUSI folder")
+@pytest.mark.skipif(BUSI is None, reason="FLIP_BUSI names no BUSI folder")
 def test_patients() -> None:
     """Learnt on BUSI's train, measured on its val: an agent that erases what the rule says beats random ones."""
     pytest.importorskip("sb3_contrib", reason="examples/sb3_learn.py needs sb3_contrib")
-    task = importlib.import_module("task").busi(os.environ["FLIP_BUSI"])
+    task = importlib.import_module("task").busi(BUSI)
     learnt, random = importlib.import_module("sb3_learn").main(task, "ppo", steps=2000)
     assert learnt > random + 4
