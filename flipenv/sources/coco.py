@@ -12,7 +12,7 @@ from flipenv.errors import SourceError
 from flipenv.registry import unknown
 from flipenv.sources.base import ListedSource, make_case, naming
 from flipenv.sources.contents import digest, file_bytes, frame_part
-from flipenv.sources.files import file_at, frame_name
+from flipenv.sources.files import file_at, frame_name, image_name
 from flipenv.sources.readers import read_image
 from flipenv.sources.segmentation import decode_segmentation
 from flipenv.types import Box, Case
@@ -33,7 +33,7 @@ class CocoCase:
     @property
     def id(self) -> str:
         """The case's id; see `Source.ids`."""
-        return f"{frame_name(self.image.stem, self.frame)}-{self.number}"
+        return f"{frame_name(image_name(self.image.name), self.frame)}-{self.number}"
 
     def load(self) -> Case:
         """Read the case; see `Source.load`."""
@@ -51,7 +51,7 @@ class CocoCase:
 class CocoSource(ListedSource):
     """One case an annotation: its `bbox` is the box, its `segmentation`, where there is one, the mask.
 
-    Ids are the image's name without suffix, a dash and the annotation's id. An image's `frame`, which COCO does not
+    Ids are the image file's name without suffix, a dash and the annotation's id. An image's `frame`, which COCO does not
     know, says which it is of a file with several, from 0. Images lie in the JSON's folder or in
     `images/` beside it. The category's name is in meta as `class`.
 

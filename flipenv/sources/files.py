@@ -12,6 +12,8 @@ from flipenv.sources.contents import digest, frame_part
 from flipenv.sources.readers import read_image, read_mask
 from flipenv.types import Box, Case
 
+SUFFIXES = (".nii.gz", ".nii", ".dcm", ".dicom", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+
 
 @dataclass(frozen=True, eq=False)
 class FileCase:
@@ -47,6 +49,19 @@ class FileCase:
         """Hash what determines the case; see `Source.fingerprint`."""
         files = (self.image, self.mask, self.background, self.coarse, self.prior)
         return digest(self.id, self.box, self.meta, *frame_part(self.frame), *files)
+
+
+def image_name(file: str) -> str:
+    """A file name, with its folders where there are any, without its image suffix; other dots are part of the name.
+
+    >>> image_name("ward 3/1.2.840.7.dcm"), image_name("loop.v2.NII.GZ"), image_name("1.2.840.7")
+    ('ward 3/1.2.840.7', 'loop.v2', '1.2.840.7')
+    """
+    for suffix in SUFFIXES:
+        rest = file[: -len(suffix)]
+        if file.lower().endswith(suffix) and rest and not rest.endswith(("/", "\\")):
+            return rest
+    return file
 
 
 def frame_name(name: str, frame: int | None) -> str:

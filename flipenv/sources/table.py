@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from flipenv.errors import SourceError
 from flipenv.registry import unknown
 from flipenv.sources.base import ListedSource
-from flipenv.sources.files import FileCase, file_at, frame_name
+from flipenv.sources.files import FileCase, file_at, frame_name, image_name
 from flipenv.sources.rows import TLBR, XYXY, Row, box_of, read_rows, whole
 
 FILES = ("mask", "background", "coarse", "prior")
@@ -20,7 +20,7 @@ class TableSource(ListedSource):
 
     Optional columns: `id`; `frame`, from 0, where the image has several; and the files `mask`, `background`, `coarse`,
     `prior`. An empty cell is an absent part. Any other column goes to the case's meta. Files are relative to the CSV.
-    Without an `id` column, a case is called as its image without suffix, with `-frame12` where the frame is named, and
+    Without an `id` column, a case is called as its image without image suffix, with `-frame12` where the frame is named, and
     with `#2`, `#3` from the second box on the same image.
 
     Args:
@@ -58,8 +58,7 @@ def _entry(folder: Path, row: Row, seen: Counter[str]) -> FileCase:
     taken = {"image", "id", "frame", *FILES, *TLBR, *XYXY}
     case_id = row.cells.get("id", "")
     if not case_id:
-        stem = str(PurePosixPath(row.cells["image"].replace("\\", "/")).with_suffix(""))
-        stem = frame_name(stem, frame)
+        stem = frame_name(image_name(str(PurePosixPath(row.cells["image"].replace("\\", "/")))), frame)
         seen[stem] += 1
         case_id = stem if seen[stem] == 1 else f"{stem}#{seen[stem]}"
     meta = {name: cell for name, cell in row.cells.items() if name not in taken}
