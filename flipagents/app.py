@@ -121,7 +121,7 @@ def _connect(gr: Any, parts: dict[str, Any], actions: Actions) -> None:
             try:
                 yield from map(shown, action(*values))
             except LeftError:
-                return
+                yield gr.skip()  # Gradio shows what comes last once more
             except Exception as error:
                 yield failed(error)
 
