@@ -6,7 +6,8 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 # ruff: noqa: PLC0415
 
 if TYPE_CHECKING:
-    from flipagents.bulk import Paths, Work
+    from flipagents.bulk import Outcome, Paths, Work
     from flipenv.sources import Source
     from flipenv.types import Case
 
@@ -25,8 +26,12 @@ DEMO = "phantom:{}?first=1000000"  # seeds that nobody trains on
 
 def segment(options: argparse.Namespace) -> int:
     """Write mask, overlay, erase curve and film of every case of the input."""
-    from flipagents.bulk import Work, share_of, unfinished
-    from flipagents.outputs import file_names, output_paths
+    from flipagents.bulk import Work, share_of, waiting
+    from flipagents.devices import check_device
+    from flipagents.dicom_seg import check_scan
+    from flipagents.inputs import open_input
+    from flipagents.interchange import scan_of
+    from flipagents.outputs import check_writable, file_names, output_paths
     from flipenv.errors import ConfigError
     from flipenv.sources.extras import need
 
@@ -37,30 +42,36 @@ def segment(options: argparse.Namespace) -> int:
         raise ConfigError("--engine ray knows by its files what is done: leave --overwrite out, and give a new folder")
     for name in options.export:  # before a million images are segmented
         need(EXPORTS[name][0], extra=EXPORTS[name][1], purpose=f"--export {name}")
-    if options.runtime is not None:
-        from flipagents.segment import pipeline_folder
-
-        options.weights = pipeline_folder(options.weights, options.runtime)
-    source = _input(options.input, options.box, options.frame)
+    device = check_device(options.device, runtime=options.runtime)
+    source = open_input(options.input, options.box, options.frame, options.boxes)
     if "coco" in options.export and options.shard is not None:
         raise ConfigError("--export coco tells of all images: leave it out, and run once without --shard in the end")
+    if "dicom-seg" in options.export and options.box is not None:
+        check_scan(scan_of(source, 0))
     kinds = {"pictures": not options.only_masks, "curve": agents, "gif": options.gif}
     kinds |= {"nifti": "nifti" in options.export, "seg": "dicom-seg" in options.export}
     names = file_names(source.ids)
     paths: Paths = {i: output_paths(options.out, name, **kinds) for i, name in enumerate(names)}
     if options.shard is not None:
         paths = share_of(paths, options.shard)
-    waiting = paths if options.overwrite else unfinished(paths)
-    skipped = len(paths) - len(waiting)
-    work = Work(source, options.method, options.weights, options.device, options.margin, options.gif)
-    failed = _segment_all(work, waiting, options) if waiting else []
+    work = Work(source, options.method, options.weights, device, options.margin, options.gif, options.runtime)
+    changed = dict.fromkeys(paths, "") if options.overwrite else waiting(work, paths)
+    check_writable(options.out)
+    outcomes = _segment_all(work, {index: paths[index] for index in changed}, options) if changed else []
+    failed = {each.index: each.error for each in outcomes if each.error}
+    if options.json:
+        for index in set(paths) - set(changed):
+            _print_json(source.ids[index], paths[index][0], {"there_already": True})
     if "coco" in options.export:
-        lost = {index for index, _ in failed}
-        _write_coco(options.out, source, {index: files[0] for index, files in paths.items() if index not in lost})
-    print(f"{len(waiting) - len(failed)} segmented into {options.out}", end="")
-    print(f", {skipped} there already (--overwrite does them again)" if skipped else "", end="")
-    print(f", {len(failed)} failed:" if failed else "", flush=True)
-    for index, reason in failed:
+        _write_coco(options.out, source, {index: files[0] for index, files in paths.items() if index not in failed})
+    if not options.quiet:
+        again = Counter(change for change in changed.values() if change)
+        told = [f"{len(changed) - len(failed)} segmented into {options.out}"]
+        told += [f"{sum(again.values())} of them again (other {', other '.join(again)})"] if again else []
+        told += [f"{len(paths) - len(changed)} there already (--overwrite replaces them)"] * (len(changed) < len(paths))
+        told += [f"{len(failed)} failed:"] if failed else []
+        print(", ".join(told), file=sys.stderr if options.json else sys.stdout, flush=True)
+    for index, reason in failed.items():
         print(f"  {source.ids[index]}: {' '.join(reason.split())}", file=sys.stderr)
     return 1 if failed else 0
 
@@ -88,8 +99,10 @@ def serve(options: argparse.Namespace) -> int:
 
 def train(options: argparse.Namespace) -> int:
     """Train our pipeline into a folder, where the same command again resumes; or, with --method, a baseline."""
-    data = _source_text(options.data)
-    val = None if options.val is None else _source_text(options.val)
+    from flipagents.inputs import source_text
+
+    data = source_text(options.data)
+    val = None if options.val is None else source_text(options.val)
     if data.startswith("busi:") and "split=" not in data:
         data, val = f"{data}?split=train", val or f"{data}?split=val"
     settings = _settings(options.set)
@@ -124,8 +137,9 @@ def export(options: argparse.Namespace) -> int:
 def evaluate(options: argparse.Namespace) -> int:
     """Print the table of methods on cases with masks; write it, as LaTeX too, its JSON and the per-case CSV."""
     from flipagents import report
+    from flipagents.inputs import source_text
 
-    source = _source_text(options.data, options.split)
+    source = source_text(options.data, options.split)
     found = report.evaluate(
         source,
         options.methods,
@@ -196,98 +210,68 @@ def _warn_of_others(options: argparse.Namespace, can: str) -> None:
         print(f"{who} {can}; there is no password", file=sys.stderr)
 
 
-def _segment_all(work: Work, paths: Paths, options: argparse.Namespace) -> list[tuple[int, str]]:
-    """Segment and write the cases of these numbers; return number and reason of those that failed."""
+def _segment_all(work: Work, paths: Paths, options: argparse.Namespace) -> list[Outcome]:
+    """Segment and write the cases of these numbers; return what came of them."""
     from rich.console import Console
     from rich.progress import Progress
 
-    results: Iterator[tuple[int, object]]
+    from flipagents.bulk import Worker
+    from flipenv.errors import FlipError
+
     if options.engine == "ray":
         from flipagents import ray_engine
 
         results = ray_engine.run(work, paths, workers=options.workers)
     else:
-        from flipagents.bulk import Worker
-
         results = Worker(work).run(paths)
-    failed: list[tuple[int, str]] = []
-    shown = len(paths) > 1 and sys.stderr.isatty()
+    outcomes: list[Outcome] = []
+    shown = len(paths) > 1 and sys.stderr.isatty() and not options.quiet
     with Progress(console=Console(stderr=True), transient=True, disable=not shown) as bar:
         task = bar.add_task("segmenting", total=len(paths))
-        for index, error in results:
-            if options.box is not None and isinstance(error, Exception):
-                raise error
-            if error:
-                failed.append((index, str(error)))
+        for each in results:
+            if options.box is not None and each.error:
+                raise FlipError(each.error)
+            outcomes.append(each)
+            if options.json:
+                told = {"error": each.error} if each.error else each.told
+                _print_json(work.source.ids[each.index], paths[each.index][0], told)
             bar.update(task, advance=1)
-    return failed
+    return outcomes
+
+
+def _print_json(case_id: str, mask: Path, told: Mapping[str, Any]) -> None:
+    """One line about a case: what its mask was made from, and what is told of it; of one that failed, the error."""
+    from flipagents.origin import read_origin
+
+    line: dict[str, Any] = {"id": case_id}
+    origin = None if "error" in told else read_origin(mask)
+    if origin is not None:
+        line |= {"mask": str(mask), "box": list(origin.box), "method": origin.method}
+    print(json.dumps({**line, **told}), flush=True)
 
 
 def _write_coco(out: Path, source: Source, masks: dict[int, Path]) -> None:
     """Write all masks of a source, by the number of their case, those of earlier runs too, into one COCO file."""
-    from flipagents.interchange import Labelled, coco_json, scan_of
+    from flipagents.interchange import Labelled, coco_json, ids_of, path_from, scan_of
+    from flipagents.origin import read_origin
     from flipagents.outputs import write_texts
-    from flipenv.sources import read_mask
+    from flipenv.sources import CocoSource, read_image
+    from flipenv.types import Box
 
     def labelled(index: int, path: Path) -> Labelled:
-        case, scan = source.load(index), scan_of(source, index)
-        mask = read_mask(path, case.image.shape)
-        if scan is None:
-            return Labelled(f"{case.id}.png", case.box, mask)
-        return Labelled(scan.file.name, case.box, mask, scan.frame)
+        origin, scan = read_origin(path), scan_of(source, index)
+        assert origin is not None, "masks that do not say where they come from are refused before"
+        file = f"{source.ids[index]}.png" if scan is None else path_from(out, scan.file)
+        return Labelled(file, Box.from_xyxy(*origin.box), read_image(path) > 0, origin.frame, ids_of(source, index))
 
-    write_texts({out / "coco.json": coco_json(labelled(index, path) for index, path in masks.items())})
+    categories = source.categories if isinstance(source, CocoSource) else None
+    text = coco_json((labelled(index, path) for index, path in masks.items()), categories)
+    write_texts({out / "coco.json": text})
 
 
 def _unlabelled(case: Case) -> Case:
     """The case as a user's own would be, without its mask."""
     return dataclasses.replace(case, mask=None)
-
-
-def _input(text: str, box: Sequence[str] | None, frame: int | None) -> Source:
-    """The image with its box, or the source that `text` names."""
-    from flipenv.errors import BoxError, ConfigError
-    from flipenv.sources import open_source, read_image
-    from flipenv.sources.base import ListedSource
-    from flipenv.sources.files import FileCase, frame_name
-    from flipenv.types import Case
-
-    path = Path(text).expanduser()
-    if box is None:
-        if frame is not None:
-            raise ConfigError(f"--frame {frame} belongs to one image with --box; in a table frames are a column")
-        return open_source(_source_text(text))
-    if path.is_dir() or path.suffix.lower() in (".json", ".csv"):
-        raise BoxError(f"--box belongs to one image; {text} brings its own boxes: leave --box out")
-    image = read_image(path, frame=frame)
-    name = frame_name(path.name.split(".")[0] or path.stem, frame)
-    try:
-        x0, y0, x1, y1 = (float(value) for value in box)
-        case = Case(image, (y0, x0, y1, x1), id=name)  # type: ignore[arg-type]
-    except ValueError as error:
-        raise BoxError(f"--box {' '.join(box)} (X0 Y0 X1 Y1, columns first): {error}") from None
-    return ListedSource([FileCase(case.id, text, path, case.box, frame=frame)], text)
-
-
-def _source_text(text: str, split: str | None = None) -> str:
-    """Name the source in a path or in text that names one already; `split` is added as an option."""
-    from flipenv.errors import BoxError, SourceError
-    from flipenv.sources import SOURCES
-    from flipenv.sources.busi import FOLDER, LESIONS
-
-    path = Path(text).expanduser()
-    if path.is_dir():
-        busi = any((path / name).is_dir() for name in (FOLDER, *LESIONS))
-        text = f"{'busi' if busi else 'folders'}:{path}"
-    elif path.suffix.lower() in (".json", ".csv") and path.is_file():
-        text = f"{'coco' if path.suffix.lower() == '.json' else 'csv'}:{path}"
-    elif path.is_file():
-        raise BoxError(f"{text} is one image; give --box X0 Y0 X1 Y1, or a CSV or COCO file with boxes")
-    elif text.partition(":")[0] not in SOURCES:
-        raise SourceError(f"{text} does not exist; expected a file, a folder, or KIND:PATH with {', '.join(SOURCES)}")
-    if split is not None:
-        text += f"{'&' if '?' in text else '?'}split={split}"
-    return text
 
 
 def _settings(pairs: Sequence[str]) -> dict[str, Any]:

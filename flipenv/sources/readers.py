@@ -41,7 +41,7 @@ def read_image(path: str | os.PathLike[str], *, frame: int | None = None, limit:
     if is_nifti(path):
         check_frame(path, frame, 1)
         return _one_channel(decode_nifti(path, limit=limit), path)
-    if _is_dicom(path, data):
+    if is_dicom(path, data):
         return _one_channel(decode_dicom(path, data, frame, limit=limit), path)
     return _one_channel(decode_picture(path, data, frame, limit), path)
 
@@ -67,7 +67,7 @@ def read_mask(path: str | os.PathLike[str], shape: tuple[int, ...], *, limit: in
     mask: Mask
     if is_nifti(path):
         mask = decode_nifti(path, raw=True, limit=limit) != 0
-    elif _is_dicom(path, data):
+    elif is_dicom(path, data):
         mask = decode_dicom(path, data, raw=True, limit=limit) != 0
     else:
         mask = decode_picture_mask(path, data, limit)
@@ -89,7 +89,7 @@ def count_frames(path: Path) -> int:
     data = file_bytes(path)
     if is_nifti(path):
         return 1
-    return count_dicom(path, data) if _is_dicom(path, data) else count_pages(data)
+    return count_dicom(path, data) if is_dicom(path, data) else count_pages(data)
 
 
 def is_nifti(path: Path) -> bool:
@@ -97,7 +97,8 @@ def is_nifti(path: Path) -> bool:
     return path.name.lower().endswith((".nii", ".nii.gz"))
 
 
-def _is_dicom(path: Path, data: bytes) -> bool:
+def is_dicom(path: Path, data: bytes) -> bool:
+    """Whether a file is taken for DICOM: by its name, or by the mark in the first 132 bytes of its `data`."""
     return path.suffix.lower() in (".dcm", ".dicom") or data[128:132] == b"DICM"
 
 
