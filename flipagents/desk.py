@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -101,19 +100,6 @@ def box_of(picture: Picture, corners: Sequence[float | None]) -> Box:
         return picture.case((y0, x0, y1, x1)).box  # type: ignore[arg-type] # any four numbers
     except BoxError as error:
         raise BoxError(f"X0 {x0:g}, Y0 {y0:g}, X1 {x1:g}, Y1 {y1:g}: {error}") from None
-
-
-def covered(top: float, left: float, bottom: float, right: float) -> Box:
-    """The rows and columns that sides between pixels cover by half or more; pixel 0 reaches from 0 to 1.
-
-    Half, so that boxes drawn by hand are on the average as large as they were meant; to a thousandth of a pixel, as
-    percents of an image are not exact. BoxError for a side that is no finite number.
-    """
-    sides = (top, left, bottom, right)
-    if not all(math.isfinite(side) for side in sides):
-        raise BoxError(f"box {sides} has a side that is no finite number")
-    top, left, bottom, right = (round(side, 3) for side in sides)
-    return Box(math.ceil(top - 0.5), math.ceil(left - 0.5), math.floor(bottom + 0.5), math.floor(right + 0.5))
 
 
 def offered() -> list[str]:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flipagents import brush
-from flipagents.desk import AGENTS, Desk, covered, open_picture
+from flipagents.desk import AGENTS, Desk, open_picture
 from flipenv.checks import check_box
 from flipenv.errors import BoxError, ConfigError, FlipError, ImageError, SourceError
 from flipenv.types import Box
@@ -167,7 +167,7 @@ def read_box(region: Mapping[str, Any], shape: tuple[int, ...]) -> Box:
     if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers):
         raise BoxError("the box has no x, y, width and height; expected percents of the image")
     x, y, across, down = (float(number) / 100 for number in numbers)
-    return Box(*check_box(covered(y * height, x * width, (y + down) * height, (x + across) * width), shape))
+    return Box(*check_box(Box.covering(y * height, x * width, (y + down) * height, (x + across) * width), shape))
 
 
 def _drawn(request: Mapping[str, Any]) -> list[dict[str, Any]]:

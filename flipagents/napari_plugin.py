@@ -14,7 +14,7 @@ from napari.layers import Image, Labels, Shapes
 from napari.utils.notifications import show_error
 from numpy.typing import NDArray
 
-from flipagents.desk import AGENTS, Desk, covered, offered
+from flipagents.desk import AGENTS, Desk, offered
 from flipenv.checks import check_box, check_image
 from flipenv.errors import BoxError, FlipError, ImageError
 from flipenv.types import Box
@@ -175,6 +175,6 @@ def _box(number: int, corners: NDArray[np.float64], shape: tuple[int, ...]) -> B
     if (np.minimum(corners - low, high - corners) > SQUARE).any():
         raise BoxError(f"box {number} is turned; expected sides along rows and columns: draw it again")
     try:
-        return Box(*check_box(covered(*(low + 0.5), *(high + 0.5)), shape))
+        return Box(*check_box(Box.covering(*(low + 0.5), *(high + 0.5)), shape))
     except BoxError as error:
         raise BoxError(f"box {number}: {error}") from None

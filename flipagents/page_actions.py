@@ -68,7 +68,7 @@ class Actions:
         if session.picture is None or not boxes:
             return _numbers(None)
         x0, y0, x1, y1 = (boxes[-1][side] / _zoom(session.picture) for side in SIDES)
-        return _numbers(desk.covered(y0, x0, y1, x1))
+        return _numbers(Box.covering(y0, x0, y1, x1))
 
     def typed(self, session: Session, *corners: float | None) -> Changes:
         """Draw the box of the four numbers, once all are there."""

@@ -6,11 +6,13 @@ K intensity bins (256), P window side, C channels, M prepared channels, F frames
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 from flipenv.checks import check_box, check_companion, check_image
+from flipenv.errors import BoxError
 
 Array: TypeAlias = Any  # any array of the Python array API standard: NumPy, torch, array_api_strict
 
@@ -50,8 +52,30 @@ class Box(NamedTuple):
 
     @classmethod
     def from_coco(cls, x: float, y: float, width: float, height: float) -> Box:
-        """Box of COCO's x, y, width, height; fractional corners are rounded to the nearest pixel."""
-        return cls(round(y), round(x), round(y + height), round(x + width))
+        """Box of COCO's x, y, width, height, which may be fractional; see `covering`."""
+        return cls.covering(y, x, y + height, x + width)
+
+    @classmethod
+    def covering(cls, top: float, left: float, bottom: float, right: float) -> Box:
+        """Box of the rows and columns that sides between pixels cover by half or more; pixel 0 reaches from 0 to 1.
+
+        Half, so that a box is as large wherever it lies, and boxes drawn by hand are on the average as large as they
+        were meant; to a thousandth of a pixel, as percents of an image are not exact. Sides that hold nothing give a
+        box that holds nothing. BoxError for a side that is no finite number.
+        """
+        sides = (top, left, bottom, right)
+        if not all(math.isfinite(side) for side in sides):
+            raise BoxError(f"box {sides} has a side that is no finite number")
+        (first_row, end_row), (first_column, end_column) = _halves(top, bottom), _halves(left, right)
+        return cls(first_row, first_column, end_row, end_column)
+
+
+def _halves(low: float, high: float) -> tuple[int, int]:
+    """First pixel that low..high covers by half, and the one after the last."""
+    low, high = round(low, 3), round(high, 3)
+    if low >= high:
+        return math.floor(low), math.floor(high)
+    return math.ceil(low - 0.5), math.floor(high + 0.5)
 
 
 @dataclass(frozen=True, eq=False)

@@ -51,7 +51,7 @@ class CocoCase:
 class CocoSource(ListedSource):
     """One case an annotation: its `bbox` is the box, its `segmentation`, where there is one, the mask.
 
-    Ids are the image's name without image suffix, a dash and the annotation's id. An image's `frame`, which COCO does not
+    Ids are the image file's name without suffix, a dash and the annotation's id. An image's `frame`, which COCO does not
     know, says which it is of a file with several, from 0. Images lie in the JSON's folder or in
     `images/` beside it. The category's name is in meta as `class`.
 

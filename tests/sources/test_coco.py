@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from flipenv import Box
 from flipenv.errors import BoxError, MaskError, MissingDependencyError, SourceError
 from flipenv.sources import CocoSource, open_source
 
@@ -198,3 +199,21 @@ def test_fingerprint_and_pickle(tmp_path):
     assert len(digests) == 4
     Image.fromarray(255 - IMAGE).save(tmp_path / "a" / "images" / "scan a.png")
     assert source.fingerprint(0) != before
+
+
+@pytest.mark.parametrize("side", [0.4, 1, 11, 11.5])
+def test_a_box_is_as_large_wherever_it_lies_to_half_a_pixel(side):
+    boxes = [Box.from_coco(start, start + 2, side, side) for start in np.arange(0, 6, 0.5)]
+    whole, halves = boxes[::2], boxes[1::2]
+    for group in (whole, halves):
+        assert len({(box.height, box.width) for box in group}) == 1
+    if side == 11:
+        assert {(box.height, box.width) for box in boxes} == {(11, 11), (12, 12)}
+        assert halves[5] == (7, 5, 19, 17)
+
+
+def test_a_box_without_extent_stays_without(tmp_path):
+    for box in ([10.5, 10.5, 0, 11], [10.5, 10.5, -3.5, 11]):
+        source = CocoSource(write(tmp_path, {"bbox": box}))
+        with pytest.raises(BoxError, match=r"annotation 11: box .* (has no width|is inverted)"):
+            source.load(0)
