@@ -14,6 +14,7 @@ from typing import Any
 
 from flipagents.desk import AGENTS, Desk, offered
 from flipagents.page_actions import CORNERS, NO_TRUTH, VIEWS, Actions, Changes, Session
+from flipagents.ports import check_port
 from flipenv.errors import FlipError
 from flipenv.sources.extras import need
 
@@ -51,8 +52,9 @@ def serve(host: str = "127.0.0.1", port: int = 7860, *, weights: Path | None = N
     """Show the page at http://HOST:PORT until Ctrl-C or SIGTERM; call it from the main thread.
 
     What is uploaded or made lies in a folder of this process, which goes when it ends. Raises MissingDependencyError
-    without Gradio, OSError where the port is taken.
+    without Gradio, ConfigError where it cannot listen there.
     """
+    check_port(host, port)
     # By itself SIGTERM, which service managers send, would leave patients' images behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="flip-app-") as folder, suppress(KeyboardInterrupt):
