@@ -1,18 +1,36 @@
-"""The command `flip`: segment, app, serve, train, evaluate, export, ablate, demo.
+"""The command `flip`: segment, app, serve, train, evaluate, export, ablate, demo, info, completion.
 
-Exit codes: 0 done; 1 done, but some images failed; 2 not done, and one line says why.
+Exit codes: 0 done; 1 done, but some images failed; 2 not done, and one line says why; 130 ended by Ctrl-C.
 """
 
 from __future__ import annotations
 
 import argparse
+import difflib
+import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from flipagents.commands import EXPORTS, LOCAL, ablate, app, demo, evaluate, export, segment, serve, train
+from flipagents.commands import (
+    EXPORTS,
+    LOCAL,
+    ablate,
+    app,
+    completion,
+    demo,
+    evaluate,
+    export,
+    info,
+    segment,
+    serve,
+    train,
+)
 
+FARTHEST = 1000  # px, of --margin: no box is off by more and still of that nodule
+SHELLS = ("bash", "zsh", "tcsh")
 SOURCE = """\
 where images and boxes come from:
   DIRECTORY                       the BUSI folder, or subject folders with data.png and nodule.npy
@@ -27,39 +45,109 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     from flipenv.errors import FlipError  # noqa: PLC0415 - `flip --help` must not wait for OpenCV
 
+    warnings.showwarning = _warner(options.command)
     try:
         return int(options.run(options))
     except FlipError as error:
         reason = str(error)
+    except BrokenPipeError:  # `flip ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OSError as error:  # a checkpoint on a full disk
         reason = str(error)
     except ModuleNotFoundError as error:
         reason = f"{error.name} is not installed; pip install 'flip-learning[agents]'"
+    except KeyboardInterrupt:
+        print(f"\nflip {options.command}: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
     print(f"flip {options.command}: {' '.join(reason.split())}", file=sys.stderr)
     return 2
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("flip", description="Box in, mask out, by Flip Learning.", allow_abbrev=False)
+def _warner(command: str) -> Callable[..., None]:
+    """A `warnings.showwarning` that tells a warning in one line, without the code that gave it."""
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        print(f"flip {command}: warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+    return show
+
+
+class Parser(argparse.ArgumentParser):
+    """Names what was probably meant by a misspelt command or option."""
+
+    def __init__(self, *values: Any, **options: Any) -> None:
+        super().__init__(*values, allow_abbrev=False, **options)
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse, with a suggestion."""
+        found, left = self.parse_known_args(args, namespace)
+        if left:
+            parser = found.parser if hasattr(found, "parser") else self
+            parser.error(f"unrecognized arguments: {' '.join(left)}{_meant(left, parser._option_string_actions)}")
+        return found
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            known = list(map(str, action.choices))
+            raise argparse.ArgumentError(
+                action, f"invalid choice: {value!r}{_meant([value], known)} (choose from {', '.join(known)})"
+            )
+
+
+def _meant(words: Sequence[str], known: Iterable[str]) -> str:
+    names = list(known)
+    close = [match for word in words for match in difflib.get_close_matches(word, names, n=1)]
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _between(low: int, high: int) -> Callable[[str], int]:
+    """The type of an option that is a whole number from `low` to `high`."""
+
+    def read(text: str) -> int:
+        number = int(text) if text.strip().lstrip("+-").isdigit() else None
+        if number is None or not low <= number <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {low} to {high}")
+        return number
+
+    return read
+
+
+class _Version(argparse.Action):
+    """Read only when it is asked for: it takes 30 ms."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
+        import flipagents  # noqa: PLC0415
+
+        print(f"flip {flipagents.__version__}")
+        parser.exit()
+
+
+def _parser() -> Parser:
+    parser = Parser("flip", description="Box in, mask out, by Flip Learning.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(run: Any, name: str) -> argparse.ArgumentParser:
-        each = commands.add_parser(
+        each: argparse.ArgumentParser = commands.add_parser(
             name,
             help=run.__doc__.splitlines()[0],
             description=run.__doc__,
             epilog=SOURCE if name in ("segment", "train", "evaluate") else None,
             formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
         )
-        each.set_defaults(run=run)
-        if name not in ("export", "ablate"):
-            each.add_argument("--device", default="cpu", help="torch device: cpu (default), cuda")
+        each.set_defaults(run=run, parser=each)
         return each
 
     one = command(segment, "segment")
     one.add_argument("input", help="an image (with --box), or images with boxes: see below")
-    one.add_argument("--box", nargs=4, metavar=("X0", "Y0", "X1", "Y1"), help="pixels of the image, X1 and Y1 excluded")
+    one.add_argument(
+        "--box",
+        nargs=4,
+        metavar=("X0", "Y0", "X1", "Y1"),
+        help="columns first, X1 and Y1 excluded; pixels of the image, or percent of it: 10%% 20%% 60%% 80%%",
+    )
+    one.add_argument("--boxes", type=Path, metavar="FILE.csv", help="boxes on the images of a folder, named in it")
     one.add_argument("--frame", type=int, metavar="K", help="of a DICOM cine loop or TIFF with several, from 0")
     one.add_argument(
         "--method",
@@ -68,7 +156,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     one.add_argument("--gif", action="store_true", help="also film the agents")
     one.add_argument("--only-masks", action="store_true", help="no overlay and no curve: twice as fast")
-    one.add_argument("--overwrite", action="store_true", help="do again what is there already")
+    one.add_argument("--overwrite", action="store_true", help="replace existing results")
+    one.add_argument("--json", action="store_true", help="print a line of JSON for each image: mask, box, area, seconds")
     one.add_argument(
         "--export",
         nargs="+",
@@ -79,12 +168,9 @@ def _parser() -> argparse.ArgumentParser:
         "dicom-seg: NAME_seg.dcm in the study of a DICOM image",
     )
     one.add_argument(
-        "--runtime", help="onnx: without torch, by onnxruntime; torch. Default: what --weights were written for"
-    )
-    one.add_argument(
         "--engine", choices=("plain", "ray"), default="plain", help="ray: on all CPUs or GPUs of a Ray cluster"
     )
-    one.add_argument("--workers", type=int, metavar="N", help="of the engine ray, at most")
+    one.add_argument("--workers", type=_between(1, 100_000), metavar="N", help="of the engine ray, at most")
     one.add_argument("--shard", metavar="I/N", help="only every N-th case from the I-th on, I from 1 to N")
 
     page = command(app, "app")
@@ -92,7 +178,7 @@ def _parser() -> argparse.ArgumentParser:
     answering.add_argument("--media-root", type=Path, metavar="FOLDER", help="images that tasks may name lie in it")
     answering.add_argument("--method", default="flip", help="as of `flip segment` (default flip)")
     for each, port in ((page, 7860), (answering, 9090)):
-        each.add_argument("--port", type=int, default=port, help=f"to listen on (default {port})")
+        each.add_argument("--port", type=_between(0, 65535), default=port, help=f"to listen on (default {port})")
         each.add_argument(
             "--host", default=LOCAL[0], help=f"address to listen on (default {LOCAL[0]}: this machine alone)"
         )
@@ -124,7 +210,7 @@ def _parser() -> argparse.ArgumentParser:
     three.add_argument("--again", action="store_true", help="run what is finished in --out once more")
 
     four = command(demo, "demo")
-    four.add_argument("--count", type=int, default=4, help="phantoms (default 4)")
+    four.add_argument("--count", type=_between(1, 10_000), default=4, help="phantoms (default 4)")
 
     five = command(export, "export")
 
@@ -132,14 +218,32 @@ def _parser() -> argparse.ArgumentParser:
     six.add_argument("plan", type=Path, help="JSON or YAML, see docs/scale.md")
     six.add_argument("--engine", default="plain", help="plain (default, one after the other), slurm, or ray")
 
+    seven = command(info, "info")
+    seven.add_argument("mask", nargs="?", type=Path, help="a mask that `flip segment` wrote: tell what it was made from")
+    eight = command(completion, "completion")
+    eight.add_argument("shell", choices=SHELLS)
+
     for each in (one, three, answering):
         each.add_argument(
-            "--margin", type=int, default=0, metavar="PX", help="boxes may be off by so much: find their place first"
+            "--margin",
+            type=_between(0, FARTHEST),
+            default=0,
+            metavar="PX",
+            help="box tolerance: each box is first moved by at most so much to where the nodule is; its size stays",
         )
-    for each in (one, page, answering, three, four, five):
+    for each in (one, page, answering, two, three, four):
+        each.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps, or auto")
+    for each in (one, page, answering, three, four):
+        each.add_argument(
+            "--runtime",
+            choices=("auto", "onnx", "torch"),
+            default="auto",
+            help="what runs the networks; auto (default): onnxruntime on a CPU, which starts faster, else torch",
+        )
+    for each in (one, page, answering, three, four, five, seven):
         each.add_argument("--weights", type=Path, metavar="FOLDER", help="what `flip train` wrote; else what ships")
-    for each in (two, three):
-        each.add_argument("--quiet", action="store_true", help="no progress")
+    for each in (one, two, three, four, five, six):
+        each.add_argument("-q", "--quiet", action="store_true", help="no progress and no summary")
     for each, default in ((one, None), (two, None), (three, None), (four, Path("demo")), (five, None), (six, None)):
         required = each in (one, two, five, six)
         each.add_argument("-o", "--out", type=Path, required=required, default=default, help="folder, made if need be")

@@ -8,6 +8,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,21 +79,21 @@ def segment(options: argparse.Namespace) -> int:
 
 def app(options: argparse.Namespace) -> int:
     """Open a page in the browser where a box is drawn and the agents are watched; Ctrl-C ends it."""
+    device = _listening(options, "use this page and see what is loaded into it")
     from flipagents.app import serve
 
-    _warn_of_others(options, "use this page and see what is loaded into it")
-    serve(options.host, options.port, weights=options.weights, device=options.device)
+    serve(options.host, options.port, weights=options.weights, device=device, runtime=options.runtime)
     return 0
 
 
 def serve(options: argparse.Namespace) -> int:
     """Answer Label Studio, which sends an image and a box and gets a brush mask; Ctrl-C ends it."""
+    device = _listening(options, "send requests, and segment the images below --media-root")
     from flipagents import server
     from flipagents.desk import Desk
     from flipagents.label_studio import Backend
 
-    _warn_of_others(options, "send requests, and segment the images below --media-root")
-    desk = Desk(options.weights, options.device)
+    desk = Desk(options.weights, device, options.runtime)
     server.serve(Backend(desk, options.media_root, options.method, options.margin), options.host, options.port)
     return 0
 
@@ -121,6 +122,8 @@ def train(options: argparse.Namespace) -> int:
             return 0
     method = "" if options.method == "flip" else f" --method {options.method}"
     weights = f"{method} --weights {options.out}"
+    if options.quiet:
+        return 0
     print(f"trained: {options.out}; use it with `flip segment scan.png --box X0 Y0 X1 Y1 -o out/{weights}`")
     return 0
 
@@ -130,32 +133,41 @@ def export(options: argparse.Namespace) -> int:
     from flipagents.export import export_pipeline
 
     written = export_pipeline(options.weights, options.out)
+    if options.quiet:
+        return 0
     print(f"{len(written)} networks in {options.out}; use them with `flip segment ... --weights {options.out}`")
     return 0
 
 
 def evaluate(options: argparse.Namespace) -> int:
     """Print the table of methods on cases with masks; write it, as LaTeX too, its JSON and the per-case CSV."""
-    from flipagents import report
+    from flipagents.devices import check_device
     from flipagents.inputs import source_text
+    from flipagents.outputs import check_writable
 
     source = source_text(options.data, options.split)
+    device = check_device(options.device, runtime=options.runtime)
+    if options.out is not None:
+        check_writable(options.out)
+    from flipagents import report
+
     found = report.evaluate(
         source,
         options.methods,
         shift=options.shift,
         margin=options.margin,
         weights=options.weights,
-        device=options.device,
+        device=device,
+        runtime=options.runtime,
         folder=options.out,
         again=options.again,
         progress=not options.quiet,
     )
     written = [] if options.out is None else found.write(options.out)
     print(found.markdown())
-    if written:
+    if written and not options.quiet:
         print(f"written: {', '.join(map(str, written))}")
-    return 0
+    return 1 if found.failures else 0
 
 
 def ablate(options: argparse.Namespace) -> int:
@@ -164,13 +176,14 @@ def ablate(options: argparse.Namespace) -> int:
     from flipagents.dispatch import ENGINES
     from flipagents.outputs import write_texts
 
+    tell = (lambda line: None) if options.quiet else partial(print, flush=True)
     runs = Plan.read(options.plan).runs(options.out)
     waiting = [run for run in runs if not run.done]
-    print(f"{len(runs)} runs, {len(runs) - len(waiting)} done before", flush=True)
+    tell(f"{len(runs)} runs, {len(runs) - len(waiting)} done before")
     failed = 0
     for run, reason in ENGINES[options.engine](waiting, options.out) if waiting else ():
         failed += bool(reason)
-        print(f"{run.folder}: {'failed: ' + ' '.join(reason.split()) if reason else 'done'}", flush=True)
+        tell(f"{run.folder}: {'failed: ' + ' '.join(reason.split()) if reason else 'done'}")
     text = table(runs)
     write_texts({options.out / "table.md": text})
     print(text, end="")
@@ -182,11 +195,12 @@ def demo(options: argparse.Namespace) -> int:
     import numpy as np
 
     from flipagents import outputs
+    from flipagents.devices import check_device
     from flipagents.methods import Flip, make_method, run_method
     from flipagents.metrics import dice
     from flipenv.sources import open_source
 
-    flip = Flip(options.weights, options.device)
+    flip = Flip(options.weights, check_device(options.device, runtime=options.runtime), options.runtime)
     scorer = flip.scorer()
     source = open_source(DEMO.format(options.count))
     cases = [source.load(index) for index in range(len(source))]
@@ -199,15 +213,47 @@ def demo(options: argparse.Namespace) -> int:
         recording = outputs.record(flip.segmenter, _unlabelled(case), scorer=scorer, film=index == 0)
         paths = outputs.output_paths(options.out, case.id, curve=True, gif=index == 0)
         outputs.write_outputs(paths, case, masks["flip"][index], recording, truth=case.mask)
+    if options.quiet:
+        return 0
     print(f"pictures in {options.out}: start with {cases[0].id}_overlay.png and {cases[0].id}.gif")
     return 0
 
 
-def _warn_of_others(options: argparse.Namespace, can: str) -> None:
-    """Say on stderr what others can do, where more than this machine reaches the host."""
+def info(options: argparse.Namespace) -> int:
+    """Tell versions, devices, weights and caches; or, of a mask, what it was made from."""
+    from flipagents.about import describe, describe_mask
+
+    told = describe(options.weights) if options.mask is None else describe_mask(options.mask)
+    width = max(map(len, told))
+    for name, value in told.items():
+        print(f"{name:<{width}}  {value}")
+    return 0
+
+
+def completion(options: argparse.Namespace) -> int:
+    """Print what makes a shell complete `flip`: eval "$(flip completion bash)"."""
+    import shtab
+
+    from flipagents.cli import _parser
+
+    print(shtab.complete(_parser(), options.shell))
+    return 0
+
+
+def _listening(options: argparse.Namespace, can: str) -> str:
+    """Check what a server needs before anything slow is imported; return its device.
+
+    can: what others on the network can do, said on stderr where more than this machine reaches the host.
+    """
+    from flipagents.devices import check_device
+    from flipagents.ports import check_port
+
+    device = check_device(options.device, runtime=options.runtime)
+    check_port(options.host, options.port)
     if options.host not in LOCAL:
         who = f"flip {options.command}: {options.host} lets others on the network"
         print(f"{who} {can}; there is no password", file=sys.stderr)
+    return device
 
 
 def _segment_all(work: Work, paths: Paths, options: argparse.Namespace) -> list[Outcome]:

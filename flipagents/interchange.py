@@ -155,3 +155,8 @@ def scan_of(source: Source, index: int) -> Scan | None:
         return Scan(entry.image, entry.frame)
     return Scan(entry.image) if isinstance(entry, BusiCase) else None
 
+
+def ids_of(source: Source, index: int) -> Ids | None:
+    """The ids of a case in the COCO file that it comes from; None where it comes from elsewhere."""
+    entry = source.entries[index] if isinstance(source, ListedSource) else None
+    return Ids(entry.number, entry.image_id, entry.category_id) if isinstance(entry, CocoCase) else None
