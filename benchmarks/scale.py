@@ -99,7 +99,7 @@ def loop(options: argparse.Namespace, out: Path) -> dict[str, Any]:
     worker = Worker(Work(source, options.method, weights, options.device))
     paths = {index: output_paths(out, name, pictures=False) for index, name in enumerate(file_names(source.ids))}
     started, before = time.perf_counter(), cpu_seconds(resource.RUSAGE_SELF)
-    failed = [error for _, error in worker.run(paths) if error]
+    failed = [each.error for each in worker.run(paths) if each.error]
     assert not failed, failed
     spent = cpu_seconds(resource.RUSAGE_SELF) - before
     return {"images": len(paths), "seconds": time.perf_counter() - started, "cpu_seconds": spent}
