@@ -31,6 +31,7 @@ class Work:
     device: str = "cpu"
     margin: int = 0  # px by which boxes may be off
     gif: bool = False
+    runtime: str = "auto"  # see `flipagents.runtimes`
 
 
 class Worker:
@@ -38,11 +39,11 @@ class Worker:
 
     def __init__(self, work: Work) -> None:
         self.work = work
-        self.method = make_method(work.method, work.weights, work.device)
+        self.method = make_method(work.method, work.weights, work.device, runtime=work.runtime)
         self.agents = self.method if isinstance(self.method, Flip) else None
         self.scorer = self.agents.scorer() if self.agents else None
         if work.margin:
-            self.method = Found(self.method, work.margin, work.weights, work.device)
+            self.method = Found(self.method, work.margin, work.weights, work.device, work.runtime)
 
     def run(self, paths: Paths) -> Iterator[tuple[int, FlipError | None]]:
         """Segment and write cases; yield each one's number, and why it failed where it did.

@@ -79,7 +79,10 @@ def _parser() -> argparse.ArgumentParser:
         "dicom-seg: NAME_seg.dcm in the study of a DICOM image",
     )
     one.add_argument(
-        "--runtime", help="onnx: without torch, by onnxruntime; torch. Default: what --weights were written for"
+        "--runtime",
+        default="auto",
+        choices=("auto", "onnx", "torch"),
+        help="what runs the networks: auto (default) is onnxruntime on a CPU, where they have an ONNX copy, else torch",
     )
     one.add_argument(
         "--engine", choices=("plain", "ray"), default="plain", help="ray: on all CPUs or GPUs of a Ray cluster"

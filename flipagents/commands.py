@@ -37,10 +37,6 @@ def segment(options: argparse.Namespace) -> int:
         raise ConfigError("--engine ray knows by its files what is done: leave --overwrite out, and give a new folder")
     for name in options.export:  # before a million images are segmented
         need(EXPORTS[name][0], extra=EXPORTS[name][1], purpose=f"--export {name}")
-    if options.runtime is not None:
-        from flipagents.segment import pipeline_folder
-
-        options.weights = pipeline_folder(options.weights, options.runtime)
     source = _input(options.input, options.box, options.frame)
     if "coco" in options.export and options.shard is not None:
         raise ConfigError("--export coco tells of all images: leave it out, and run once without --shard in the end")
@@ -52,7 +48,7 @@ def segment(options: argparse.Namespace) -> int:
         paths = share_of(paths, options.shard)
     waiting = paths if options.overwrite else unfinished(paths)
     skipped = len(paths) - len(waiting)
-    work = Work(source, options.method, options.weights, options.device, options.margin, options.gif)
+    work = Work(source, options.method, options.weights, options.device, options.margin, options.gif, options.runtime)
     failed = _segment_all(work, waiting, options) if waiting else []
     if "coco" in options.export:
         lost = {index for index, _ in failed}
