@@ -36,7 +36,7 @@ class Work:
     device: str = "cpu"
     margin: int = 0  # px by which boxes may be off
     gif: bool = False
-    runtime: str = "auto"
+    runtime: str = "auto"  # see `flipagents.runtimes`
 
     @cached_property
     def origins(self) -> Origins:
@@ -68,11 +68,11 @@ class Worker:
 
     def __init__(self, work: Work) -> None:
         self.work = work
-        self.method = make_method(work.method, work.weights, work.device)
+        self.method = make_method(work.method, work.weights, work.device, runtime=work.runtime)
         self.agents = self.method if isinstance(self.method, Flip) else None
         self.scorer = self.agents.scorer() if self.agents else None
         if work.margin:
-            self.method = Found(self.method, work.margin, work.weights, work.device)
+            self.method = Found(self.method, work.margin, work.weights, work.device, work.runtime)
 
     def run(self, paths: Paths) -> Iterator[Outcome]:
         """Segment and write cases; yield what came of each. A case that fails leaves the others as they are.

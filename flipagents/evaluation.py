@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flipagents.methods import METHODS, Found, Method, make_method, run_method
+from flipagents.methods import METHODS, Found, Method, has_runtimes, make_method, run_method
 from flipagents.outputs import file_names, write_texts
 from flipagents.provenance import code_digest, weights_digest, without_folders
+from flipagents.recipe import Recipe
+from flipagents.runtimes import pipeline_folder
 from flipagents.scoring import CaseScore, from_csv, score, to_csv
 from flipenv.config import EnvConfig
 from flipenv.errors import SourceError
@@ -46,11 +48,25 @@ class Candidate:
         """Weights of one seed."""
         return None if self.weights is None else Path(str(self.weights).replace(SEED, str(seed)))
 
-    def make(self, seed: int, device: str) -> Method:
-        """Make the method; FlipError where it, its weights or what it needs is not there."""
+    def make(self, seed: int, device: str, runtime: str = "auto") -> Method:
+        """Make the method; FlipError where it, its weights or what it needs is not there.
+
+        runtime: of methods that have a choice, see `flipagents.methods.has_runtimes`, and of the search for the box.
+        """
         weights = self.folder(seed)
-        method = make_method(self.method, weights, device, evaluation=True)
-        return Found(method, self.margin, weights, device) if self.margin else method
+        own = runtime if has_runtimes(self.method) else "auto"
+        method = make_method(self.method, weights, device, runtime=own, evaluation=True)
+        return Found(method, self.margin, weights, device, runtime) if self.margin else method
+
+    def runtime(self, seed: int, device: str, runtime: str = "auto") -> str | None:
+        """What `make` would let run the networks of a pipeline, "onnx" or "torch"; None where there are none.
+
+        FlipError as `make`.
+        """
+        if not (self.margin or has_runtimes(self.method)):
+            return None
+        _, _, path = self.method.partition(":")
+        return Recipe.read(pipeline_folder(path or self.folder(seed), runtime, device)).runtime
 
 
 class Cases:
@@ -101,11 +117,12 @@ class Evaluation:
     candidate: Candidate
     cases: Cases
     device: str = "cpu"
+    runtime: str = "auto"  # see `Candidate.make`
 
     def run(self) -> list[CaseScore]:
         """Segment and score every case. Raises what the method raises, and as `Cases` does."""
         name, seed = self.candidate.name, self.cases.seed
-        method = self.candidate.make(seed, self.device)
+        method = self.candidate.make(seed, self.device, self.runtime)
         rows = []
         for cases in self.cases.chunks():
             started = time.perf_counter()
@@ -117,7 +134,7 @@ class Evaluation:
     def key(self) -> str:
         """Digest of all that its numbers depend on: method, weights, cases, device and code."""
         candidate = self.candidate
-        told = json.dumps([candidate.method, candidate.margin, self.device])
+        told = json.dumps([candidate.method, candidate.margin, self.device, self.runtime])
         weights = [weights_digest(candidate.folder(self.cases.seed))]
         name, _, path = candidate.method.partition(":")  # as in onnx:FILE
         weights.append(weights_digest(Path(path) if path else None))
@@ -153,6 +170,7 @@ class Store:
             "shift": list(evaluation.cases.shift),
             "seed": evaluation.cases.seed,
             "device": evaluation.device,
+            "runtime": candidate.runtime(evaluation.cases.seed, evaluation.device, evaluation.runtime),
             **about,
         }
         write_texts({path.with_suffix(".json"): json.dumps(told, indent=1) + "\n", path: to_csv(rows)})

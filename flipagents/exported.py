@@ -19,6 +19,15 @@ PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}  # 
 THREADS = "OMP_NUM_THREADS"  # onnxruntime does not read it by itself
 
 
+def has_onnxruntime() -> bool:
+    """Whether onnxruntime can be imported."""
+    try:
+        import onnxruntime  # noqa: F401, PLC0415 - optional
+    except ImportError:
+        return False
+    return True
+
+
 def write_network(folder: str | Path, model: bytes, about: dict[str, Any]) -> Path:
     """Write an ONNX model with what is to be known of it, `role` among it; raises as `flipagents.checkpoint.write`."""
     return checkpoint.write_file(folder, NETWORK, lambda path: path.write_bytes(model), about, KIND)

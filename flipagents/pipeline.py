@@ -21,12 +21,14 @@ from flipagents.checkpoint import CheckpointError
 from flipagents.classifier import Classifier, ClassifierConfig
 from flipagents.classifier_training import FINAL, train_classifier
 from flipagents.config import LearnerConfig
-from flipagents.contour import CONTOUR, find_prior, train_contour
+from flipagents.contour import find_prior, train_contour
 from flipagents.distil import distil
+from flipagents.export import write_copy
 from flipagents.learner import AGENT, Learner, check_processes
 from flipagents.priors import Enriched
+from flipagents.recipe import CONTOUR, Recipe
 from flipagents.rollout import masks_of
-from flipagents.segment import Recipe, Segmenter, walking
+from flipagents.segment import Segmenter, walking
 from flipagents.sites import PatchConfig
 from flipagents.student import Student, StudentConfig
 from flipenv.config import COARSE, PAPER_COARSE, PAPER_FINE, EnvConfig
@@ -148,6 +150,7 @@ def train_pipeline(
     )
     students = {name: pupil.replace(**changes) for name, pupil in chosen.students}
     ranks.first(partial(teach, source, folder, students, device=device, progress=progress))
+    ranks.first(partial(write_copy, folder))
     return folder
 
 
@@ -222,7 +225,9 @@ def teach(
 
     def taught(config: StudentConfig) -> Student:
         if teacher is None:
-            signed = Segmenter.from_pretrained(folder, device=device).map_many(images, boxes, progress=progress)
+            signed = Segmenter.from_pretrained(folder, device=device, runtime="torch").map_many(
+                images, boxes, progress=progress
+            )
             maps: list[NDArray[np.floating[Any]]] = [(value + 1) / 2 for value in signed]
         else:
             maps = list(teacher.maps(images, boxes))

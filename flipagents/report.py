@@ -79,6 +79,7 @@ def evaluate(
     margin: int = 0,
     weights: str | Path | None = None,
     device: str = "cpu",
+    runtime: str = "auto",
     folder: str | Path | None = None,
     again: bool = False,
     jobs: int = 1,
@@ -94,7 +95,9 @@ def evaluate(
     the same for the same case id and seed. margin: by how many px a box may be off as far as the methods know: above 0,
     each method given by its name, but not the rows of box and ellipse, gets a box found again
     (`flipagents.methods.Found`), and its row says so. weights, device: for methods that want them; a name of weights
-    with `{seed}` in it stands for a folder a seed. A method whose numbers depend on no seed is run for the first alone.
+    with `{seed}` in it stands for a folder a seed. runtime: "onnx", "torch" or "auto" (see `flipagents.runtimes`), of
+    the methods that have a choice; what each used is in the report's `about`. A method whose numbers depend on no seed
+    is run for the first alone.
 
     folder: finished evaluations are kept under it and are not run again by the same code, so that a run that was killed
     goes on; again: run them all the same. jobs: evaluations side by side, in processes of their own; times are then
@@ -107,7 +110,7 @@ def evaluate(
     told = about()
     rows = _candidates(methods, margin, weights)
     cases = {seed: Cases(opened, shift, seed) for seed in seeds}
-    waiting = [Evaluation(row, cases[seed], device) for row in rows for seed in _seeds_of(row, shift, seeds)]
+    waiting = [Evaluation(row, cases[seed], device, runtime) for row in rows for seed in _seeds_of(row, shift, seeds)]
     done: dict[int, list[CaseScore]] = {}
     missing: dict[str, str] = {}
     say = tell or (lambda line: None)
@@ -137,6 +140,8 @@ def evaluate(
     summaries, bounds = summarise(scores, references, draws=draws)
     told["source"] = without_folders(source) if isinstance(source, str) else f"{len(opened)} cases in memory"
     told |= {"shift": list(shift), "seeds": list(seeds), "margin": margin, "device": device}
+    used = {row.name: row.runtime(seeds[0], device, runtime) for row in rows if row.name not in missing}
+    told["runtimes"] = {name: each for name, each in used.items() if each is not None}
     return Report(scores, summaries, bounds, missing, told)
 
 

@@ -25,7 +25,8 @@ from flipagents.exported import NETWORK, open_network  # noqa: E402
 from flipagents.mapper import load_mapper  # noqa: E402
 from flipagents.methods import make_method  # noqa: E402
 from flipagents.onnx_networks import OnnxAgent, OnnxMapper  # noqa: E402
-from flipagents.segment import Recipe, Segmenter  # noqa: E402
+from flipagents.recipe import Recipe  # noqa: E402
+from flipagents.segment import Segmenter  # noqa: E402
 from flipagents.student import Student  # noqa: E402
 from flipenv.batch import Batch, to_numpy  # noqa: E402
 from flipenv.config import EnvConfig  # noqa: E402
