@@ -11,7 +11,8 @@ import flipagents
 from flipagents.devices import check_device
 from flipagents.origin import read_origin
 from flipagents.provenance import weights_digest
-from flipagents.segment import Recipe, pipeline_folder
+from flipagents.recipe import Recipe
+from flipagents.runtimes import pipeline_folder
 from flipenv.cache import default_folder
 from flipenv.errors import FlipError, SourceError
 
@@ -70,4 +71,4 @@ def _weights(folder: Path | None) -> str:
         recipe = Recipe.read(where)
     except FlipError as error:
         return str(error)
-    return f"{where}, {len(recipe.stages)} stages, digest {weights_digest(where)[:12]}"
+    return f"{where}, {len(recipe.stages)} stages, {recipe.runtime}, digest {weights_digest(where)[:12]}"

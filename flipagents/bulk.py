@@ -69,6 +69,7 @@ class Worker:
     def __init__(self, work: Work) -> None:
         self.work = work
         self.method = make_method(work.method, work.weights, work.device, runtime=work.runtime)
+        self.runtime: str | None = getattr(self.method, "runtime", None)
         self.agents = self.method if isinstance(self.method, Flip) else None
         self.scorer = self.agents.scorer() if self.agents else None
         if work.margin:
@@ -113,7 +114,9 @@ class Worker:
             return Outcome(each.index, str(error))
         seconds = each.seconds + time.perf_counter() - started
         area = int(each.mask.sum())
-        told = {"area_px": area, "seconds": round(seconds, 3)}
+        told: dict[str, Any] = {"area_px": area, "seconds": round(seconds, 3)}
+        if self.runtime is not None:
+            told["runtime"] = self.runtime
         if spacing is not None:
             told |= {"spacing_mm": list(spacing), "area_mm2": round(area * spacing[0] * spacing[1], 4)}
         return Outcome(each.index, told=told)
@@ -141,9 +144,7 @@ class Worker:
                     failed[index] = str(error)
         seconds = (time.perf_counter() - started) / max(len(cases), 1)
         return [
-            Outcome(index, failed[index])
-            if index in failed
-            else _Masked(index, cases[index], masks[index], seconds)
+            Outcome(index, failed[index]) if index in failed else _Masked(index, cases[index], masks[index], seconds)
             for index in paths
         ]
 

@@ -77,7 +77,7 @@ class Parser(argparse.ArgumentParser):
     """Names what was probably meant by a misspelt command or option."""
 
     def __init__(self, *values: Any, **options: Any) -> None:
-        super().__init__(*values, allow_abbrev=False, **options)
+        super().__init__(*values, **{**options, "allow_abbrev": False})
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse, with a suggestion."""
@@ -139,42 +139,12 @@ def _parser() -> Parser:
         each.set_defaults(run=run, parser=each)
         return each
 
-    one = command(segment, "segment")
-    one.add_argument("input", help="an image (with --box), or images with boxes: see below")
-    one.add_argument(
-        "--box",
-        nargs=4,
-        metavar=("X0", "Y0", "X1", "Y1"),
-        help="columns first, X1 and Y1 excluded; pixels of the image, or percent of it: 10%% 20%% 60%% 80%%",
-    )
-    one.add_argument("--boxes", type=Path, metavar="FILE.csv", help="boxes on the images of a folder, named in it")
-    one.add_argument("--frame", type=int, metavar="K", help="of a DICOM cine loop or TIFF with several, from 0")
-    one.add_argument(
-        "--method",
-        default="flip",
-        help="flip (default), flip+student, polar, otsu, unet, ... (docs/baselines.md); NAME:PATH has its own weights",
-    )
-    one.add_argument("--gif", action="store_true", help="also film the agents")
-    one.add_argument("--only-masks", action="store_true", help="no overlay and no curve: twice as fast")
-    one.add_argument("--overwrite", action="store_true", help="replace existing results")
-    one.add_argument("--json", action="store_true", help="print a line of JSON for each image: mask, box, area, seconds")
-    one.add_argument(
-        "--export",
-        nargs="+",
-        action="extend",
-        default=[],
-        choices=tuple(EXPORTS),
-        help="coco: all masks in coco.json as run lengths; nifti: NAME_mask.nii.gz with the image's geometry; "
-        "dicom-seg: NAME_seg.dcm in the study of a DICOM image",
-    )
-    one.add_argument(
-        "--engine", choices=("plain", "ray"), default="plain", help="ray: on all CPUs or GPUs of a Ray cluster"
-    )
-    one.add_argument("--workers", type=_between(1, 100_000), metavar="N", help="of the engine ray, at most")
-    one.add_argument("--shard", metavar="I/N", help="only every N-th case from the I-th on, I from 1 to N")
-
-    page = command(app, "app")
-    answering = command(serve, "serve")
+    one, page, answering = command(segment, "segment"), command(app, "app"), command(serve, "serve")
+    two, three, four = command(train, "train"), command(evaluate, "evaluate"), command(demo, "demo")
+    five, six = command(export, "export"), command(ablate, "ablate")
+    seven, eight = command(info, "info"), command(completion, "completion")
+    _add_segment(one)
+    _add_train(two)
     answering.add_argument("--media-root", type=Path, metavar="FOLDER", help="images that tasks may name lie in it")
     answering.add_argument("--method", default="flip", help="as of `flip segment` (default flip)")
     for each, port in ((page, 7860), (answering, 9090)):
@@ -183,24 +153,6 @@ def _parser() -> Parser:
             "--host", default=LOCAL[0], help=f"address to listen on (default {LOCAL[0]}: this machine alone)"
         )
 
-    two = command(train, "train")
-    two.add_argument("--data", required=True, help="the BUSI folder (its splits train and val), or: see below")
-    two.add_argument("--val", help="cases that calibrate the classifier; their masks are not read")
-    two.add_argument("--method", default="flip", help="flip (default), unet, box-unet, sdi, or another that learns")
-    two.add_argument("--preset", help="of flip: small (default, for CPUs) or paper")
-    two.add_argument(
-        "--agent", metavar="NAME", help="of flip: ddqn (default), independent, vdn, sb3-dqn, sb3-ppo, or your own"
-    )
-    two.add_argument(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="OPTION=VALUE",
-        help="such as learner.epochs=5; of a baseline epochs=5",
-    )
-
-    three = command(evaluate, "evaluate")
     three.add_argument("--data", required=True, help="cases with masks: see below")
     three.add_argument("--split", help="such as val; leave it out where --data says it")
     three.add_argument("--methods", nargs="+", default=["polar", "flip", "flip+student"], help="beside box and ellipse")
@@ -209,18 +161,14 @@ def _parser() -> Parser:
     )
     three.add_argument("--again", action="store_true", help="run what is finished in --out once more")
 
-    four = command(demo, "demo")
     four.add_argument("--count", type=_between(1, 10_000), default=4, help="phantoms (default 4)")
 
-    five = command(export, "export")
-
-    six = command(ablate, "ablate")
     six.add_argument("plan", type=Path, help="JSON or YAML, see docs/scale.md")
     six.add_argument("--engine", default="plain", help="plain (default, one after the other), slurm, or ray")
 
-    seven = command(info, "info")
-    seven.add_argument("mask", nargs="?", type=Path, help="a mask that `flip segment` wrote: tell what it was made from")
-    eight = command(completion, "completion")
+    seven.add_argument(
+        "mask", nargs="?", type=Path, help="a mask that `flip segment` wrote: tell what it was made from"
+    )
     eight.add_argument("shell", choices=SHELLS)
 
     for each in (one, three, answering):
@@ -248,3 +196,58 @@ def _parser() -> Parser:
         required = each in (one, two, five, six)
         each.add_argument("-o", "--out", type=Path, required=required, default=default, help="folder, made if need be")
     return parser
+
+
+def _add_segment(one: argparse.ArgumentParser) -> None:
+    one.add_argument("input", help="an image (with --box), or images with boxes: see below")
+    one.add_argument(
+        "--box",
+        nargs=4,
+        metavar=("X0", "Y0", "X1", "Y1"),
+        help="columns first, X1 and Y1 excluded; pixels of the image, or percent of it: 10%% 20%% 60%% 80%%",
+    )
+    one.add_argument("--boxes", type=Path, metavar="FILE.csv", help="boxes on the images of a folder, named in it")
+    one.add_argument("--frame", type=int, metavar="K", help="of a DICOM cine loop or TIFF with several, from 0")
+    one.add_argument(
+        "--method",
+        default="flip",
+        help="flip (default), flip+student, polar, otsu, unet, ... (docs/baselines.md); NAME:PATH has its own weights",
+    )
+    one.add_argument("--gif", action="store_true", help="also film the agents")
+    one.add_argument("--only-masks", action="store_true", help="no overlay and no curve: twice as fast")
+    one.add_argument("--overwrite", action="store_true", help="replace existing results")
+    one.add_argument(
+        "--json", action="store_true", help="print a line of JSON for each image: mask, box, area, seconds"
+    )
+    one.add_argument(
+        "--export",
+        nargs="+",
+        action="extend",
+        default=[],
+        choices=tuple(EXPORTS),
+        help="coco: all masks in coco.json as run lengths; nifti: NAME_mask.nii.gz with the image's geometry; "
+        "dicom-seg: NAME_seg.dcm in the study of a DICOM image",
+    )
+    one.add_argument(
+        "--engine", choices=("plain", "ray"), default="plain", help="ray: on all CPUs or GPUs of a Ray cluster"
+    )
+    one.add_argument("--workers", type=_between(1, 100_000), metavar="N", help="of the engine ray, at most")
+    one.add_argument("--shard", metavar="I/N", help="only every N-th case from the I-th on, I from 1 to N")
+
+
+def _add_train(two: argparse.ArgumentParser) -> None:
+    two.add_argument("--data", required=True, help="the BUSI folder (its splits train and val), or: see below")
+    two.add_argument("--val", help="cases that calibrate the classifier; their masks are not read")
+    two.add_argument("--method", default="flip", help="flip (default), unet, box-unet, sdi, or another that learns")
+    two.add_argument("--preset", help="of flip: small (default, for CPUs) or paper")
+    two.add_argument(
+        "--agent", metavar="NAME", help="of flip: ddqn (default), independent, vdn, sb3-dqn, sb3-ppo, or your own"
+    )
+    two.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="OPTION=VALUE",
+        help="such as learner.epochs=5; of a baseline epochs=5",
+    )

@@ -32,6 +32,7 @@ def segment(options: argparse.Namespace) -> int:
     from flipagents.dicom_seg import check_scan
     from flipagents.inputs import open_input
     from flipagents.interchange import scan_of
+    from flipagents.methods import check_method
     from flipagents.outputs import check_writable, file_names, output_paths
     from flipenv.errors import ConfigError
     from flipenv.sources.extras import need
@@ -44,6 +45,7 @@ def segment(options: argparse.Namespace) -> int:
     for name in options.export:  # before a million images are segmented
         need(EXPORTS[name][0], extra=EXPORTS[name][1], purpose=f"--export {name}")
     device = check_device(options.device, runtime=options.runtime)
+    check_method(options.method, options.runtime)
     source = open_input(options.input, options.box, options.frame, options.boxes)
     if "coco" in options.export and options.shard is not None:
         raise ConfigError("--export coco tells of all images: leave it out, and run once without --shard in the end")

@@ -1,4 +1,4 @@
-"""What a command line names as its input, as a source of cases: an image with its box, a folder, a table, a COCO file."""
+"""What a command line names as its input, as a source: an image with its box, a folder, a table, a COCO file."""
 
 from __future__ import annotations
 
@@ -86,5 +86,7 @@ def _side(text: str, length: int) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number) or not (percent or number == int(number)):
-        raise BoxError(f"{text!r} is not a whole number of pixels; expected X0 Y0 X1 Y1, such as 40 30 120 96 or 10% ...")
+        raise BoxError(
+            f"{text!r} is not a whole number of pixels; expected X0 Y0 X1 Y1, such as 40 30 120 96 or 10% ..."
+        )
     return number / 100 * length if percent else number

@@ -77,21 +77,24 @@ def make_method(
     method that has no choice, and for a method that sees masks where it is not for an evaluation;
     MissingDependencyError for a method that needs what is not installed.
     """
+    check_method(name, runtime)
+    options = {"runtime": runtime} if has_runtimes(name) else {}
     name, path = _split(name)
     weights = weights if path is None else path
-    maker = _maker(name)
-    options: dict[str, str] = {}
-    if has_runtimes(name):
-        options = {"runtime": runtime}
-    elif runtime != "auto":
-        raise ConfigError(f"method {name!r} has one runtime; leave out {runtime!r}, which others have a choice of")
-    method = maker(None if weights is None else Path(weights), device, **options)
+    method = _maker(name)(None if weights is None else Path(weights), device, **options)
     if sees_masks(method) and not evaluation:
         raise ConfigError(
             f"method {name!r} reads the true masks: it tells an evaluation what could be reached and segments nothing; "
             "use it with `flip evaluate`, or choose another method"
         )
     return method
+
+
+def check_method(name: str, runtime: str = "auto") -> None:
+    """Raise ConfigError as `make_method` does, without making anything: what is wrong with a call is said at once."""
+    if runtime != "auto" and not has_runtimes(name):
+        raise ConfigError(f"method {name!r} has one runtime; leave out {runtime!r}, which others have a choice of")
+    _maker(_split(name)[0])
 
 
 def has_runtimes(name: str) -> bool:

@@ -27,7 +27,7 @@ KEY = "flip-learning"  # of the PNG's text
 
 @dataclass(frozen=True)
 class Origin:
-    """One mask's image, box and method. Equal origins, but for where and when the image was stored, are the same work."""
+    """One mask's image, box and method; but for when the image was stored, equal origins are the same work."""
 
     image: str | None  # file, as seen from the mask's folder; None for a case without a file of its own
     size: int  # bytes of that file; 0 without one
@@ -123,7 +123,7 @@ class Origins:
     def _is_same(self, before: Origin, index: int, scan: Scan | None, image: str | None) -> bool:
         """Whether a mask's image, or its whole case where no box is known beforehand, is what it was."""
         stored = scan is not None and self._box(index) is not None and before.image == image
-        if stored and (before.size, before.modified_ns) == _stamp(scan):
+        if stored and scan is not None and (before.size, before.modified_ns) == _stamp(scan):
             return True
         return before.digest == self._digest(index, scan)
 

@@ -199,12 +199,15 @@ def write_texts(texts: Mapping[Path, str]) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Make a folder, and prove that files can be written into it; OutputError says why not."""
+    """Prove that files can be written into a folder, there or not yet, and leave all as it was; OutputError says why not."""
     probe = folder / f".{secrets.token_hex(6)}.part"
     try:
+        missing = [each for each in (folder, *folder.parents) if not is_there(each)]
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
         probe.unlink()
+        for each in missing:
+            each.rmdir()
     except OSError as error:
         raise OutputError(f"into {folder}", error) from error
 

@@ -44,7 +44,7 @@ def check_companion(name: str, array: Any, shape: tuple[int, ...], dtype: str) -
 
 
 def check_box(box: Any, shape: tuple[int, ...], *, columns_first: bool = False) -> tuple[int, int, int, int]:
-    """Return the box (top, left, bottom, right) as four ints; BoxError unless it lies inside the image and holds a pixel.
+    """Return the box (top, left, bottom, right) as four ints; BoxError unless it holds a pixel and fits in the image.
 
     columns_first: quote it in errors as X0, Y0, X1, Y1, because that is how it was given.
     """

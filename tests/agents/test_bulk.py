@@ -88,7 +88,9 @@ def test_what_is_there_is_not_waited_for(tmp_path: Path) -> None:
     worker = Worker(Work(source, "ellipse"))
     outcomes = list(worker.run({index: paths[index] for index in (2, 5)}))
     assert [(each.index, each.error) for each in outcomes] == [(2, ""), (5, "")]
-    assert [each.told["area_px"] for each in outcomes] == [read_image(paths[index][0]).astype(bool).sum() for index in (2, 5)]
+    assert [each.told["area_px"] for each in outcomes] == [
+        read_image(paths[index][0]).astype(bool).sum() for index in (2, 5)
+    ]
     assert list(waiting(worker.work, paths)) == [0, 1, 3, 4, 6]
     paths[2][1].unlink()
     assert list(waiting(worker.work, paths)) == [0, 1, 2, 3, 4, 6]

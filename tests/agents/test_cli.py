@@ -144,6 +144,7 @@ def test_what_cannot_be_read(
     scan: tuple[str, list[str]], table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = ["-o", str(tmp_path / "out"), "--method", "box"]
+    (tmp_path / "nothing").mkdir()
     for words, fault in (
         ([str(tmp_path / "none.png"), "--box", "1", "2", "3", "4"], "none.png"),
         ([str(tmp_path / "2.png"), "--box", "1", "2", "3", "4"], "is damaged or cut short"),
@@ -151,7 +152,8 @@ def test_what_cannot_be_read(
         ([str(tmp_path / "none")], "none does not exist; expected a file, a folder, or KIND:PATH"),
         (["phantoms:3"], "does not exist"),
         ([str(table), "--box", "1", "2", "3", "4"], "--box belongs to one image"),
-        ([str(tmp_path)], "expected subject folders"),
+        ([str(tmp_path)], "is a folder of images; give a table of their boxes: --boxes FILE.csv"),
+        ([str(tmp_path / "nothing")], "expected subject folders"),
         ([scan[0], "--box", *scan[1], "--gif"], "--gif shows agents at work; method 'box' has none"),
         ([scan[0], "--box", *scan[1], "--method", "boxx"], "unknown method 'boxx': did you mean 'box'"),
     ):
