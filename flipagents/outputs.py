@@ -7,6 +7,7 @@ import math
 import os
 import re
 import secrets
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -172,6 +173,16 @@ def write_texts(texts: Mapping[Path, str]) -> None:
     with replacing(list(texts)) as parts:
         for path, part in parts.items():
             part.write_text(texts[path], encoding="utf-8", newline="")
+
+
+def check_writable(folder: Path) -> None:
+    """Make a folder, with its parents, and prove that files can be written into it; OutputError says why not."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(f"cannot write into {folder} ({error.strerror or error}); choose another folder") from error
 
 
 @contextmanager
