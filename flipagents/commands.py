@@ -110,11 +110,13 @@ def train(options: argparse.Namespace) -> int:
         data, val = f"{data}?split=train", val or f"{data}?split=val"
     settings = _settings(options.set)
     settings |= {name: getattr(options, name) for name in ("preset", "agent") if getattr(options, name) is not None}
-    from flipagents import ranks
-    from flipagents.trainers import train_method
+    from flipagents.trainers import check_training, train_method
     from flipenv.errors import ConfigError
 
-    with ranks.together(options.device) as device:
+    device = check_training(options.method, data, val, options.out, device=options.device, options=settings)
+    from flipagents import ranks  # torch
+
+    with ranks.together(device) as device:
         if ranks.count() > 1 and options.method != "flip":
             raise ConfigError(f"method {options.method!r} cannot be trained by {ranks.count()} processes; start one")
         train_method(

@@ -68,4 +68,4 @@ def train_contour(
     from flipagents.distil import distil  # noqa: PLC0415 - torch, which finding a prior does without
 
     maps = [refined_prior(case.image, case.box).astype(np.float32) / 255 for case in cases]
-    return distil(cases, maps, config, device=device, progress=progress)
+    return distil(cases, maps, config, device=device, progress=progress, title=CONTOUR)

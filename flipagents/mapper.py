@@ -76,5 +76,9 @@ def load_student(
     """
     where = pipeline_folder(folder, runtime, device)
     if not checkpoint.exists(where / name):
-        raise CheckpointError(f"{where} holds no {name}; `flip train` makes one after the agents, preset 'small'")
+        from flipagents.run_folder import unfinished  # noqa: PLC0415 - only where something is missing
+
+        raise CheckpointError(
+            unfinished(where) or f"{where} holds no {name}; `flip train` makes one after the agents, preset 'small'"
+        )
     return load_mapper(where / name, device)

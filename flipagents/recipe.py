@@ -38,8 +38,11 @@ class Recipe:
             values = json.loads(path.read_text())
             return cls(tuple(values.pop("stages")), tuple(values.pop("votes")), **values)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            from flipagents.run_folder import unfinished  # noqa: PLC0415 - it imports this module
+
             raise CheckpointError(
-                f"{path} is no pipeline ({error}); expected a folder that `flip train` wrote, with {PIPELINE} in it"
+                unfinished(folder)
+                or f"{path} is no pipeline ({error}); expected a folder that `flip train` wrote, with {PIPELINE} in it"
             ) from None
 
     def write(self, folder: Path) -> None:
