@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from flipagents import threads
 from flipagents.commands import EXPORTS, LOCAL, ablate, app, demo, evaluate, export, segment, serve, train
 
 SOURCE = """\
@@ -24,6 +25,7 @@ where images and boxes come from:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code. `arguments`: None for those of the process."""
+    threads.settle()
     options = _parser().parse_args(arguments)
     from flipenv.errors import FlipError  # noqa: PLC0415 - `flip --help` must not wait for OpenCV
 
