@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from flipagents import threads
 from flipagents.commands import (
     EXPORTS,
     LOCAL,
@@ -42,6 +43,7 @@ where images and boxes come from:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code. `arguments`: None for those of the process."""
+    threads.settle()
     options = _parser().parse_args(arguments)
     from flipenv.errors import FlipError  # noqa: PLC0415 - `flip --help` must not wait for OpenCV
 

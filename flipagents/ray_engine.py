@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from flipagents import threads
 from flipagents.bulk import CHUNK, Outcome, Paths, Work, Worker, waiting
 from flipenv.errors import MissingDependencyError
 
@@ -61,6 +62,7 @@ class Actor:
     """What Ray keeps alive on a worker."""
 
     def __init__(self, work: Work) -> None:
+        threads.settle()  # a cluster's processes have not the environment of the command
         self.worker = Worker(work)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
