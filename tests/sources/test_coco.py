@@ -166,20 +166,28 @@ def test_files_that_are_not_coco(tmp_path):
         ({"bbox": None}, "bbox is None"),
         ({"bbox": [1, 2, 3, "x"]}, ".*expected four numbers"),
         ({"bbox": [1, 2, 3, float("nan")]}, ".*expected four numbers"),
+        ({"image_id": [4]}, r"image_id \[4\] is not among the images"),
+        ({"bbox": {"x": 1}}, ".*expected four numbers"),
+        ({"bbox": 7}, "bbox is 7"),
     ],
 )
 def test_annotations_that_do_not_fit(tmp_path, annotation, found):
+    source = CocoSource(write(tmp_path, annotation, {}))
     with pytest.raises(SourceError, match=rf"instances\.json annotation 11: {found}"):
-        CocoSource(write(tmp_path, annotation))
+        source.load(0)
+    assert source.load(1).id == "scan a-12"
 
 
 def test_missing_keys_and_images(tmp_path):
-    with pytest.raises(SourceError, match=r"annotations\[0\] has no 'bbox'"):
-        CocoSource(write(tmp_path, annotations=[{"id": 1, "image_id": 4}]))
+    with pytest.raises(SourceError, match=r"annotations\[0\] has no 'id'"):
+        CocoSource(write(tmp_path, annotations=[{"image_id": 4, "bbox": [1, 2, 3, 4]}]))
     path = write(tmp_path, {})
     (tmp_path / "images" / "scan a.png").unlink()
+    source = CocoSource(path)
     with pytest.raises(SourceError, match=r"annotation 11: image 'scan a\.png' is neither in"):
-        CocoSource(path)
+        source.load(0)
+    with pytest.raises(SourceError, match=r"annotation 11: image 'scan a\.png' is neither in"):
+        source.fingerprint(0)
 
 
 def test_a_box_outside_its_image(tmp_path):
