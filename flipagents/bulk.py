@@ -18,6 +18,7 @@ from flipagents.outputs import OutputError, is_there, record, write_outputs
 from flipagents.spacing import spacing_of
 from flipenv.errors import ConfigError, FlipError
 from flipenv.sources import Source
+from flipenv.sources.base import Unlabelled
 from flipenv.types import Case
 
 CHUNK = 64  # images in memory at once
@@ -92,8 +93,7 @@ class Worker:
             recording = None
             if self.agents and any(file.name.endswith(WALKED) for file in files):
                 walked = self.method.find([case])[0] if isinstance(self.method, Found) else case
-                unlabelled = dataclasses.replace(walked, mask=None)  # as a user's own would be
-                recording = record(self.agents.segmenter, unlabelled, scorer=self.scorer, film=self.work.gif)
+                recording = record(self.agents.segmenter, walked, scorer=self.scorer, film=self.work.gif)
             scan = scan_of(self.work.source, each.index)
             spacing = spacing_of(scan)
             write_outputs(
@@ -129,7 +129,7 @@ class Worker:
             try:
                 if _any(files, ".dcm"):
                     check_scan(scan_of(self.work.source, index))
-                cases[index] = self.work.source.load(index)
+                cases[index] = Unlabelled(self.work.source).load(index)
             except FlipError as error:
                 failed[index] = str(error)
         started = time.perf_counter()

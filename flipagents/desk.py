@@ -67,15 +67,15 @@ class Result:
     mask: Mask
 
 
-def open_picture(path: Path, frame: int | None = None) -> Picture:
+def open_picture(path: Path, frame: int | None = None, *, upright: bool = False) -> Picture:
     """Read an uploaded image, of a film the frame; one that is no film has no frames, whatever `frame` says.
 
-    Raises as `flipenv.sources.read_image`, the file called by its name alone.
+    Raises as `flipenv.sources.read_image`, which see for `upright`, the file called by its name alone.
     """
     with _by_name(path):
         frames = count_frames(path)
         chosen = frame if frames > 1 else None
-        image = read_image(path, frame=chosen, limit=LIMIT)
+        image = read_image(path, frame=chosen, limit=LIMIT, upright=upright)
         return Picture(path.name, image, voxels=read_voxels(path), frame=chosen, frames=frames)
 
 

@@ -16,7 +16,7 @@ from flipagents.interchange import Scan, path_from, scan_of
 from flipagents.provenance import weights_digest
 from flipenv.errors import ConfigError, FlipError
 from flipenv.sources import Source
-from flipenv.sources.base import ListedSource
+from flipenv.sources.base import ListedSource, Unlabelled
 from flipenv.sources.coco import CocoCase
 from flipenv.sources.contents import digest
 from flipenv.sources.files import FileCase
@@ -128,7 +128,11 @@ class Origins:
         return before.digest == self._digest(index, scan)
 
     def _digest(self, index: int, scan: Scan | None) -> str:
-        return self.source.fingerprint(index) if scan is None or self._box(index) is None else digest(scan.file)
+        return (
+            Unlabelled(self.source).fingerprint(index)
+            if scan is None or self._box(index) is None
+            else digest(scan.file)
+        )
 
     def _box(self, index: int) -> Box | None:
         """The box of a case that need not be read for it."""

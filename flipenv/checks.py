@@ -68,6 +68,18 @@ def check_box(box: Any, shape: tuple[int, ...], *, columns_first: bool = False) 
     return top, left, bottom, right
 
 
+def check_contrast(image: Any, box: tuple[int, int, int, int]) -> None:
+    """Raise ImageError where all pixels of the image (height, width) inside the box are of one grey level."""
+    top, left, bottom, right = box
+    inside = image[top:bottom, left:right]
+    level = inside[0, 0]
+    if bool((inside == level).all()):
+        raise ImageError(
+            f"all pixels inside the box {(top, left, bottom, right)} are grey level {int(level)}: there is no nodule "
+            "to see; check the window or palette of the file, and the box"
+        )
+
+
 def check_actions(actions: Any, shape: tuple[int, ...], choices: int) -> None:
     """Raise ActionError unless `actions` is a whole-number array of this shape with values 0..choices-1."""
     expected = f"expected whole numbers 0..{choices - 1} of shape {shape}"
