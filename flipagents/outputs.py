@@ -199,7 +199,7 @@ def write_texts(texts: Mapping[Path, str]) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Prove that files can be written into a folder, there or not yet; leave all as it was. OutputError says why not."""
+    """Prove that files can be written into a folder, there or not yet; leave no trace. OutputError says why not."""
     probe = folder / f".{secrets.token_hex(6)}.part"
     try:
         missing = [each for each in (folder, *folder.parents) if not is_there(each)]

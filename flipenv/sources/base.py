@@ -155,7 +155,8 @@ class Unlabelled:
 def make_case(where: str, *, columns_first: bool = False, **parts: Any) -> Case:
     """Return the Case of parts that come from files; an error about them says `where` they come from.
 
-    columns_first: quote the box in errors as X0, Y0, X1, Y1, because that is how it was given. Raises as Case, and ImageError where the box shows one grey level: the file or the box is another than was meant.
+    columns_first: quote the box in errors as X0, Y0, X1, Y1, because that is how it was given.
+    Raises as Case, and ImageError where the box shows one grey level: the file or the box is another than was meant.
     """
     with naming(where):
         check_box(parts["box"], parts["image"].shape, columns_first=columns_first)

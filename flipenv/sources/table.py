@@ -21,7 +21,8 @@ class TableSource(ListedSource):
     """A CSV with a header: `image`, then `top,left,bottom,right` or `x0,y0,x1,y1`, half-open pixels of the image.
 
     Optional columns: `id`; `frame`, from 0, where the image has several; and the files `mask`, `background`, `coarse`,
-    `prior`. An empty cell is an absent part. Any other column goes to the case's meta. Files are relative to the CSV, or to `images`.
+    `prior`. An empty cell is an absent part. Any other column goes to the case's meta. Files are relative
+    to the CSV, or to `images`.
     Without an `id` column, a case is called as its image file without image suffix, with `-frame12` where the frame is
     named, and with `#2`, `#3` from the second box on the same image.
 
