@@ -47,9 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     from flipenv.errors import FlipError  # noqa: PLC0415 - `flip --help` must not wait for OpenCV
 
-    warnings.showwarning = _warner(options.command)
     try:
-        return int(options.run(options))
+        with warnings.catch_warnings():
+            warnings.showwarning = _warner(options.command)
+            return int(options.run(options))
     except FlipError as error:
         reason = str(error)
     except BrokenPipeError:  # `flip ... | head`
@@ -67,10 +68,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _warner(command: str) -> Callable[..., None]:
-    """A `warnings.showwarning` that tells a warning in one line, without the code that gave it."""
+    """A `warnings.showwarning` that tells a warning once, in one line, without the code that gave it."""
+
+    told: set[str] = set()
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        print(f"flip {command}: warning: {' '.join(str(message).split())}", file=sys.stderr)
+        line = " ".join(str(message).split())
+        if line not in told:
+            print(f"flip {command}: warning: {line}", file=sys.stderr)
+        told.add(line)
 
     return show
 

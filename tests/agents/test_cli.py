@@ -416,3 +416,140 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     monkeypatch.setattr("flipagents.report.evaluate", missing)
     assert main(["evaluate", "--data", "phantom:2", "--methods", "ellipse"]) == 2
     assert "scipy is not installed; pip install 'flip-learning[agents]'" in capsys.readouterr().err
+
+
+def test_a_folder_of_images_with_a_table_of_boxes(
+    tmp_path: Path, phantoms: list[Case], capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, out = tmp_path / "images", tmp_path / "out"
+    (images / "left").mkdir(parents=True)
+    cv2.imwrite(str(images / "one.png"), phantoms[0].image)
+    cv2.imwrite(str(images / "left" / "one.png"), phantoms[1].image)
+    lines = ["image,x0,y0,x1,y1", "one.png,5,6,40,50", "left/one.png,7,8,30,40", "none.png,1,2,3,4"]
+    (tmp_path / "boxes.csv").write_text("\n".join(lines))
+    words = ["segment", str(images), "--boxes", str(tmp_path / "boxes.csv"), "-o", str(out), "--method", "box"]
+    assert main([*words, "--only-masks"]) == 1
+    assert "'none.png' is not a file" in capsys.readouterr().err
+    assert names(out) == ["left_one_mask.png", "one_mask.png"]
+    assert np.asarray(Image.open(out / "left_one_mask.png")).astype(bool).sum() == 23 * 32
+    assert main([*words, "--box", "1", "2", "3", "4"]) == 2
+    assert "--boxes" in one_line(capsys)
+    assert main(["segment", str(images), "-o", str(out)]) == 2
+    assert "is a folder of images; give a table of their boxes: --boxes FILE.csv" in one_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        (["10%", "20%", "60%", "80%"], lambda height, width: (0.1 * width, 0.2 * height, 0.6 * width, 0.8 * height)),
+        (["3", "20%", "60%", "30"], lambda height, width: (3, 0.2 * height, 0.6 * width, 30)),
+    ],
+)
+def test_boxes_in_percent(
+    scan: tuple[str, list[str]], phantoms: list[Case], tmp_path: Path, typed: list[str], expected: Any
+) -> None:
+    words = ["segment", scan[0], "--box", *typed, "-o", str(tmp_path / "out"), "--method", "box", "--only-masks"]
+    assert main(words) == 0
+    rows, columns = np.nonzero(np.asarray(Image.open(tmp_path / "out" / "scan_mask.png")))
+    found = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+    np.testing.assert_allclose(found, expected(*phantoms[0].image.shape), atol=0.5)
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        (["segmnt"], "invalid choice: 'segmnt'; did you mean segment?"),
+        (["segment", "x", "-o", "y", "--metod", "box"], "unrecognized arguments: --metod box; did you mean --method?"),
+        (["segment", "x", "-o", "y", "--margin", "-5"], "'-5' is not a whole number from 0 to 1000"),
+        (["segment", "x", "-o", "y", "--margin", "100000"], "'100000' is not a whole number from 0 to 1000"),
+        (["segment", "x", "-o", "y", "--workers", "0"], "'0' is not a whole number from 1"),
+        (["segment", "x", "-o", "y", "--runtime", "onx"], "invalid choice: 'onx'; did you mean onnx?"),
+        (["demo", "--count", "0"], "'0' is not a whole number from 1"),
+        (["app", "--port", "80000"], "'80000' is not a whole number from 0 to 65535"),
+        (["serve", "--port", "http"], "'http' is not a whole number from 0 to 65535"),
+    ],
+)
+def test_what_is_misspelt_or_out_of_range(words: list[str], fault: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    assert stopped.value.code == 2
+    assert fault in capsys.readouterr().err
+
+
+def said_at_once(words: list[str], *, without: str = "torch") -> tuple[int, str]:
+    """Exit code and stderr of a command in a process that may not import a module; a traceback is a failure."""
+    code = f"import sys; sys.modules[{without!r}] = None; from flipagents.cli import main; sys.exit(main({words!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stderr
+
+
+def test_what_can_be_known_before_computing_is_said_before(scan: tuple[str, list[str]], tmp_path: Path) -> None:
+    import socket
+
+    (tmp_path / "file").write_text("mine")
+    segment = ["segment", scan[0], "--box", *scan[1], "-o"]
+    taken = socket.create_server(("127.0.0.1", 0))
+    port = str(taken.getsockname()[1])
+    for words, fault in (
+        ([*segment, str(tmp_path / "file")], "(File exists); choose another folder"),
+        ([*segment, str(tmp_path / "file" / "below")], "(Not a directory); choose another folder"),
+        ([*segment, str(tmp_path / "out"), "--export", "dicom-seg"], "is not DICOM"),
+        ([*segment, str(tmp_path / "out"), "--device", "cudua"], "unknown device 'cudua': did you mean 'cuda'?"),
+        ([*segment, str(tmp_path / "out"), "--method", "flop"], "unknown method 'flop': did you mean 'flip'?"),
+        (["segment", str(tmp_path), "--box", "1", "2", "3", "4", "-o", "x"], "--box belongs to one image"),
+        (["evaluate", "--data", "phantom:2", "-o", str(tmp_path / "file")], "(File exists); choose another folder"),
+        (["app", "--port", port], f"port {port} is taken"),
+        (["serve", "--port", port], f"port {port} is taken"),
+    ):
+        code, told = said_at_once(words)
+        assert (code, told.count("\n")) == (2, 1), told
+        assert fault in told
+    taken.close()
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_warning_is_one_line_and_told_once(phantoms: list[Case], tmp_path: Path) -> None:
+    turned = Image.Exif()
+    turned[274] = 6
+    Image.fromarray(phantoms[0].image).save(tmp_path / "phone.jpg", exif=turned)
+    words = ["segment", str(tmp_path / "phone.jpg"), "--box", "5", "6", "40", "50", "--method", "box"]
+    code, told = said_at_once([*words, "-o", str(tmp_path / "out")])
+    (line,) = told.splitlines()
+    assert code == 0
+    assert line.startswith("flip segment: warning: ")
+    assert "(orientation 6)" in line
+
+
+def test_quiet(scan: tuple[str, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["segment", scan[0], "--box", *scan[1], "-o", str(tmp_path / "out"), "--method", "box", "-q"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_version_info_and_completion(capsys: pytest.CaptureFixture[str]) -> None:
+    import flipagents
+
+    with pytest.raises(SystemExit) as stopped:
+        main(["--version"])
+    assert (stopped.value.code, capsys.readouterr().out) == (0, f"flip {flipagents.__version__}\n")
+    assert main(["info"]) == 0
+    told = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert told["flip"].startswith(flipagents.__version__)
+    assert told["numpy"] == np.__version__
+    assert {"python", "torch", "onnxruntime", "device", "weights", "cache"} <= set(told)
+    assert main(["info", "none.png"]) == 2
+    assert "does not say what it was made from" in one_line(capsys)
+    for shell, known in (("bash", "--only-masks"), ("zsh", "--only-masks"), ("tcsh", "segment")):
+        assert main(["completion", shell]) == 0
+        assert known in capsys.readouterr().out
+
+
+def test_a_process_that_is_stopped_says_so(
+    scan: tuple[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("flipagents.bulk.Worker.run", stopped)
+    assert main(["segment", scan[0], "--box", *scan[1], "-o", str(tmp_path / "out"), "--method", "box"]) == 130
+    assert "the same command goes on from here" in capsys.readouterr().err
