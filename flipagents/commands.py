@@ -142,8 +142,11 @@ def evaluate(options: argparse.Namespace) -> int:
     written = [] if options.out is None else found.write(options.out)
     print(found.markdown())
     if written:
-        print(f"written: {', '.join(map(str, written))}")
-    return 0
+        print(f"written: {', '.join(map(str, written))}", flush=True)
+    for failure in found.failures:
+        whose = f"{failure.method}: " if failure.method else ""
+        print(f"  {whose}{failure.case}: {' '.join(failure.reason.split())}", file=sys.stderr)
+    return 1 if found.failures else 0
 
 
 def ablate(options: argparse.Namespace) -> int:

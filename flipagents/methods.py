@@ -86,6 +86,12 @@ def make_method(
     return method
 
 
+def check_method(name: str) -> None:
+    """Raise ConfigError for a name, or `NAME:PATH`, that `make_method` does not know; nothing is imported."""
+    if name not in method_names() and name.partition(":")[0] not in method_names():
+        raise ConfigError(unknown(METHODS.kind, name, method_names()))
+
+
 def sees_masks(method: Method) -> bool:
     """Whether a method says, by an attribute of this name, that it reads the masks that it is measured with."""
     return bool(getattr(method, "sees_masks", False))
