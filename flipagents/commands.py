@@ -145,23 +145,17 @@ def export(options: argparse.Namespace) -> int:
 
 def evaluate(options: argparse.Namespace) -> int:
     """Print the table of methods on cases with masks; write it, as LaTeX too, its JSON and the per-case CSV."""
-    from flipagents.devices import check_device
+    from flipagents import report
     from flipagents.inputs import source_text
-    from flipagents.outputs import check_writable
 
     source = source_text(options.data, options.split)
-    device = check_device(options.device, runtime=options.runtime)
-    if options.out is not None:
-        check_writable(options.out)
-    from flipagents import report
-
     found = report.evaluate(
         source,
         options.methods,
         shift=options.shift,
         margin=options.margin,
         weights=options.weights,
-        device=device,
+        device=options.device,
         runtime=options.runtime,
         folder=options.out,
         again=options.again,
@@ -170,7 +164,10 @@ def evaluate(options: argparse.Namespace) -> int:
     written = [] if options.out is None else found.write(options.out)
     print(found.markdown())
     if written and not options.quiet:
-        print(f"written: {', '.join(map(str, written))}")
+        print(f"written: {', '.join(map(str, written))}", flush=True)
+    for failure in found.failures:
+        whose = f"{failure.method}: " if failure.method else ""
+        print(f"  {whose}{failure.case}: {' '.join(failure.reason.split())}", file=sys.stderr)
     return 1 if found.failures else 0
 
 

@@ -92,9 +92,10 @@ def make_method(
 
 def check_method(name: str, runtime: str = "auto") -> None:
     """Raise ConfigError as `make_method` does, without making anything: what is wrong with a call is said at once."""
+    if _split(name)[0] not in method_names():
+        raise ConfigError(unknown(METHODS.kind, name, method_names()))
     if runtime != "auto" and not has_runtimes(name):
         raise ConfigError(f"method {name!r} has one runtime; leave out {runtime!r}, which others have a choice of")
-    _maker(_split(name)[0])
 
 
 def has_runtimes(name: str) -> bool:
@@ -116,8 +117,6 @@ def _maker(name: str) -> Maker:
     if name not in METHODS:
         for entry in entry_points(group=GROUP, name=name):
             METHODS.register(name)(entry.load())
-    if name not in METHODS:
-        raise ConfigError(unknown(METHODS.kind, name, method_names()))
     return METHODS[name]
 
 

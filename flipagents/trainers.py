@@ -75,6 +75,7 @@ def train_method(
         inspect.signature(train).bind(source, val, Path(folder), device, progress, **given)
     except TypeError as error:
         raise ConfigError(f"trainer {name!r}: {error}; given were options {', '.join(given)}") from None
+    Path(folder).mkdir(parents=True, exist_ok=True)
     with log(Path(folder)):
         return train(source, val, Path(folder), device, progress, **given)
 
