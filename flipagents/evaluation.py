@@ -14,7 +14,7 @@ from typing import Any
 from flipagents.methods import METHODS, Found, Mask, Method, has_runtimes, make_method, run_method
 from flipagents.outputs import file_names, write_texts
 from flipagents.provenance import code_digest, weights_digest, without_folders
-from flipagents.recipe import Recipe
+from flipagents.recipe import PIPELINE, Recipe
 from flipagents.runtimes import pipeline_folder
 from flipagents.scoring import CaseScore, Failure, from_csv, score, to_csv
 from flipenv.config import EnvConfig
@@ -66,7 +66,9 @@ class Candidate:
         if not (self.margin or has_runtimes(self.method)):
             return None
         _, _, path = self.method.partition(":")
-        return Recipe.read(pipeline_folder(path or self.folder(seed), runtime, device)).runtime
+        where = pipeline_folder(path or self.folder(seed), runtime, device)
+        # What only looks for boxes may lie in a folder without a pipeline.
+        return Recipe.read(where).runtime if (where / PIPELINE).exists() else "torch"
 
 
 class Cases:

@@ -300,7 +300,8 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return calls
 
 
-def test_train_on_busi(tmp_path: Path, trained: list[Any]) -> None:
+def test_train_on_busi(tmp_path: Path, trained: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flipagents.trainers.check_device", lambda name: name)
     (tmp_path / "busi" / "Dataset_BUSI_with_GT").mkdir(parents=True)
     settings = ["learner.epochs=5", "env.jitter=[0, 10]", "env.beta=null", "classifier.network=small", "env.csr=sign"]
     settings.append("student.epochs=9")

@@ -107,11 +107,19 @@ def test_a_method_of_ones_own(phantoms: list[Case], names: dict[str, object]) ->
 
 
 def test_a_method_of_a_package(names: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
-    class Entry:
+    class Entries(list[object]):
+        names = frozenset({"theirs"})
+
         def load(self) -> object:
             return lambda weights, device: lambda cases: [np.zeros(case.image.shape, bool) for case in cases]
 
-    monkeypatch.setattr("flipagents.methods.entry_points", lambda group, name: [Entry()] if name == "theirs" else [])
+    entries = Entries()
+    entries.append(entries)
+
+    def offered(group: str, name: str | None = None) -> object:
+        return entries if name in (None, "theirs") else []
+
+    monkeypatch.setattr("flipagents.methods.entry_points", offered)
     case = Case(np.zeros((9, 12), np.uint8), Box(1, 2, 5, 6))
     assert not run_method(make_method("theirs"), [case])[0].any()
 
