@@ -175,14 +175,15 @@ def ablate(options: argparse.Namespace) -> int:
     """Train and evaluate configs times seeds from a file; the same command goes on where it was stopped."""
     from flipagents.ablation import Plan, table
     from flipagents.dispatch import ENGINES
-    from flipagents.outputs import write_texts
+    from flipagents.outputs import check_writable, write_texts
 
     tell = (lambda line: None) if options.quiet else partial(print, flush=True)
-    runs = Plan.read(options.plan).runs(options.out)
+    runs, engine = Plan.read(options.plan).runs(options.out), ENGINES[options.engine]
+    check_writable(options.out)
     waiting = [run for run in runs if not run.done]
     tell(f"{len(runs)} runs, {len(runs) - len(waiting)} done before")
     failed = 0
-    for run, reason in ENGINES[options.engine](waiting, options.out) if waiting else ():
+    for run, reason in engine(waiting, options.out) if waiting else ():
         failed += bool(reason)
         tell(f"{run.folder}: {'failed: ' + ' '.join(reason.split()) if reason else 'done'}")
     text = table(runs)

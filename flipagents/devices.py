@@ -26,10 +26,7 @@ def check_device(name: str, *, runtime: str | None = None) -> str:
     runtime: `onnx` where onnxruntime computes, else torch; onnxruntime gets no GPU by `auto`. Raises ConfigError
     for a name that is none and for a device that is not here, MissingDependencyError for a GPU without its library.
     """
-    if not isinstance(name, str) or not re.fullmatch(r"cpu|auto|mps|cuda(:\d+)?", name):
-        close = difflib.get_close_matches(str(name).lower().partition(":")[0], NAMES, n=1)
-        meant = f"did you mean '{close[0]}'? " if close else ""
-        raise ConfigError(f"unknown device {name!r}: {meant}known are {KNOWN}")
+    check_name(name)
     if name == "cpu":
         return name
     if name == "auto":
@@ -41,6 +38,14 @@ def check_device(name: str, *, runtime: str | None = None) -> str:
     else:
         _need_torch(name)
     return name
+
+
+def check_name(name: str) -> None:
+    """Raise ConfigError for a name that is no device's on any machine, with the nearest that is."""
+    if not isinstance(name, str) or not re.fullmatch(r"cpu|auto|mps|cuda(:\d+)?", name):
+        close = difflib.get_close_matches(str(name).lower().partition(":")[0], NAMES, n=1)
+        meant = f"did you mean '{close[0]}'? " if close else ""
+        raise ConfigError(f"unknown device {name!r}: {meant}known are {KNOWN}")
 
 
 def _cuda_by_torch() -> bool:

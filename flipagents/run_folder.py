@@ -52,11 +52,14 @@ def begin(
 
     options: all that there are, see `merged`. parts: folders in the order in which they are made. Raises
     CheckpointError for the folder of another run, OutputError for one that cannot be written into, and what `data` and
-    `val` raise where they cannot be read.
+    `val` raise where they cannot be read. In a folder with parts whose options nobody wrote down nothing is written:
+    each part knows its own.
     """
     check(folder, preset=preset, agent=agent, options=options, data=data, val=val)
     check_writable(folder)
     then = _read(folder)
+    if then is None and any((folder / part).exists() for part in parts):
+        return
     sources = {"data": data, "val": val} if then is None else {}  # else they are the same
     now: dict[str, Any] = {"preset": preset, "agent": agent}
     now |= {name: _told(source) for name, source in sources.items()}

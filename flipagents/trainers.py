@@ -98,7 +98,11 @@ def check_training(
         raise ConfigError(unknown(TRAINERS.kind, name, trainer_names()))
     device = check_device(device)
     if name == "flip":
-        _check_pipeline(source, val, Path(folder), **(options or {}))
+        given = dict(options or {})
+        check_options(**given)
+        named = {"preset": given.pop("preset", PRESET), "agent": given.pop("agent", AGENT)}
+        flat = {key: value for part, own in given.items() for key, value in merged({"": own}, part).items()}
+        check(Path(folder), **named, options=flat, data=source, val=val)
     check_writable(Path(folder))
     return device
 
@@ -107,16 +111,11 @@ PARTS = ("env", "learner", "classifier", "student")  # of our pipeline, each wit
 KNOWN = {"env": EnvConfig, "learner": LearnerConfig}  # those that are known without torch
 
 
-def _check_pipeline(
-    source: SourceLike,
-    val: SourceLike | None,
-    folder: Path,
-    *,
-    preset: str = PRESET,
-    agent: str = AGENT,
-    **parts: Any,
-) -> None:
-    """Raise for what is wrong with a call of `_flip` and can be known without torch."""
+def check_options(*, preset: str = PRESET, agent: str = AGENT, **parts: Any) -> None:
+    """Raise ConfigError for names of our pipeline's options that do not exist, as far as is known without torch.
+
+    parts: mappings of options for each of PARTS.
+    """
     if preset not in PRESETS:
         raise ConfigError(unknown("preset", preset, PRESETS))
     if agent not in agent_names():
@@ -128,8 +127,6 @@ def _check_pipeline(
             raise ConfigError(unknown("part", name, PARTS))
         if name in KNOWN:
             known_fields(KNOWN[name], options)
-    given = {name: value for part, options in parts.items() for name, value in merged({"": options}, part).items()}
-    check(folder, preset=preset, agent=agent, options=given, data=source, val=val)
 
 
 @TRAINERS.register("flip")
