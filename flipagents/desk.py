@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from flipagents.baselines.geometry import ellipse, filled_box
 from flipagents.interchange import Labelled, Voxels, coco_json, read_voxels
-from flipagents.methods import Finder, Flip, Method, make_method, method_names, run_method
+from flipagents.methods import Finder, Flip, Method, has_runtimes, make_method, method_names, run_method
 from flipagents.metrics import average_surface_distance, dice, hausdorff
 from flipagents.outputs import file_names, output_paths, replacing, scenes, write_outputs, write_texts
 from flipagents.views import erased, outline, superpixels
@@ -110,11 +110,11 @@ def offered() -> list[str]:
 class Desk:
     """Methods that were made once, by name, and what they do with a picture and its box.
 
-    weights, device: as `flipagents.methods.make_method`.
+    weights, device: as `flipagents.methods.make_method`; runtime: of the methods that have a choice.
     """
 
-    def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
-        self.weights, self.device = weights, device
+    def __init__(self, weights: Path | None = None, device: str = "cpu", runtime: str = "auto") -> None:
+        self.weights, self.device, self.runtime = weights, device, runtime
         self._made: dict[str, Method] = {}
 
     def superpixels(self, picture: Picture, box: Box) -> tuple[Rgb, int]:
@@ -148,7 +148,8 @@ class Desk:
         if name not in offered():
             raise ConfigError(unknown("method", name, offered()))
         if name not in self._made:
-            self._made[name] = make_method(name, self.weights, self.device)
+            runtime = self.runtime if has_runtimes(name) else "auto"
+            self._made[name] = make_method(name, self.weights, self.device, runtime=runtime)
         return self._made[name]
 
     def _agents(self) -> Flip:
@@ -162,7 +163,7 @@ class Desk:
 
     @cached_property
     def _finder(self) -> Finder:
-        return Finder(self.weights, self.device)
+        return Finder(self.weights, self.device, self.runtime)
 
     def _placed(self, cases: list[Case], margin: int) -> list[Case]:
         """The cases with their boxes moved to where the pipeline sees the nodule; as they are with margin 0."""

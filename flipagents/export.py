@@ -124,7 +124,7 @@ def _model(network: nn.Module, inputs: Mapping[str, Tensor], output: str) -> byt
         import onnx  # noqa: F401, PLC0415 - what torch's exporter needs, and would not name
         import onnxscript  # noqa: F401, PLC0415
     except ImportError as error:
-        raise MissingDependencyError(f"export needs {error.name}: pip install flip-learning[export]") from error
+        raise MissingDependencyError(f"export needs {error.name}: pip install flip-learning[agents]") from error
     free = tuple({0: torch.export.Dim("batch")} for _ in inputs)
     try:
         with warnings.catch_warnings(), torch.inference_mode():

@@ -122,7 +122,7 @@ def _walk(segmenter: Segmenter, case: Case, scorer: Scorer | None, truth: Mask |
     every = math.ceil(first.steps / FRAMES)
     ended = False
     while not ended:
-        state = batch.step(agent.act(batch)).state
+        state = batch.advance(agent.act(batch))
         note()
         ended = bool(state.terminated[0] | state.truncated[0])
         if ended or int(state.step[0]) % every == 0:
