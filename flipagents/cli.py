@@ -44,7 +44,7 @@ where images and boxes come from:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code. `arguments`: None for those of the process."""
     threads.settle()
-    options = _parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     from flipenv.errors import FlipError  # noqa: PLC0415 - `flip --help` must not wait for OpenCV
 
     try:
@@ -131,7 +131,8 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _parser() -> Parser:
+def make_parser() -> Parser:
+    """The parser of all commands; what it returns has the function of the command as `run`."""
     parser = Parser("flip", description="Box in, mask out, by Flip Learning.")
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

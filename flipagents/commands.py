@@ -236,9 +236,9 @@ def completion(options: argparse.Namespace) -> int:
     """Print what makes a shell complete `flip`: eval "$(flip completion bash)"."""
     import shtab
 
-    from flipagents.cli import _parser
+    from flipagents.cli import make_parser
 
-    print(shtab.complete(_parser(), options.shell))
+    print(shtab.complete(make_parser(), options.shell))
     return 0
 
 

@@ -374,7 +374,7 @@ def test_the_page_is_for_this_machine(
     asked: list[Any] = []
     monkeypatch.setattr("flipagents.app.serve", lambda *values, **options: asked.append((values, options)))
     assert main(["app", *words, "--weights", "mine"]) == 0
-    assert asked == [((host, 7860), {"weights": Path("mine"), "device": "cpu"})]
+    assert asked == [((host, 7860), {"weights": Path("mine"), "device": "cpu", "runtime": "auto"})]
     assert ("no password" in capsys.readouterr().err) == warned
 
 
@@ -390,7 +390,7 @@ def test_documented_commands_exist() -> None:
     for line in lines:
         program, *words = shlex.split(line)
         assert program == "flip"
-        cli._parser().parse_args(words)
+        cli.make_parser().parse_args(words)
 
 
 def test_documented_python_runs(
