@@ -7,7 +7,7 @@ import dataclasses
 import json
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -177,7 +177,7 @@ def ablate(options: argparse.Namespace) -> int:
     from flipagents.dispatch import ENGINES
     from flipagents.outputs import check_writable, write_texts
 
-    tell = (lambda line: None) if options.quiet else partial(print, flush=True)
+    tell: Callable[[str], None] = (lambda line: None) if options.quiet else partial(print, flush=True)
     runs, engine = Plan.read(options.plan).runs(options.out), ENGINES[options.engine]
     check_writable(options.out)
     waiting = [run for run in runs if not run.done]
