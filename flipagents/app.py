@@ -27,7 +27,14 @@ KEPT = 24 * 3600  # s, after which files and sessions of a page that runs on are
 WINDOWS = 64  # whose sessions are kept; of more, those that were used last
 
 
-def serve(host: str = "127.0.0.1", port: int = 7860, *, weights: Path | None = None, device: str = "cpu") -> None:
+def serve(
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    *,
+    weights: Path | None = None,
+    device: str = "cpu",
+    runtime: str = "auto",
+) -> None:
     """Show the page at http://HOST:PORT until Ctrl-C or SIGTERM; call it from the main thread.
 
     What is uploaded or made lies in a folder of this process, which goes when it ends. Raises MissingDependencyError
@@ -37,7 +44,7 @@ def serve(host: str = "127.0.0.1", port: int = 7860, *, weights: Path | None = N
     # By itself SIGTERM, which service managers send, would leave patients' images behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="flip-app-") as folder, suppress(KeyboardInterrupt):
-        page = build(Desk(weights, device), Path(folder))
+        page = build(Desk(weights, device, runtime), Path(folder))
         print(f"{launch(page, host, port)} (Ctrl-C ends it)", flush=True)
         page.block_thread()
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from flipagents.baselines.geometry import ellipse, filled_box
 from flipagents.interchange import Labelled, Voxels, coco_json, read_voxels
-from flipagents.methods import Finder, Flip, Method, make_method, method_names, run_method
+from flipagents.methods import Finder, Flip, Method, has_runtimes, make_method, method_names, run_method
 from flipagents.metrics import average_surface_distance, dice, hausdorff
 from flipagents.outputs import file_names, output_paths, png_bytes, replacing, scenes, write_outputs, write_texts
 from flipagents.views import erased, outline, superpixels
@@ -69,15 +69,15 @@ class Result:
     mask: Mask
 
 
-def open_picture(path: Path, frame: int | None = None) -> Picture:
+def open_picture(path: Path, frame: int | None = None, *, upright: bool = False) -> Picture:
     """Read an uploaded image, of a film the frame; one that is no film has no frames, whatever `frame` says.
 
-    Raises as `flipenv.sources.read_image`, the file called by its name alone.
+    Raises as `flipenv.sources.read_image`, which see for `upright`, the file called by its name alone.
     """
     with _by_name(path):
         frames = count_frames(path)
         chosen = frame if frames > 1 else None
-        image = read_image(path, frame=chosen, limit=LIMIT)
+        image = read_image(path, frame=chosen, limit=LIMIT, upright=upright)
         return Picture(path.name, image, voxels=read_voxels(path), frame=chosen, frames=frames)
 
 
@@ -129,11 +129,11 @@ def offered() -> list[str]:
 class Desk:
     """Methods that were made once, by name, and what they do with a picture and its box.
 
-    weights, device: as `flipagents.methods.make_method`.
+    weights, device: as `flipagents.methods.make_method`; runtime: of the methods that have a choice.
     """
 
-    def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
-        self.weights, self.device = weights, device
+    def __init__(self, weights: Path | None = None, device: str = "cpu", runtime: str = "auto") -> None:
+        self.weights, self.device, self.runtime = weights, device, runtime
         self._made: dict[str, Method] = {}
 
     def superpixels(self, picture: Picture, box: Box) -> tuple[Rgb, int]:
@@ -167,7 +167,8 @@ class Desk:
         if name not in offered():
             raise ConfigError(unknown("method", name, offered()))
         if name not in self._made:
-            self._made[name] = make_method(name, self.weights, self.device)
+            runtime = self.runtime if has_runtimes(name) else "auto"
+            self._made[name] = make_method(name, self.weights, self.device, runtime=runtime)
         return self._made[name]
 
     def _agents(self) -> Flip:
@@ -181,7 +182,7 @@ class Desk:
 
     @cached_property
     def _finder(self) -> Finder:
-        return Finder(self.weights, self.device)
+        return Finder(self.weights, self.device, self.runtime)
 
     def _placed(self, cases: list[Case], margin: int) -> list[Case]:
         """The cases with their boxes moved to where the pipeline sees the nodule; as they are with margin 0."""

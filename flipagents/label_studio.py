@@ -90,11 +90,11 @@ class Backend:
         if not isinstance(address, str) or not address:
             raise RequestError("the task has no image; expected a data URI or a path in its data")
         if not address.startswith("data:"):
-            return open_picture(self.file(address)).image
+            return open_picture(self.file(address), upright=True).image  # as browsers, which draw boxes, show it
         with tempfile.TemporaryDirectory(prefix="flip-serve-") as folder:
             path = Path(folder) / "image"
             path.write_bytes(_decoded(address))
-            return open_picture(path).image
+            return open_picture(path, upright=True).image
 
     def file(self, address: str) -> Path:
         """The file that a path of a task means; SourceError for one outside the media root, and for other addresses.

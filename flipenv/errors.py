@@ -41,3 +41,7 @@ class EpisodeError(FlipError, RuntimeError):
 
 class MissingDependencyError(FlipError, ImportError):
     """An optional package that a requested feature needs."""
+
+
+class OrientationWarning(UserWarning):
+    """An image that viewers mirror or turn by its EXIF data or TIFF tags; its pixels are taken as they are stored."""

@@ -1,6 +1,6 @@
 """Where cases come from: phantoms, the BUSI folder, subject folders, COCO, CSV tables, and cases in memory."""
 
-from flipenv.sources.base import Source, find
+from flipenv.sources.base import Source, Unlabelled, find
 from flipenv.sources.busi import BusiSource
 from flipenv.sources.cases import CaseSource
 from flipenv.sources.coco import CocoSource
@@ -21,6 +21,7 @@ __all__ = [
     "Source",
     "SourceLike",
     "TableSource",
+    "Unlabelled",
     "count_frames",
     "find",
     "largest_component",

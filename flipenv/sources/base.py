@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+from flipenv.checks import check_box, check_contrast
 from flipenv.errors import FlipError, SourceError
 from flipenv.registry import unknown
 from flipenv.types import Case
@@ -55,9 +58,35 @@ class Entry(Protocol):
         """Hash what determines the case; see `Source.fingerprint`."""
         ...
 
+    def unlabelled(self) -> Entry:
+        """The same case without its mask; where the box does not come from it, the mask is neither read nor hashed."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class BadEntry:
+    """A case that cannot be read, known when the source is opened; the others can."""
+
+    id: str
+    error: FlipError
+
+    def load(self) -> Case:
+        """Raise the error."""
+        raise type(self.error)(*self.error.args)
+
+    def fingerprint(self) -> str:
+        """Raise the error."""
+        raise type(self.error)(*self.error.args)
+
+    def unlabelled(self) -> BadEntry:
+        """It is bad without its mask too."""
+        return self
+
 
 class ListedSource:
     """A source whose cases are listed when it is opened and read when they are asked for.
+
+    What is wrong with one of them shows when that one is loaded, so that the others can be worked on.
 
     Raises SourceError when `entries` is empty or two of them have the same id; `where` says whose they are.
     """
@@ -93,10 +122,47 @@ class ListedSource:
         return self.entries[index].fingerprint()
 
 
-def make_case(where: str, **parts: Any) -> Case:
-    """Return the Case of these parts; an error about them says `where` they come from."""
+class Unlabelled:
+    """The cases of a source without their masks, as a user's own would be: a Source that reads no mask in vain.
+
+    A damaged mask does not matter to it, but where a box is drawn around the mask.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Those of the source."""
+        return self.source.ids
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def load(self, index: int) -> Case:
+        """Read one case; its mask is None. See `Source.load`."""
+        if isinstance(self.source, ListedSource):
+            return self.source.entries[index].unlabelled().load()
+        return dataclasses.replace(self.source.load(index), mask=None)
+
+    def fingerprint(self, index: int) -> str:
+        """Hex digest of what determines the case without its mask, as far as the source can tell it apart."""
+        if isinstance(self.source, ListedSource):
+            return self.source.entries[index].unlabelled().fingerprint()
+        return self.source.fingerprint(index)
+
+
+def make_case(where: str, *, columns_first: bool = False, **parts: Any) -> Case:
+    """Return the Case of parts that come from files; an error about them says `where` they come from.
+
+    columns_first: quote the box in errors as X0, Y0, X1, Y1, because that is how it was given.
+    Raises as Case, and ImageError where the box shows one grey level: the file or the box is another than was meant.
+    """
     with naming(where):
-        return Case(**parts)
+        check_box(parts["box"], parts["image"].shape, columns_first=columns_first)
+        case = Case(**parts)
+        check_contrast(case.image, case.box)
+        return case
 
 
 @contextmanager

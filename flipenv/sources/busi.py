@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path, PurePosixPath
 
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from flipenv.errors import SourceError
 from flipenv.registry import unknown
 from flipenv.sources.base import ListedSource, make_case, naming
-from flipenv.sources.contents import digest
-from flipenv.sources.files import file_at, folder_at
+from flipenv.sources.contents import digest, is_file, is_folder
+from flipenv.sources.files import file_at, folder_at, listed
 from flipenv.sources.lesion import largest_component, tight_box
 from flipenv.sources.readers import read_image, read_mask
 from flipenv.sources.rows import box_of, read_rows
@@ -42,6 +42,7 @@ class BusiCase:
     masks: tuple[Path, ...]  # the published files, one a lesion; may be empty where there is a box
     box: Box | None  # None: tight around the lesion
     meta: Mapping[str, str]
+    with_mask: bool = True  # False: the mask gives the box alone
 
     @property
     def id(self) -> str:
@@ -56,11 +57,16 @@ class BusiCase:
         if box is None:
             assert mask is not None, "opening the source refuses an image with neither box nor mask"
             box = tight_box(mask)
-        return make_case(str(self.image), image=image, box=box, id=self.id, mask=mask, meta=self.meta)
+        shown = mask if self.with_mask else None
+        return make_case(str(self.image), image=image, box=box, id=self.id, mask=shown, meta=self.meta)
 
     def fingerprint(self) -> str:
         """Hash what determines the case; see `Source.fingerprint`."""
         return digest(self.id, self.meta, self.box, self.image, *self.masks)
+
+    def unlabelled(self) -> BusiCase:
+        """The same case without its mask, which is still read where the box is tight around it."""
+        return replace(self, with_mask=False, masks=self.masks if self.box is None else ())
 
     def _lesion(self, shape: tuple[int, ...]) -> NDArray[np.bool_]:
         with naming(str(self.masks[0])):
@@ -85,7 +91,7 @@ class BusiSource(ListedSource):
 
     def __init__(self, path: str | Path, split: str | None = None, boxes: str | Path | None = None) -> None:
         root = folder_at(Path(path), EXPECTED)
-        root = root / FOLDER if (root / FOLDER).is_dir() else root
+        root = root / FOLDER if is_folder(root / FOLDER) else root
         images, masks = _listing(root)
         if not any(image.parent.name in LESIONS for image in images):
             raise SourceError(f"{root}: holds no BUSI images; expected {EXPECTED}")
@@ -126,7 +132,7 @@ def _listing(root: Path) -> tuple[list[Path], dict[str, list[Path]]]:
     numbered: list[tuple[str, int, Path]] = []
     masks: dict[str, list[Path]] = defaultdict(list)
     for name in (*LESIONS, NORMAL):
-        for path in sorted((root / name).iterdir()) if (root / name).is_dir() else ():
+        for path in listed(root / name) if is_folder(root / name) else ():
             parts = NAME.fullmatch(path.name)
             if parts is None or parts["class"] != name:
                 continue
@@ -139,7 +145,7 @@ def _listing(root: Path) -> tuple[list[Path], dict[str, list[Path]]]:
 
 def _splits(root: Path, images: list[Path], split: str | None) -> dict[str, str]:
     """Split of each image, such as {'benign/benign (1).png': 'train'}; empty when there is no table."""
-    table = next((folder / SPLITS for folder in (root, root.parent) if (folder / SPLITS).is_file()), None)
+    table = next((folder / SPLITS for folder in (root, root.parent) if is_file(folder / SPLITS)), None)
     if table is None:
         if split is None:
             return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -33,6 +34,10 @@ class CaseInMemory:
         case = self.case
         arrays = (case.image, case.mask, case.background, case.coarse, case.prior)
         return digest(case.id, case.box, case.meta, *(None if array is None else np.asarray(array) for array in arrays))
+
+    def unlabelled(self) -> CaseInMemory:
+        """The same case without its mask."""
+        return CaseInMemory(dataclasses.replace(self.case, mask=None))
 
 
 class CaseSource(ListedSource):

@@ -3,84 +3,121 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
-from flipenv.errors import SourceError
+from flipenv.errors import BoxError, SourceError
 from flipenv.registry import unknown
-from flipenv.sources.base import ListedSource, make_case, naming
-from flipenv.sources.contents import digest, file_bytes, frame_part
+from flipenv.sources.base import BadEntry, Entry, ListedSource, make_case, naming
+from flipenv.sources.contents import digest, file_bytes, frame_part, is_file
 from flipenv.sources.files import file_at, frame_name, image_name
 from flipenv.sources.readers import read_image
 from flipenv.sources.segmentation import decode_segmentation
 from flipenv.types import Box, Case
 
+SHOWN = 5  # ids that an error names
+Id: TypeAlias = int | float | str
+Found = TypeVar("Found")
+
 
 @dataclass(frozen=True, eq=False)
 class CocoCase:
-    """One annotation on one image."""
+    """One annotation on one image, with what the JSON says of both."""
 
     where: str  # file and annotation, for errors
-    number: int  # the annotation's id
+    number: Id  # the annotation's id, as the JSON has it
     image: Path
     frame: int | None  # of the image, where it has several
     box: Box
     segmentation: Any  # as the JSON has it; None where nobody drew one
     meta: Mapping[str, str]
+    file_name: str  # of the image, as the JSON has it
+    size: tuple[
+        int | None, int | None
+    ]  # height and width of the image that the box was drawn on, where the JSON has it
+    image_id: Id  # as the JSON has it
+    category_id: Id | None  # as the JSON has it; None where the annotation has none
+    category: str | None  # its name; None where the JSON has none
 
     @property
     def id(self) -> str:
         """The case's id; see `Source.ids`."""
-        return f"{frame_name(image_name(self.image.name), self.frame)}-{self.number}"
+        return _case_id(self.file_name, self.frame, self.number)
 
     def load(self) -> Case:
         """Read the case; see `Source.load`."""
         image = read_image(self.image, frame=self.frame)
         with naming(self.where):
+            _check_size(self.size, image.shape)
             mask = decode_segmentation(self.segmentation, image.shape)
-        return make_case(self.where, image=image, box=self.box, id=self.id, mask=mask, meta=self.meta)
+        return make_case(
+            self.where, columns_first=True, image=image, box=self.box, id=self.id, mask=mask, meta=self.meta
+        )
 
     def fingerprint(self) -> str:
         """Hash what determines the case; see `Source.fingerprint`."""
         drawn = json.dumps(self.segmentation, sort_keys=True)
-        return digest(self.id, self.box, self.meta, drawn, *frame_part(self.frame), self.image)
+        told = json.dumps(self.size)
+        return digest(self.id, self.box, self.meta, drawn, told, *frame_part(self.frame), self.image)
+
+    def unlabelled(self) -> CocoCase:
+        """The same case without its mask, which is neither decoded nor hashed."""
+        return replace(self, segmentation=None)
 
 
 class CocoSource(ListedSource):
     """One case an annotation: its `bbox` is the box, its `segmentation`, where there is one, the mask.
 
-    Ids are the image file's name without suffix, a dash and the annotation's id. An image's `frame`, which COCO does not
-    know, says which it is of a file with several, from 0. Images lie in the JSON's folder or in
-    `images/` beside it. The category's name is in meta as `class`.
+    Ids are the image file's name without image suffix, a dash and the annotation's id. An image's `frame`, which COCO
+    does not know, says which it is of a file with several, from 0. Images lie in the JSON's folder or in `images/`
+    beside it, and have the `height` and `width` that the JSON tells, where it does. The category's name is in meta as
+    `class`. Crowds (`iscrowd` 1) are no cases.
 
     Args:
         path: the JSON file.
         category: keep annotations of this category only.
 
-    Raises SourceError that names the file and the annotation that does not fit.
+    Raises SourceError that names the file for what is wrong with it as a whole: records without id, ids that repeat. An
+    annotation that does not fit raises when it is loaded.
     """
+
+    categories: list[dict[str, Any]]  # of the JSON, as they stand there
 
     def __init__(self, path: str | Path, category: str | None = None) -> None:
         file = file_at(Path(path), "a COCO instances file (JSON)")
         content = _read(file)
-        names = {entry["id"]: str(entry["name"]) for entry in _records(file, content, "categories", ("id", "name"))}
+        self.categories = _records(file, content, "categories", ("id", "name"))
+        names = {entry["id"]: str(entry["name"]) for entry in self.categories}
         if category is not None and category not in names.values():
             raise SourceError(f"{file}: {unknown('category', category, names.values())}")
-        images = {entry["id"]: entry for entry in _records(file, content, "images", ("id", "file_name"))}
-        entries = []
-        for annotation in _records(file, content, "annotations", ("id", "image_id", "bbox")):
-            name = names.get(annotation.get("category_id"))
-            if category is None or name == category:
-                entries.append(_entry(file, annotation, images, name))
-        super().__init__(entries, str(file))
+        images = {entry["id"]: entry for entry in _records(file, content, "images", ("id",))}
+        annotations = [
+            (annotation, name)
+            for annotation in _records(file, content, "annotations", ("id",))
+            for name in (_found(names, annotation.get("category_id")),)
+            if category is None or name == category
+        ]
+        crowds = sum(_is_crowd(annotation) for annotation, _ in annotations)
+        if annotations and crowds == len(annotations):
+            raise SourceError(
+                f"{file}: holds no cases: its {crowds} annotations are crowds (iscrowd 1); expected boxes around "
+                "single nodules"
+            )
+        super().__init__(
+            [_entry(file, annotation, images, name) for annotation, name in annotations if not _is_crowd(annotation)],
+            str(file),
+        )
 
 
 def _read(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file_bytes(file))
     except (ValueError, RecursionError) as error:
+        if isinstance(error, SourceError):
+            raise
         raise SourceError(
             f"{file}: is not readable JSON ({error}); expected a COCO instances file: export it again"
         ) from None
@@ -93,6 +130,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _records(file: Path, content: dict[str, Any], name: str, needed: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Records of one kind, each with what is needed and an id of its own."""
     records = content.get(name, [])
     if not isinstance(records, list):
         raise SourceError(f"{file}: {name} is a {type(records).__name__}; expected a list")
@@ -100,32 +138,100 @@ def _records(file: Path, content: dict[str, Any], name: str, needed: tuple[str, 
         lacking = [key for key in needed if not isinstance(record, dict) or key not in record]
         if lacking:
             raise SourceError(f"{file}: {name}[{index}] has no {lacking[0]!r}; expected {', '.join(needed)}")
+        if not _is_id(record["id"]):
+            raise SourceError(f"{file}: {name}[{index}] has the id {record['id']!r}; expected a number or a text")
+    twice = [
+        f"{one!r} ({count} times)" for one, count in Counter(record["id"] for record in records).items() if count > 1
+    ]
+    if twice:
+        more = ", ..." if len(twice) > SHOWN else ""
+        raise SourceError(
+            f"{file}: ids of {name} are not unique: {', '.join(twice[:SHOWN])}{more}; give each its own id, and check "
+            "which one was meant"
+        )
     return records
 
 
-def _entry(
-    file: Path, annotation: dict[str, Any], images: Mapping[Any, Mapping[str, Any]], name: str | None
-) -> CocoCase:
-    where = f"{file} annotation {annotation['id']}"
-    if annotation["image_id"] not in images:
-        raise SourceError(
-            f"{where}: image_id {annotation['image_id']!r} is not among the images; add it or drop the annotation"
-        )
-    record = images[annotation["image_id"]]
-    file_name, frame = record["file_name"], record.get("frame")
-    if frame is not None and (not isinstance(frame, int) or frame < 0):
-        raise SourceError(f"{where}: frame {frame!r} of its image is no number of a frame; expected 0, 1, ...")
-    places = [file.parent / file_name, file.parent / "images" / file_name]
-    image = next((place for place in places if place.is_file()), None)
-    if image is None:
-        raise SourceError(
-            f"{where}: image {file_name!r} is neither in {file.parent} nor in its folder images/; put it there"
-        )
+def _is_id(value: Any) -> bool:
+    return isinstance(value, Id) and not isinstance(value, bool) and value == value  # noqa: PLR0124 - not NaN
+
+
+def _found(records: Mapping[Any, Found], one: Any) -> Found | None:
+    """What has this id, which may be anything that JSON can hold."""
+    return records.get(one) if _is_id(one) else None
+
+
+def _is_crowd(annotation: Mapping[str, Any]) -> bool:
+    """Whether it marks many things at once."""
+    return bool(annotation.get("iscrowd") == 1)
+
+
+def _case_id(file_name: str, frame: int | None, number: Id) -> str:
+    return f"{frame_name(image_name(Path(file_name).name), frame)}-{number}"
+
+
+def _entry(file: Path, annotation: dict[str, Any], images: Mapping[Any, Mapping[str, Any]], name: str | None) -> Entry:
+    record = _found(images, annotation.get("image_id"))
     try:
-        box = Box.from_coco(*(float(value) for value in annotation["bbox"]))
+        with naming(f"{file} annotation {annotation['id']}"):
+            return _case(file, annotation, record, name)
+    except SourceError as error:
+        file_name = None if record is None else record.get("file_name")
+        return BadEntry(
+            _case_id(file_name if isinstance(file_name, str) else "annotation", None, annotation["id"]), error
+        )
+
+
+def _case(file: Path, annotation: dict[str, Any], record: Mapping[str, Any] | None, name: str | None) -> CocoCase:
+    if record is None:
+        raise SourceError(
+            f"image_id {annotation.get('image_id')!r} is not among the images; add it or drop the annotation"
+        )
+    file_name, frame = record.get("file_name"), record.get("frame")
+    if not isinstance(file_name, str) or not file_name:
+        raise SourceError(f"file_name {file_name!r} of its image is no name of a file")
+    if frame is not None and (not isinstance(frame, int) or frame < 0):
+        raise SourceError(f"frame {frame!r} of its image is no number of a frame; expected 0, 1, ...")
+    size = _side(record, "height"), _side(record, "width")
+    image = next(
+        (place for place in (file.parent / file_name, file.parent / "images" / file_name) if is_file(place)), None
+    )
+    if image is None:
+        raise SourceError(f"image {file_name!r} is neither in {file.parent} nor in its folder images/; put it there")
+    try:
+        box = Box.from_coco(*(float(value) for value in annotation.get("bbox", ())))
     except (TypeError, ValueError, OverflowError):
         raise SourceError(
-            f"{where}: bbox is {annotation['bbox']!r}; expected four numbers x, y, width, height in pixels"
+            f"bbox is {annotation.get('bbox')!r}; expected four numbers x, y, width, height in pixels"
         ) from None
-    meta = {} if name is None else {"class": name}
-    return CocoCase(where, annotation["id"], image, frame, box, annotation.get("segmentation"), meta)
+    return CocoCase(
+        where=f"{file} annotation {annotation['id']}",
+        number=annotation["id"],
+        image=image,
+        frame=frame,
+        box=box,
+        segmentation=annotation.get("segmentation"),
+        meta={} if name is None else {"class": name},
+        file_name=file_name,
+        size=size,
+        image_id=annotation["image_id"],
+        category_id=annotation.get("category_id"),
+        category=name,
+    )
+
+
+def _side(record: Mapping[str, Any], name: str) -> int | None:
+    side = record.get(name)
+    if side is None or (isinstance(side, int | float) and side == side // 1):
+        return None if side is None else int(side)
+    raise SourceError(f"{name} {side!r} of its image is no whole number")
+
+
+def _check_size(told: tuple[int | None, int | None], shape: tuple[int, ...]) -> None:
+    """Raise BoxError where the JSON tells of an image of another size than its file has."""
+    height, width = (one if side is None else side for side, one in zip(told, shape, strict=True))
+    if (height, width) != shape:
+        raise BoxError(
+            f"the box was drawn on an image of {height}x{width} (height x width) but the file has "
+            f"{shape[0]}x{shape[1]}: it is another file, resized, or turned by its EXIF orientation"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ import numpy as np
 
 from flipenv.errors import ImageError, SourceError
 
-FORMAT = "flipenv case 1"  # part of every digest: another number forgets all cached cases
+FORMAT = "flipenv case 2"  # part of every digest: another number forgets all cached cases
 Part: TypeAlias = Path | str | tuple[int, ...] | Mapping[str, Any] | np.ndarray[Any, Any] | None
 
 
@@ -25,7 +26,31 @@ def file_bytes(path: Path) -> bytes:
     except IsADirectoryError:
         raise SourceError(f"{path}: is a folder; expected a file") from None
     except OSError as error:
-        raise SourceError(f"{path}: cannot be read ({error.strerror}); check its permissions and its disk") from error
+        raise unreadable(path, error) from error
+    except ValueError as error:  # a NUL, or half a character, in the name
+        raise SourceError(f"{str(path)!r}: is no name of a file ({error})") from None
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; SourceError where that cannot be told: a name too long, a folder that is closed."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is such a folder; SourceError as `is_file`."""
+    try:
+        return path.is_dir()
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: OSError) -> SourceError:
+    """What to raise where the system refuses a file or a folder."""
+    remedy = "shorten it" if error.errno == errno.ENAMETOOLONG else "check its permissions and its disk"
+    return SourceError(f"{path}: cannot be read ({error.strerror or error}); {remedy}")
 
 
 def check_extent(path: Path, height: int, width: int, limit: int | None) -> None:
@@ -76,7 +101,7 @@ def _content(part: Part) -> tuple[str, bytes]:
         case Path():
             return "file", file_bytes(part)
         case str():
-            return "text", part.encode()
+            return "text", part.encode(errors="surrogatepass")  # names of files need not be text
         case np.ndarray():
             return f"{part.dtype}{part.shape}", np.ascontiguousarray(part).tobytes()
         case Mapping():

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from flipenv.errors import SourceError
 from flipenv.sources.base import make_case
-from flipenv.sources.contents import digest, frame_part
+from flipenv.sources.contents import digest, frame_part, is_file, is_folder, unreadable
 from flipenv.sources.readers import read_image, read_mask
 from flipenv.types import Box, Case
 
@@ -28,13 +29,17 @@ class FileCase:
     coarse: Path | None = None
     prior: Path | None = None
     frame: int | None = None  # of `image`, where it has several
+    columns_first: bool = False  # whether the box was given as X0, Y0, X1, Y1
     meta: Mapping[str, str] = field(default_factory=dict)
 
     def load(self) -> Case:
         """Read the case; see `Source.load`."""
         image = read_image(self.image, frame=self.frame)
+        if self.mask is not None and not is_file(self.mask):
+            raise SourceError(f"{self.where}: mask {str(self.mask)!r} is not a file; restore it, or leave it out")
         return make_case(
             self.where,
+            columns_first=self.columns_first,
             image=image,
             box=self.box,
             id=self.id,
@@ -49,6 +54,10 @@ class FileCase:
         """Hash what determines the case; see `Source.fingerprint`."""
         files = (self.image, self.mask, self.background, self.coarse, self.prior)
         return digest(self.id, self.box, self.meta, *frame_part(self.frame), *files)
+
+    def unlabelled(self) -> FileCase:
+        """The same case without its mask, which is neither read nor hashed."""
+        return dataclasses.replace(self, mask=None)
 
 
 def image_name(file: str) -> str:
@@ -71,17 +80,33 @@ def frame_name(name: str, frame: int | None) -> str:
 
 def folder_at(path: Path, expected: str) -> Path:
     """Return the absolute path of a folder; SourceError says what was `expected` in it when there is none."""
-    return _at(path, is_there=path.expanduser().is_dir(), wanted=f"a folder with {expected}")
+    absolute = _absolute(path)
+    return _there(absolute, is_there=is_folder(absolute), wanted=f"a folder with {expected}")
 
 
 def file_at(path: Path, expected: str) -> Path:
     """Return the absolute path of a file; SourceError says what was `expected` when there is none."""
-    return _at(path, is_there=path.expanduser().is_file(), wanted=expected)
+    absolute = _absolute(path)
+    return _there(absolute, is_there=is_file(absolute), wanted=expected)
 
 
-def _at(path: Path, *, is_there: bool, wanted: str) -> Path:
-    # Absolute, because a worker process may have another current directory.
-    absolute = path.expanduser().absolute()
+def listed(folder: Path) -> list[Path]:
+    """What is in a folder, by name; SourceError where it cannot be read."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise unreadable(folder, error) from error
+
+
+def _absolute(path: Path) -> Path:
+    """A worker process may have another current directory."""
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError as error:  # ~name of nobody
+        raise SourceError(f"{path}: {error}") from None
+
+
+def _there(absolute: Path, *, is_there: bool, wanted: str) -> Path:
     if is_there:
         return absolute
     found = f"is a {'folder' if absolute.is_dir() else 'file'}" if absolute.exists() else "does not exist"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from flipenv.errors import SourceError
-from flipenv.sources.base import ListedSource
-from flipenv.sources.contents import file_bytes
-from flipenv.sources.files import FileCase, folder_at
+from flipenv.errors import FlipError, SourceError
+from flipenv.sources.base import BadEntry, Entry, ListedSource
+from flipenv.sources.contents import file_bytes, is_file, is_folder
+from flipenv.sources.files import FileCase, folder_at, listed
 from flipenv.types import Box
 
 IMAGE, BOX, BACKGROUND, MASK = "data.png", "nodule.npy", "data_crop.png", "mask.png"
@@ -26,13 +26,13 @@ class FolderSource(ListedSource):
     Args:
         path: the folder of subject folders, or one subject folder.
 
-    Raises SourceError when there is no subject folder, or one lacks its image or box.
+    Raises SourceError when there is no subject folder; one that lacks its image or box raises it when it is loaded.
     """
 
     def __init__(self, path: str | Path) -> None:
         expected = f"subject folders, each with {IMAGE} and {BOX}"
         root = folder_at(Path(path), expected)
-        subjects = [root] if _is_subject(root) else sorted(filter(_is_subject, root.iterdir()), key=natural)
+        subjects = [root] if _is_subject(root) else sorted(filter(_is_subject, listed(root)), key=natural)
         if not subjects:
             raise SourceError(f"{root}: none of its folders holds {IMAGE} or {BOX}; expected {expected}")
         super().__init__([_entry(subject) for subject in subjects], str(root))
@@ -44,16 +44,26 @@ def natural(path: Path) -> list[tuple[str, int]]:
 
 
 def _is_subject(folder: Path) -> bool:
-    return folder.is_dir() and ((folder / IMAGE).is_file() or (folder / BOX).is_file())
+    try:
+        return is_folder(folder) and (is_file(folder / IMAGE) or is_file(folder / BOX))
+    except SourceError:  # a folder that is closed: its entry says so
+        return True
 
 
-def _entry(folder: Path) -> FileCase:
+def _entry(folder: Path) -> Entry:
+    try:
+        return _subject(folder)
+    except FlipError as error:
+        return BadEntry(folder.name, error)
+
+
+def _subject(folder: Path) -> FileCase:
     for name in (IMAGE, BOX):
-        if not (folder / name).is_file():
+        if not is_file(folder / name):
             raise SourceError(
                 f"{folder}: has no {name}; expected both {IMAGE} and {BOX}: add it or move the folder away"
             )
-    background, mask = (path if path.is_file() else None for path in (folder / BACKGROUND, folder / MASK))
+    background, mask = (path if is_file(path) else None for path in (folder / BACKGROUND, folder / MASK))
     return FileCase(folder.name, str(folder), folder / IMAGE, _box(folder / BOX), mask=mask, background=background)
 
 

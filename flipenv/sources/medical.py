@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flipenv.errors import ImageError
+from flipenv.sources.base import naming
 from flipenv.sources.contents import check_extent, check_frame
 from flipenv.sources.extras import need
-
-FAR = 1e12  # beyond any stored value: what the window makes of it is the end of the window's range
+from flipenv.sources.grey_levels import shown, to_uint8
 
 
 def decode_dicom(
@@ -23,8 +23,10 @@ def decode_dicom(
     """Return one frame as (height, width) or (height, width, 3) uint8; `data` are the bytes of `path`.
 
     Grey levels go through the rescale, then the VOI table or first window of the file. Without either, unsigned 8-bit
-    levels stay as they are and others are stretched from their least to their greatest. MONOCHROME1 (white is
-    nothing) is inverted. With `raw` the stored numbers are returned, which is what a mask needs.
+    levels stay as they are and others are stretched from their least to their greatest, padding left out. A rescale or
+    window that is empty, a slope or a width of 0 are as if they were not there. Palettes of 16 bits whose entries are
+    all below 256 hold 8-bit levels. MONOCHROME1 (white is nothing) is inverted. With `raw` the stored numbers are
+    returned, which is what a mask needs.
 
     Raises ImageError when the file is damaged, holds no such frame, or several and none is named, has more than `limit`
     pixels, or is compressed in a way that needs a plugin;
@@ -37,7 +39,10 @@ def decode_dicom(
         frame = check_frame(path, frame, frames_of(dataset))
         check_extent(path, int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0), limit)
         pixels = pixel_tools.pixel_array(dataset, index=frame)
-        return np.asarray(pixels) if raw else _shown(dataset, pixels, pixel_tools)
+        if raw:
+            return np.asarray(pixels)
+        with naming(str(path)):
+            return shown(dataset, pixels, pixel_tools)
     except ImageError:
         raise
     # Damaged files make pydicom raise nearly anything; its message says which tag or plugin it missed.
@@ -60,28 +65,6 @@ def count_dicom(path: Path, data: bytes) -> int:
 def frames_of(dataset: Any) -> int:
     """How many frames a DICOM dataset has."""
     return int(dataset.get("NumberOfFrames") or 1)
-
-
-def _shown(dataset: Any, pixels: NDArray[Any], pixel_tools: Any) -> NDArray[np.uint8]:
-    photometric = dataset.PhotometricInterpretation
-    if photometric == "PALETTE COLOR":
-        pixels = pixel_tools.apply_color_lut(pixels, dataset)
-        return (pixels >> 8 if pixels.dtype == np.uint16 else pixels).astype(np.uint8)
-    if pixels.ndim == 3:
-        return (pixels >> max(int(dataset.BitsStored) - 8, 0)).astype(np.uint8)
-    levels = pixel_tools.apply_modality_lut(pixels, dataset)
-    if dataset.get("VOILUTSequence"):
-        levels = pixel_tools.apply_voi(np.rint(levels).astype(np.int64), dataset)
-        low, high = 0.0, 2.0 ** int(dataset.VOILUTSequence[0].LUTDescriptor[2]) - 1
-    elif dataset.get("WindowCenter") is not None and dataset.get("WindowWidth") is not None:
-        levels = pixel_tools.apply_windowing(levels, dataset)
-        low, high = pixel_tools.apply_windowing(np.array([-FAR, FAR]), dataset)
-    elif levels.dtype == np.uint8 or (levels.min() >= 0 and dataset.BitsStored <= 8 and levels.max() <= 255):
-        low, high = 0.0, 255.0
-    else:
-        low, high = float(levels.min()), float(levels.max())
-    shown = _to_uint8(levels, low, high)
-    return 255 - shown if photometric == "MONOCHROME1" else shown
 
 
 def decode_nifti(path: Path, *, raw: bool = False, limit: int | None = None) -> NDArray[Any]:
@@ -109,7 +92,7 @@ def decode_nifti(path: Path, *, raw: bool = False, limit: int | None = None) -> 
     except Exception as error:
         raise ImageError(f"{path}: cannot be read as NIfTI ({error}); copy, download or export it again") from error
     shape = voxels.shape
-    if len(shape) < 2 or any(size != 1 for size in shape[2:]) or voxels.dtype.kind not in "uif":
+    if len(shape) < 2 or 0 in shape or any(size != 1 for size in shape[2:]) or voxels.dtype.kind not in "uif":
         raise ImageError(
             f"{path}: found {'x'.join(map(str, shape))} voxels of {voxels.dtype}; expected one 2-D slice of numbers: "
             "save the slice that was boxed as a file of its own"
@@ -120,16 +103,10 @@ def decode_nifti(path: Path, *, raw: bool = False, limit: int | None = None) -> 
     if not np.isfinite(pixels).all():
         raise ImageError(f"{path}: found NaN or infinite voxels; replace them, for example with numpy.nan_to_num")
     if window[1] > window[0]:
-        return _to_uint8(pixels, *window)
+        return to_uint8(pixels, *window)
     if pixels.min() < 0 or pixels.max() > 255 or (pixels != np.rint(pixels)).any():
         raise ImageError(
             f"{path}: found levels from {pixels.min():g} to {pixels.max():g} of {voxels.dtype} and no display window; "
             "expected whole grey levels 0..255: set the header's cal_min and cal_max, or rescale to uint8"
         )
     return np.ascontiguousarray(pixels, dtype=np.uint8)
-
-
-def _to_uint8(levels: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
-    scaled = (levels.astype(np.float64) - low) / max(high - low, np.finfo(np.float64).tiny) * 255
-    shown: NDArray[np.uint8] = np.rint(scaled.clip(0, 255)).astype(np.uint8)
-    return shown

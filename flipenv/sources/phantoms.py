@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ class PhantomCase:
     seed: int
     height: int
     width: int
+    with_mask: bool = True
 
     @property
     def id(self) -> str:
@@ -35,11 +37,16 @@ class PhantomCase:
 
     def load(self) -> Case:
         """Read the case; see `Source.load`."""
-        return phantom.phantom_case(self.seed, self.height, self.width)
+        case = phantom.phantom_case(self.seed, self.height, self.width)
+        return case if self.with_mask else dataclasses.replace(case, mask=None)
 
     def fingerprint(self) -> str:
         """Hash what determines the case; see `Source.fingerprint`."""
         return digest(self.id, (self.seed, self.height, self.width), _generator())
+
+    def unlabelled(self) -> PhantomCase:
+        """The same case without its mask."""
+        return dataclasses.replace(self, with_mask=False)
 
 
 class PhantomSource(ListedSource):

@@ -6,7 +6,9 @@ import io
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,31 +16,53 @@ from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from flipenv.errors import ImageError, MaskError
 from flipenv.sources.contents import check_extent, check_frame
+from flipenv.sources.orientation import load_as_stored
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_DEPTH = 24  # byte of a PNG that holds its bits a channel
 TIFF_DEPTH = 258  # TIFF tag BitsPerSample
+TIFF_SAMPLES = 339  # TIFF tag SampleFormat
+SIGNED = 2  # value of SampleFormat
 WINDOWED = "((x - low) / (high - low) * 255).clip(0, 255).astype('uint8')"
 
 _strict = threading.Lock()
 
 
-def decode_picture(path: Path, data: bytes, frame: int | None = None, limit: int | None = None) -> NDArray[np.uint8]:
-    """Return (height, width) or (height, width, 3) uint8 pixels as stored; `data` are the bytes of `path`.
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """A decoded picture, its rows and columns as they are in the file."""
 
-    Raises ImageError when the file is damaged, holds no such frame, or several and none is named, has more than `limit`
-    pixels or more than 8 bits a channel, is transparent, or is of a colour model other than grey, palette and RGB.
+    picture: Image.Image
+    format: str  # one of FORMATS, or MPO
+    bits: int  # a channel, 8 for fewer
+    signed: bool  # whole numbers that may be negative, of 8 bits, which Pillow reads as 0..255
+    orientation: int  # 1 upright; 2 to 8 are mirrored or turned by viewers
+
+
+def decode_picture(
+    path: Path, data: bytes, frame: int | None = None, limit: int | None = None
+) -> tuple[NDArray[np.uint8], int]:
+    """Return (height, width) or (height, width, 3) uint8 pixels as stored, and their orientation, 1 to 8.
+
+    `data` are the bytes of `path`. Raises ImageError when the file is damaged, holds no such frame, or several and none
+    is named, has more than `limit` pixels or more than 8 bits a channel, is transparent, or is of a colour model other
+    than grey, palette and RGB.
     """
-    picture = _load(path, data, frame, limit)
-    bits = _bits(picture, data)
-    if bits > 8:
+    stored = _load(path, data, frame, limit)
+    return _levels(path, stored), stored.orientation
+
+
+def _levels(path: Path, stored: Stored) -> NDArray[np.uint8]:
+    picture, bits = stored.picture, stored.bits
+    if bits > 8 or stored.signed:
         raise ImageError(
-            f"{path}: found {bits}-bit {'floats' if picture.mode == 'F' else 'levels'} (Pillow mode {picture.mode}); "
+            f"{path}: found {bits}-bit {'floats' if picture.mode == 'F' else 'levels'} "
+            f"({'signed, ' if stored.signed else ''}Pillow mode {picture.mode}); "
             f"expected 8-bit grey levels 0..255: choose a window and save the result, for example {WINDOWED}"
         )
-    if picture.mode in ("LA", "PA", "RGBA") or "transparency" in picture.info:
-        pixels = np.asarray(picture.convert("RGBA"))
+    if _has_alpha(picture):
+        pixels = _rgba(path, picture)
         clear = (pixels[:, :, 3] != 255).mean()
         if clear:
             raise ImageError(
@@ -64,27 +88,31 @@ def count_pages(data: bytes) -> int:
         return 1
 
 
-def decode_picture_mask(path: Path, data: bytes, limit: int | None = None) -> NDArray[np.bool_]:
-    """Return (height, width) bool: True where a pixel is neither black nor fully transparent.
+def decode_picture_labels(path: Path, data: bytes, limit: int | None = None) -> NDArray[Any]:
+    """Return the numbers (height, width) or colours (height, width, 3) of a mask as stored; black where transparent.
 
     Raises ImageError when the file is damaged or has more than `limit` pixels, MaskError when it is a JPEG.
     """
-    picture = _load(path, data, None, limit)
-    if picture.format in ("JPEG", "MPO"):
+    stored = _load(path, data, None, limit)
+    picture = stored.picture
+    if stored.format in ("JPEG", "MPO"):
         raise MaskError(
             f"{path}: is a JPEG, which smears a mask's edge; save the mask as PNG, 0 outside and 255 inside"
         )
+    if stored.signed:
+        return np.asarray(picture).view(np.int8)
     if picture.mode in ("F", "I") or picture.mode.startswith("I;"):
-        inside: NDArray[np.bool_] = np.asarray(picture) != 0
-        return inside
-    if _bits(picture, data) > 8:
+        numbers = np.asarray(picture)
+        return np.where(numbers == picture.info.get("transparency"), 0, numbers)
+    if picture.mode in ("1", "L") and not _has_alpha(picture):
+        return np.asarray(picture)
+    if stored.bits > 8:
         raise MaskError(f"{path}: found a colour mask of more than 8 bits a channel; save it as an 8-bit grey PNG")
-    pixels = np.asarray(picture.convert("RGBA"))
-    inside = (pixels[:, :, :3] > 0).any(axis=2) & (pixels[:, :, 3] > 0)
-    return inside
+    pixels = _rgba(path, picture)
+    return pixels[:, :, :3] * (pixels[:, :, 3:] > 0)
 
 
-def _load(path: Path, data: bytes, frame: int | None, limit: int | None) -> Image.Image:
+def _load(path: Path, data: bytes, frame: int | None, limit: int | None) -> Stored:
     if not data:
         raise ImageError(f"{path}: is empty (0 bytes); copy or download it again")
     try:
@@ -92,10 +120,13 @@ def _load(path: Path, data: bytes, frame: int | None, limit: int | None) -> Imag
             if data.startswith(PNG_SIGNATURE):
                 # Decoding alone does not look at a PNG's checksums, so that a flipped bit would pass as a grey level.
                 Image.open(io.BytesIO(data), formats=("PNG",)).verify()
-            picture = Image.open(io.BytesIO(data), formats=FORMATS)
-            picture.seek(check_frame(path, frame, getattr(picture, "n_frames", 1)))
-            check_extent(path, picture.height, picture.width, limit)
-            picture.load()
+            opened = Image.open(io.BytesIO(data), formats=FORMATS)
+            opened.seek(check_frame(path, frame, getattr(opened, "n_frames", 1)))
+            check_extent(path, opened.height, opened.width, limit)
+            bits = _bits(opened, data)
+            signed = bits == 8 and opened.mode == "L" and _tag(opened, TIFF_SAMPLES) == (SIGNED,)
+            picture, orientation = load_as_stored(opened)
+            return Stored(picture, str(opened.format), bits, signed, orientation)
     except ImageError:
         raise
     except UnidentifiedImageError:
@@ -107,7 +138,6 @@ def _load(path: Path, data: bytes, frame: int | None, limit: int | None) -> Imag
     # Damaged bytes make Pillow raise nearly anything: OSError, SyntaxError, ValueError, struct.error, zlib.error.
     except Exception as error:
         raise ImageError(f"{path}: is damaged or cut short ({error}); copy, download or export it again") from error
-    return picture
 
 
 def _bits(picture: Image.Image, data: bytes) -> int:
@@ -115,9 +145,26 @@ def _bits(picture: Image.Image, data: bytes) -> int:
     bits = 32 if picture.mode in ("F", "I") else 16 if picture.mode.startswith("I;") else 8
     if data.startswith(PNG_SIGNATURE):
         return max(data[PNG_DEPTH], 8)
-    if isinstance(picture, TiffImagePlugin.TiffImageFile):
-        return max(bits, *(int(depth) for depth in picture.tag_v2.get(TIFF_DEPTH, ())))
-    return bits
+    return max(bits, *_tag(picture, TIFF_DEPTH))
+
+
+def _tag(picture: Image.Image, tag: int) -> tuple[int, ...]:
+    """The numbers of a TIFF's tag; (1,), TIFF's default for those that are asked for here, where it has none."""
+    if not isinstance(picture, TiffImagePlugin.TiffImageFile):
+        return (1,)
+    value = picture.tag_v2.get(tag, 1)
+    return tuple(int(number) for number in value) if isinstance(value, tuple) else (int(value),)
+
+
+def _rgba(path: Path, picture: Image.Image) -> NDArray[np.uint8]:
+    try:
+        return np.asarray(picture.convert("RGBA"))
+    except (ValueError, TypeError, SystemError) as error:  # a transparency of another form than the pixels
+        raise ImageError(f"{path}: is damaged ({error}); copy, download or export it again") from error
+
+
+def _has_alpha(picture: Image.Image) -> bool:
+    return picture.mode in ("LA", "PA", "RGBA") or "transparency" in picture.info
 
 
 @contextmanager

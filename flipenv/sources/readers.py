@@ -3,37 +3,44 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flipenv.errors import ImageError, MaskError
+from flipenv.errors import ImageError, MaskError, OrientationWarning
 from flipenv.sources.contents import check_frame, file_bytes
+from flipenv.sources.labels import inside
 from flipenv.sources.medical import count_dicom, decode_dicom, decode_nifti
-from flipenv.sources.pictures import count_pages, decode_picture, decode_picture_mask
+from flipenv.sources.orientation import UPRIGHT
+from flipenv.sources.pictures import count_pages, decode_picture, decode_picture_labels
 
 Grey: TypeAlias = NDArray[np.uint8]
 Mask: TypeAlias = NDArray[np.bool_]
 
 
-def read_image(path: str | os.PathLike[str], *, frame: int | None = None, limit: int | None = None) -> Grey:
+def read_image(
+    path: str | os.PathLike[str], *, frame: int | None = None, limit: int | None = None, upright: bool = False
+) -> Grey:
     """Return the grey image in a file as a (height, width) uint8 array.
 
     PNG, JPEG, TIFF and BMP must hold 8-bit grey levels: palettes and colour pictures are taken when their three
-    channels are equal, an alpha channel when it is opaque everywhere. Pixels stay as they are stored: an EXIF
-    orientation is not applied. DICOM and NIfTI are windowed to 8 bits, see `flipenv.sources.medical`.
+    channels are equal, an alpha channel when it is opaque everywhere. Pixels stay as they are stored, in every format:
+    the orientation in EXIF data or TIFF tags, by which viewers mirror or turn a picture, is not applied, and an
+    OrientationWarning names the file. DICOM and NIfTI are windowed to 8 bits, see `flipenv.sources.medical`.
 
     Args:
         path: the file; DICOM is known by `.dcm` or its own mark, NIfTI by `.nii` or `.nii.gz`.
         frame: which frame of a DICOM cine loop or page of a TIFF, from 0; may be left out where there is one.
         limit: the most pixels that are decoded; None for files that are trusted.
+        upright: refuse a picture that viewers turn, instead of warning: for boxes that were drawn in a viewer.
 
     Raises:
         SourceError: there is no such file.
-        ImageError: it is damaged, larger than `limit`, not 8-bit grey, or has several frames and none is named; the
-            message says what to do.
+        ImageError: it is damaged, larger than `limit`, not 8-bit grey, not `upright` where it has to be, or has several
+            frames and none is named; the message says what to do.
         MissingDependencyError: DICOM or NIfTI without `pip install flip-learning[medical]`.
     """
     path = Path(path)
@@ -41,15 +48,24 @@ def read_image(path: str | os.PathLike[str], *, frame: int | None = None, limit:
     if is_nifti(path):
         check_frame(path, frame, 1)
         return _one_channel(decode_nifti(path, limit=limit), path)
-    if _is_dicom(path, data):
+    if is_dicom(path, data):
         return _one_channel(decode_dicom(path, data, frame, limit=limit), path)
-    return _one_channel(decode_picture(path, data, frame, limit), path)
+    pixels, orientation = decode_picture(path, data, frame, limit)
+    if orientation != UPRIGHT:
+        turned = (
+            f"viewers mirror or turn it (orientation {orientation}) and a box drawn there does not fit: save it upright"
+        )
+        if upright:
+            raise ImageError(f"{path}: {turned}")
+        warnings.warn(f"{path}: pixels are taken as they are stored, but {turned}", OrientationWarning, stacklevel=2)
+    return _one_channel(pixels, path)
 
 
 def read_mask(path: str | os.PathLike[str], shape: tuple[int, ...], *, limit: int | None = None) -> Mask:
-    """Return the mask in a file as a (height, width) bool array: True where a pixel is not black.
+    """Return the mask in a file as a (height, width) bool array: True where a pixel is not 0, or not black.
 
-    Any bit depth or colour counts, fully transparent pixels do not. JPEG is refused: it smears the edge of a mask.
+    The file holds 0 and one other value, or labels: whole numbers from 0, or colours on black. Fully transparent pixels
+    are black. Pixels stay as they are stored, as in `read_image`. JPEG is refused: it smears the edge of a mask.
 
     Args:
         path: the file, in a format of `read_image`.
@@ -59,26 +75,24 @@ def read_mask(path: str | os.PathLike[str], shape: tuple[int, ...], *, limit: in
     Raises:
         SourceError: there is no such file.
         ImageError: it is damaged, or larger than `limit`.
-        MaskError: it is a JPEG, or its size is not that of the image.
+        MaskError: it is a JPEG, its size is not that of the image, or it holds other numbers: NaN, negative ones,
+            fractions, several values and no 0.
         MissingDependencyError: DICOM or NIfTI without `pip install flip-learning[medical]`.
     """
     path = Path(path)
     data = file_bytes(path)
-    mask: Mask
     if is_nifti(path):
-        mask = decode_nifti(path, raw=True, limit=limit) != 0
-    elif _is_dicom(path, data):
-        mask = decode_dicom(path, data, raw=True, limit=limit) != 0
+        values = decode_nifti(path, raw=True, limit=limit)
+    elif is_dicom(path, data):
+        values = decode_dicom(path, data, raw=True, limit=limit)
     else:
-        mask = decode_picture_mask(path, data, limit)
-    if mask.ndim == 3:
-        mask = np.logical_or.reduce(mask, axis=2)
-    if mask.shape != tuple(shape):
+        values = decode_picture_labels(path, data, limit)
+    if values.shape[:2] != tuple(shape):
         raise MaskError(
-            f"{path}: mask is {_size(mask.shape)} but its image is {_size(shape)} (height x width); "
+            f"{path}: mask is {_size(values.shape[:2])} but its image is {_size(shape)} (height x width); "
             "they must be drawn on the same pixels: resample the mask with nearest neighbour, or find the right file"
         )
-    return mask
+    return inside(path, values)
 
 
 def count_frames(path: Path) -> int:
@@ -89,7 +103,7 @@ def count_frames(path: Path) -> int:
     data = file_bytes(path)
     if is_nifti(path):
         return 1
-    return count_dicom(path, data) if _is_dicom(path, data) else count_pages(data)
+    return count_dicom(path, data) if is_dicom(path, data) else count_pages(data)
 
 
 def is_nifti(path: Path) -> bool:
@@ -97,7 +111,8 @@ def is_nifti(path: Path) -> bool:
     return path.name.lower().endswith((".nii", ".nii.gz"))
 
 
-def _is_dicom(path: Path, data: bytes) -> bool:
+def is_dicom(path: Path, data: bytes) -> bool:
+    """Whether a file is taken for DICOM: by its name, or by the mark in the first 132 bytes of its `data`."""
     return path.suffix.lower() in (".dcm", ".dicom") or data[128:132] == b"DICM"
 
 

@@ -57,13 +57,7 @@ def box_of(row: Row) -> Box:
     Raises SourceError when the columns are missing, both conventions are there, or a cell is not a whole number;
     whether the box lies in its image shows when the case is loaded.
     """
-    conventions = [names for names in (TLBR, XYXY) if all(name in row.cells for name in names)]
-    if len(conventions) != 1:
-        found = ", ".join(row.cells) if not conventions else "both"
-        raise SourceError(
-            f"{row.where}: expected box columns {','.join(TLBR)} or {','.join(XYXY)}, one set of them; found {found}"
-        )
-    names = conventions[0]
+    names = box_columns(row)
     corners = [whole(row, name, "pixels of the image") for name in names]
     box = Box(*corners) if names == TLBR else Box.from_xyxy(*corners)
     if box.height <= 0 or box.width <= 0:
@@ -72,6 +66,17 @@ def box_of(row: Row) -> Box:
             f"{names[0]} < {names[2]} and {names[1]} < {names[3]}"
         )
     return box
+
+
+def box_columns(row: Row) -> tuple[str, ...]:
+    """The names of the box's columns, which are those of all rows; SourceError when they are missing or there twice."""
+    conventions = [names for names in (TLBR, XYXY) if all(name in row.cells for name in names)]
+    if len(conventions) != 1:
+        found = ", ".join(row.cells) if not conventions else "both"
+        raise SourceError(
+            f"{row.where}: expected box columns {','.join(TLBR)} or {','.join(XYXY)}, one set of them; found {found}"
+        )
+    return conventions[0]
 
 
 def _check_header(path: Path, header: list[str], needed: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ FORMS = "a list of polygons [[x0, y0, x1, y1, ...], ...] or run lengths {'size':
 def decode_segmentation(segmentation: Any, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
     """Return a `segmentation` value of COCO as a (height, width) bool array, or None when it is absent or empty.
 
-    Polygons are united; a pixel belongs to one when its centre does.
+    Polygons are united; a pixel belongs to one when its centre does. Polygons without a point draw nothing.
 
     Raises MaskError for any other form or size, MissingDependencyError for compressed run lengths without pycocotools.
     """
@@ -26,8 +26,10 @@ def decode_segmentation(segmentation: Any, shape: tuple[int, ...]) -> NDArray[np
         return _run_lengths(segmentation, shape)
     if not isinstance(segmentation, list) or not all(isinstance(polygon, list) for polygon in segmentation):
         raise MaskError(f"segmentation is {_brief(segmentation)}; expected {FORMS}")
+    if not any(segmentation):
+        return None
     mask = np.zeros(shape, dtype=bool)
-    for polygon in segmentation:
+    for polygon in filter(None, segmentation):
         _fill(mask, polygon)
     return mask
 

@@ -174,6 +174,15 @@ def test_images_that_are_refused(case: Case, media: Path, monkeypatch: pytest.Mo
         Backend(Desk(), media, "unheard")
 
 
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_images_that_a_browser_turns_are_refused(case: Case, media: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(case.image).save(media / "phone.jpg", exif=exif)
+    with pytest.raises(ImageError, match=rf"phone\.jpg: .*\(orientation {orientation}\).*save it upright"):
+        Backend(Desk(), media, "box").predict(asked("phone.jpg", region(case, case.box)))
+
+
 def test_boxes_that_are_refused(case: Case) -> None:
     shape = case.image.shape
     for changes, told in [

@@ -11,7 +11,7 @@ from PIL import Image
 
 from flipenv import Box
 from flipenv.errors import BoxError, MaskError, MissingDependencyError, SourceError
-from flipenv.sources import CocoSource, open_source
+from flipenv.sources import CocoSource, Unlabelled, open_source
 
 HEIGHT, WIDTH = 40, 60
 IMAGE = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH)).astype(np.uint8)
@@ -144,6 +144,121 @@ def test_masks_that_are_no_masks(tmp_path, segmentation, found):
         source.load(0)
 
 
+@pytest.mark.parametrize("segmentation", [[], [[]], [[], []], None])
+def test_polygons_without_points_draw_nothing(tmp_path, segmentation):
+    assert CocoSource(write(tmp_path, {"segmentation": segmentation})).load(0).mask is None
+
+
+def test_a_polygon_without_points_leaves_the_others(tmp_path):
+    source = CocoSource(write(tmp_path, {"segmentation": [[], [8, 6, 49, 6, 49, 20, 8, 20]]}))
+    assert source.load(0).mask.sum() == 41 * 14
+
+
+@pytest.mark.parametrize("segmentation", [[[1, 2, 3, 4]], "mask.png", {"size": [1, 1], "counts": [1]}, [1, 2]])
+def test_a_bad_mask_matters_only_where_it_is_needed(tmp_path, segmentation):
+    source = CocoSource(write(tmp_path, {"segmentation": segmentation}, {"segmentation": [[8, 6, 49, 6, 49, 20]]}))
+    with pytest.raises(MaskError, match="annotation 11"):
+        source.load(0)
+    unlabelled = Unlabelled(source)
+    assert unlabelled.ids == source.ids
+    assert (unlabelled.load(0).box, unlabelled.load(0).mask) == ((5, 7, 25, 50), None)
+    assert source.load(1).mask is not None
+    assert unlabelled.load(1).mask is None
+    assert unlabelled.fingerprint(1) != source.fingerprint(1)
+
+
+def test_what_joins_an_export_with_its_input_is_kept(tmp_path):
+    categories = [{"id": 7, "name": "nodule", "supercategory": "lesion"}, {"id": 2, "name": "cyst"}]
+    path = write(
+        tmp_path, {"category_id": 7}, {"id": "b", "category_id": 2}, {"category_id": None}, categories=categories
+    )
+    source = CocoSource(path)
+    assert source.categories == categories
+    assert CocoSource(path, category="cyst").categories == categories
+    kept = [(each.number, each.image_id, each.category_id, each.category, each.file_name) for each in source.entries]
+    assert kept == [
+        (11, 4, 7, "nodule", "scan a.png"),
+        ("b", 4, 2, "cyst", "scan a.png"),
+        (13, 4, None, None, "scan a.png"),
+    ]
+    assert source.ids == ("scan a-11", "scan a-b", "scan a-13")
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        (
+            {"images": [{"id": 4, "file_name": "a.png"}, {"id": 4, "file_name": "b.png"}]},
+            r"ids of images .* 4 \(2 times",
+        ),
+        ({"categories": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]}, r"ids of categories are not unique: 1 \(2"),
+        ({"annotations": [{"id": 3, "image_id": 4, "bbox": [1, 2, 3, 4]}] * 3}, r"ids of annotations .* 3 \(3 times\)"),
+        ({"images": [{"id": [4], "file_name": "a.png"}]}, r"images\[0\] has the id \[4\]; expected a number or a text"),
+        ({"images": [{"id": None, "file_name": "a.png"}]}, r"images\[0\] has the id None"),
+        ({"categories": [{"id": {}, "name": "a"}]}, r"categories\[0\] has the id \{\}"),
+        ({"annotations": [{"id": float("nan"), "image_id": 4}]}, r"annotations\[0\] has the id nan"),
+    ],
+)
+def test_ids_that_tell_nothing_apart(tmp_path, changes, found):
+    with pytest.raises(SourceError, match=rf"instances\.json: {found}"):
+        CocoSource(write(tmp_path, {}, **changes))
+
+
+def test_crowds_are_no_cases(tmp_path):
+    path = write(tmp_path, {"iscrowd": 1}, {"iscrowd": 0}, {"iscrowd": 1, "segmentation": {"size": [1], "counts": []}})
+    assert CocoSource(path).ids == ("scan a-12",)
+    with pytest.raises(SourceError, match=r"holds no cases: its 2 annotations are crowds \(iscrowd 1\)"):
+        CocoSource(write(tmp_path, {"iscrowd": 1}, {"iscrowd": 1}))
+    path = write(tmp_path, {"iscrowd": 1, "category_id": 2}, {"iscrowd": 0})
+    with pytest.raises(SourceError, match="its 1 annotations are crowds"):
+        CocoSource(path, category="cyst")
+
+
+@pytest.mark.parametrize(
+    ("told", "found"),
+    [
+        ({"height": WIDTH, "width": HEIGHT}, "image of 60x40 .* but the file has 40x60"),
+        ({"height": HEIGHT // 2, "width": WIDTH // 2}, "image of 20x30 .* but the file has 40x60"),
+        ({"height": HEIGHT * 2, "width": WIDTH * 2}, "image of 80x120 .* but the file has 40x60"),
+        ({"height": HEIGHT + 1, "width": None}, "image of 41x60 .* but the file has 40x60"),
+        ({"width": 30}, "image of 40x30 .* but the file has 40x60"),
+        ({"height": HEIGHT, "width": WIDTH}, None),
+        ({"height": float(HEIGHT), "width": None}, None),
+        ({}, None),
+    ],
+)
+def test_a_box_on_an_image_of_another_size_is_refused(tmp_path, told, found):
+    source = CocoSource(write(tmp_path, {}, images=[{"id": 4, "file_name": "scan a.png", **told}]))
+    if found is None:
+        assert source.load(0).image.shape == (HEIGHT, WIDTH)
+    else:
+        for each in (source, Unlabelled(source)):
+            with pytest.raises(BoxError, match=rf"annotation 11: the box was drawn on an {found}.*resized"):
+                each.load(0)
+
+
+@pytest.mark.parametrize(
+    ("record", "found"),
+    [
+        ({}, "file_name None of its image is no name of a file"),
+        ({"file_name": 7}, "file_name 7 of its image"),
+        ({"file_name": "images"}, "image 'images' is neither in"),
+        ({"file_name": "a\0.png"}, r"image 'a\\x00\.png' is neither in"),
+        ({"file_name": "x" * 300}, r"cannot be read \(File name too long\); shorten it"),
+        ({"file_name": "scan a.png", "frame": -1}, "frame -1 of its image"),
+        ({"file_name": "scan a.png", "height": "40"}, "height '40' of its image is no whole number"),
+        ({"file_name": "scan a.png", "width": float("inf")}, "width inf of its image is no whole number"),
+    ],
+)
+def test_a_bad_image_fails_alone(tmp_path, record, found):
+    images = [{"id": 4, "file_name": "scan a.png"}, {"id": 5, **record}]
+    source = CocoSource(write(tmp_path, {"image_id": 5}, {}, images=images))
+    with pytest.raises(SourceError, match=rf"instances\.json annotation 11: .*{found}"):
+        source.load(0)
+    assert source.load(1).box == (5, 7, 25, 50)
+    assert len(set(source.ids)) == 2
+
+
 def test_files_that_are_not_coco(tmp_path):
     path = tmp_path / "instances.json"
     path.write_text('{"images": [')
@@ -166,20 +281,28 @@ def test_files_that_are_not_coco(tmp_path):
         ({"bbox": None}, "bbox is None"),
         ({"bbox": [1, 2, 3, "x"]}, ".*expected four numbers"),
         ({"bbox": [1, 2, 3, float("nan")]}, ".*expected four numbers"),
+        ({"image_id": [4]}, r"image_id \[4\] is not among the images"),
+        ({"bbox": {"x": 1}}, ".*expected four numbers"),
+        ({"bbox": 7}, "bbox is 7"),
     ],
 )
 def test_annotations_that_do_not_fit(tmp_path, annotation, found):
+    source = CocoSource(write(tmp_path, annotation, {}))
     with pytest.raises(SourceError, match=rf"instances\.json annotation 11: {found}"):
-        CocoSource(write(tmp_path, annotation))
+        source.load(0)
+    assert source.load(1).id == "scan a-12"
 
 
 def test_missing_keys_and_images(tmp_path):
-    with pytest.raises(SourceError, match=r"annotations\[0\] has no 'bbox'"):
-        CocoSource(write(tmp_path, annotations=[{"id": 1, "image_id": 4}]))
+    with pytest.raises(SourceError, match=r"annotations\[0\] has no 'id'"):
+        CocoSource(write(tmp_path, annotations=[{"image_id": 4, "bbox": [1, 2, 3, 4]}]))
     path = write(tmp_path, {})
     (tmp_path / "images" / "scan a.png").unlink()
+    source = CocoSource(path)
     with pytest.raises(SourceError, match=r"annotation 11: image 'scan a\.png' is neither in"):
-        CocoSource(path)
+        source.load(0)
+    with pytest.raises(SourceError, match=r"annotation 11: image 'scan a\.png' is neither in"):
+        source.fingerprint(0)
 
 
 def test_a_box_outside_its_image(tmp_path):

@@ -44,8 +44,15 @@ def test_missing_parts(tmp_path):
     with pytest.raises(SourceError, match=r"none of its folders holds data\.png"):
         FolderSource(tmp_path)
     (add(tmp_path, "a") / "nodule.npy").unlink()
+    (add(tmp_path, "b") / "data.png").unlink()
+    add(tmp_path, "c")
+    source = FolderSource(tmp_path)
+    assert source.ids == ("a", "b", "c")
     with pytest.raises(SourceError, match=r"a: has no nodule\.npy"):
-        FolderSource(tmp_path)
+        source.load(0)
+    with pytest.raises(SourceError, match=r"b: has no data\.png"):
+        source.load(1)
+    assert source.load(2).box == (5, 7, 25, 50)
     with pytest.raises(SourceError, match=r"data\.png: is a file; expected a folder"):
         FolderSource(tmp_path / "a" / "data.png")
 
@@ -62,14 +69,16 @@ def test_missing_parts(tmp_path):
 )
 def test_boxes_that_are_no_boxes(tmp_path, corners, found):
     np.save(add(tmp_path, "a") / "nodule.npy", corners, allow_pickle=True)
+    source = FolderSource(tmp_path)
     with pytest.raises(SourceError, match=rf"nodule\.npy: .*{found}"):
-        FolderSource(tmp_path)
+        source.load(0)
 
 
 def test_a_box_file_that_is_no_array(tmp_path):
     (add(tmp_path, "a") / "nodule.npy").write_bytes(b"")
+    source = FolderSource(tmp_path)
     with pytest.raises(SourceError, match=r"nodule\.npy: is not a plain NumPy array"):
-        FolderSource(tmp_path)
+        source.load(0)
 
 
 def test_parts_that_do_not_fit_name_their_folder(tmp_path):

@@ -2,17 +2,20 @@
 
 import ast
 import copy
+import errno
 import inspect
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from flipenv import Box, Case
 from flipenv.errors import ConfigError, ImageError, SourceError
-from flipenv.sources import SOURCES, PhantomSource, Source, find, open_source
+from flipenv.sources import SOURCES, PhantomSource, Source, Unlabelled, find, open_source, read_image
 from flipenv.sources.phantoms import GENERATOR
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 60)).astype(np.uint8)
@@ -140,3 +143,68 @@ def test_find_names_the_nearest_ids():
     assert find(source, "phantom-0063") == 63
     with pytest.raises(SourceError, match=r"unknown case 'phantom-063': did you mean 'phantom-.*\(64 in all\)"):
         find(source, "phantom-063")
+
+
+def test_cases_without_their_masks(tmp_path):
+    """Every source gives the same images and boxes, and no mask, in a worker process too."""
+    mask = np.zeros((40, 60), np.uint8)
+    mask[6:20, 8:49] = 255
+    image = np.random.default_rng(0).integers(0, 256, (40, 60)).astype(np.uint8)
+    for name in ("subjects/a", "busi/Dataset_BUSI_with_GT/benign"):
+        (tmp_path / name).mkdir(parents=True)
+    Image.fromarray(image).save(tmp_path / "subjects/a/data.png")
+    Image.fromarray(mask).save(tmp_path / "subjects/a/mask.png")
+    np.save(tmp_path / "subjects/a/nodule.npy", [5, 7, 25, 50])
+    Image.fromarray(image).save(tmp_path / "busi/Dataset_BUSI_with_GT/benign/benign (1).png")
+    Image.fromarray(mask).save(tmp_path / "busi/Dataset_BUSI_with_GT/benign/benign (1)_mask.png")
+    labelled = Case(image, (5, 7, 25, 50), mask=mask > 0)
+    sources = [
+        f"folders:{tmp_path / 'subjects'}",
+        f"busi:{tmp_path / 'busi'}",
+        "phantom:1?height=80&width=96",
+        labelled,
+    ]
+    for source in map(open_source, sources):
+        unlabelled = pickle.loads(pickle.dumps(Unlabelled(source)))
+        assert isinstance(unlabelled, Source)
+        case, bare = source.load(0), unlabelled.load(0)
+        assert (len(unlabelled), unlabelled.ids) == (1, source.ids)
+        assert (case.mask is None, bare.mask) == (False, None)
+        assert (bare.box, bare.id, bare.meta) == (case.box, case.id, case.meta)
+        np.testing.assert_array_equal(bare.image, case.image)
+        assert len(unlabelled.fingerprint(0)) == 32
+
+
+def test_a_source_of_others_without_its_masks():
+    class Theirs:
+        ids = ("one",)
+
+        def __len__(self):
+            return 1
+
+        def load(self, index):
+            return open_source("phantom:1?height=80&width=96").load(index)
+
+        def fingerprint(self, index):
+            return "theirs"
+
+    assert Unlabelled(Theirs()).load(0).mask is None
+    assert Unlabelled(Theirs()).fingerprint(0) == "theirs"
+
+
+def test_folders_that_cannot_be_read(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+
+    def closed(path):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", closed)
+    with pytest.raises(SourceError, match=r"cannot be read \(Permission denied\); check its permissions"):
+        open_source(f"folders:{tmp_path}")
+    for name in ("x" * 300, "a\0b", "~nobody-of-this-name/x"):
+        for kind in ("folders", "csv", "coco", "busi"):
+            with pytest.raises(SourceError):
+                open_source(f"{kind}:{name}")
+    for name in ("x" * 300, "a\0b", "\ud800"):
+        with pytest.raises(SourceError):
+            read_image(name)

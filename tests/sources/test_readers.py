@@ -58,12 +58,6 @@ def test_rgb_of_equal_channels_palette_opaque_alpha_and_one_bit(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "bit.png"), (LEVELS > 99) * np.uint8(255))
 
 
-def test_exif_orientation_is_not_applied(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    assert read_image(save(LEVELS, tmp_path / "turned.png", exif=exif)).shape == (30, 50)
-
-
 def test_page_of_a_tiff(tmp_path):
     pages = [Image.fromarray(LEVELS), Image.fromarray(255 - LEVELS)]
     pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])

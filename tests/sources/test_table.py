@@ -1,14 +1,16 @@
 """Cases listed in a CSV file."""
 
+import errno
 import pickle
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from flipenv.errors import BoxError, SourceError
-from flipenv.sources import TableSource, open_source
+from flipenv.errors import BoxError, ImageError, SourceError
+from flipenv.sources import TableSource, Unlabelled, open_source
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 60)).astype(np.uint8)
 
@@ -75,17 +77,99 @@ def test_ids_come_from_the_image(folder):
         ("scans/a.png,5,,25,50", r"line 3: left='' is not a whole number"),
         ("scans/a.png,5,inf,25,50", r"line 3: left='inf' is not a whole number"),
         ("scans/a.png,25,7,5,50", r"line 3: box top=25,left=7,bottom=5,right=50 holds no pixel"),
+        ("scans/a.png,5,7,5,50", r"line 3: box top=5,left=7,bottom=5,right=50 holds no pixel"),
+        ("scans/c.png,5,7,25,50", r"line 3: image 'scans/c\.png' is not a file in"),
+        ("scans,5,7,25,50", r"line 3: image 'scans' is not a file in"),
+        (f"{'c' * 300}.png,5,7,25,50", r"c\.png: cannot be read \(File name too long\); shorten it"),
+        ("c\0.png,5,7,25,50", r"line 3: image 'c\\x00\.png' is not a file in"),
+        (",5,7,25,50", "line 3: the cell of 'image' is empty"),
+    ],
+)
+def test_a_bad_line_fails_alone_and_is_named(folder, line, found):
+    good = "scans/b.png,1,1,9,9"
+    source = TableSource(write(folder, "image,top,left,bottom,right", good, line, line, good))
+    assert len(set(source.ids)) == len(source) == 4
+    for index in (1, 2):
+        with pytest.raises(SourceError, match=rf"(cases\.csv:? ?)?{found if index == 1 else ''}"):
+            source.load(index)
+        with pytest.raises(SourceError):
+            source.fingerprint(index)
+        with pytest.raises(SourceError):
+            Unlabelled(source).load(index)
+    for index in (0, 3):
+        assert source.load(index).box == (1, 1, 9, 9)
+        assert pickle.loads(pickle.dumps(source)).fingerprint(index) == source.fingerprint(index)
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
         ("scans/a.png,5,7,25", r"line 3: has 4 cells; expected 5: image, top, left, bottom, right"),
         ("scans/a.png,5,7,25,50,1", "line 3: has 6 cells; expected 5"),
-        ("scans/c.png,5,7,25,50", r"line 3: image 'scans/c\.png' is not a file in"),
-        (",5,7,25,50", "line 3: the cell of 'image' is empty"),
         ('"scans/a.png,5,7,25,50', "is not a readable CSV"),
     ],
 )
-def test_bad_lines_are_named(folder, line, found):
+def test_lines_that_are_no_rows_are_named(folder, line, found):
     path = write(folder, "image,top,left,bottom,right", "scans/b.png,1,1,9,9", line)
     with pytest.raises(SourceError, match=rf"cases\.csv:? ?{found}"):
         TableSource(path)
+
+
+def test_a_frame_that_is_no_number_fails_alone(folder):
+    path = write(folder, "image,frame,top,left,bottom,right", "scans/a.png,x,1,1,9,9", "scans/b.png,,1,1,9,9")
+    source = TableSource(path)
+    with pytest.raises(SourceError, match=r"line 2: frame='x' is not a whole number; expected the number of a frame"):
+        source.load(0)
+    assert source.load(1).id == "scans/b"
+
+
+@pytest.mark.parametrize("content", [None, b"no picture", b""])
+def test_a_bad_mask_matters_only_where_it_is_needed(folder, content):
+    path = write(folder, "image,x0,y0,x1,y1,mask", "scans/a.png,7,5,50,25,bad.png", "scans/a.png,7,5,50,25,mask.png")
+    if content is not None:
+        (folder / "bad.png").write_bytes(content)
+    source = TableSource(path)
+    with pytest.raises((SourceError, ImageError), match=r"bad\.png"):
+        source.load(0)
+    case = Unlabelled(source).load(0)
+    assert (case.box, case.mask, case.id) == ((5, 7, 25, 50), None, "scans/a")
+    unlabelled = Unlabelled(source)
+    assert unlabelled.ids == source.ids
+    assert unlabelled.fingerprint(0) != unlabelled.fingerprint(1)  # the ids differ
+    assert source.load(1).mask is not None
+    assert unlabelled.load(1).mask is None
+    assert unlabelled.fingerprint(1) != source.fingerprint(1)
+    before = unlabelled.fingerprint(1)
+    Image.fromarray(IMAGE).save(folder / "mask.png")
+    assert unlabelled.fingerprint(1) == before
+
+
+def test_a_closed_folder_fails_alone(folder, monkeypatch):
+    there = Path.is_file
+
+    def is_file(path):
+        if path.parent.name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return there(path)
+
+    monkeypatch.setattr(Path, "is_file", is_file)
+    source = TableSource(write(folder, "image,x0,y0,x1,y1", "closed/a.png,7,5,50,25", "scans/a.png,7,5,50,25"))
+    with pytest.raises(
+        SourceError, match=r"closed/a\.png: cannot be read \(Permission denied\); check its permissions"
+    ):
+        source.load(0)
+    assert source.load(1).id == "scans/a"
+
+
+def test_a_box_that_shows_one_grey_level_is_refused(folder):
+    flat = IMAGE.copy()
+    flat[5:25, 7:50] = 77
+    Image.fromarray(flat).save(folder / "flat.png")
+    rows = ("flat.png,5,7,25,50", "flat.png,5,7,25,51")
+    source = TableSource(write(folder, "image,top,left,bottom,right", *rows))
+    with pytest.raises(ImageError, match=r"line 2: all pixels inside the box \(5, 7, 25, 50\) are grey level 77"):
+        source.load(0)
+    assert source.load(1).box == (5, 7, 25, 51)
 
 
 @pytest.mark.parametrize(
