@@ -30,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", default="phantom:64")
     parser.add_argument("--method", default="flip")
-    parser.add_argument("--runtime", help="torch or onnx, see `flip segment`")
+    parser.add_argument("--runtime", default="torch", help="torch or onnx, see `flip segment`")
     parser.add_argument("--weights", type=Path, help="None for those that ship")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=2, help="shards at once, and actors of Ray")
@@ -86,20 +86,11 @@ def loop(options: argparse.Namespace, out: Path) -> dict[str, Any]:
     from flipagents.outputs import file_names, output_paths
     from flipenv.sources import open_source
 
-    weights = options.weights
-    if options.runtime is not None:
-        from flipagents.segment import pipeline_folder
-
-        weights = pipeline_folder(weights, options.runtime)
-    if options.runtime != "onnx":
-        import torch
-
-        torch.set_num_threads(1)
     source = open_source(options.source)
-    worker = Worker(Work(source, options.method, weights, options.device))
+    worker = Worker(Work(source, options.method, options.weights, options.device, runtime=options.runtime))
     paths = {index: output_paths(out, name, pictures=False) for index, name in enumerate(file_names(source.ids))}
     started, before = time.perf_counter(), cpu_seconds(resource.RUSAGE_SELF)
-    failed = [error for _, error in worker.run(paths) if error]
+    failed = [each.error for each in worker.run(paths) if each.error]
     assert not failed, failed
     spent = cpu_seconds(resource.RUSAGE_SELF) - before
     return {"images": len(paths), "seconds": time.perf_counter() - started, "cpu_seconds": spent}

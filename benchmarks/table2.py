@@ -31,13 +31,12 @@ from flipagents.checkpoint import SHIPPED
 from flipagents.classifier import Classifier
 from flipagents.classifier_training import train_classifier
 from flipagents.config import LearnerConfig
-from flipagents.contour import CONTOUR
 from flipagents.evaluation import SEED, Candidate
-from flipagents.learner import CHECKPOINT
 from flipagents.pipeline import Cost, presets, teach, train_stages
 from flipagents.plots import dice_figure
+from flipagents.recipe import CONTOUR, Recipe
 from flipagents.report import Report
-from flipagents.segment import Recipe
+from flipagents.run_folder import CHECKPOINT
 from flipagents.tables import latex_table, markdown_table
 from flipenv.config import COARSE, FINE, EnvConfig
 from flipenv.sources import CaseSource, Source, open_source

@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flipagents.segment import Segmenter
 
-__all__ = ["Segmenter"]
+    __version__: str
+
+__all__ = ["Segmenter", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
     """Import torch only when something that needs it is asked for: `flip --help` waits for nothing."""
+    if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415
+
+        return version("flip-learning")
     if name != "Segmenter":
         raise AttributeError(f"module 'flipagents' has no attribute {name!r}")
     from flipagents.segment import Segmenter  # noqa: PLC0415

@@ -27,9 +27,13 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from flipagents.devices import check_name
+from flipagents.methods import check_method
 from flipagents.outputs import file_names, write_texts
-from flipagents.trainers import PARTS, train_method
+from flipagents.trainers import PARTS, check_options, train_method
 from flipenv.errors import ConfigError, MissingDependencyError
+from flipenv.options import naming
+from flipenv.progress import say
 from flipenv.registry import unknown
 
 WEIGHTS, REPORT, DONE = "weights", "report", "done.json"  # in a run's folder
@@ -56,6 +60,11 @@ class Plan:
             for part in parts:
                 if part not in (*PARTS, *NAMED):
                     raise ConfigError(f"config {name!r}: {unknown('part', part, (*PARTS, *NAMED))}")
+            with naming(f"config {name!r}"):
+                check_options(**{"preset": self.preset, **parts})
+        check_name(self.device)
+        for method in self.methods:
+            check_method(method)
         if not self.configs or not self.seeds:
             raise ConfigError("an ablation needs at least one config and one seed")
 
@@ -120,8 +129,13 @@ class Run:
                 found.setdefault(row["method"], []).append(float(row["dice"]))
         return found
 
+    def left_out(self) -> int:
+        """How many cases a finished run could not evaluate, with every method or with one."""
+        told = json.loads((self.folder / REPORT / "report.json").read_text())
+        return len({failure["case"] for failure in told.get("failed", ())})
 
-def perform(run: Run) -> None:
+
+def perform(run: Run, *, progress: bool = True) -> None:
     """Train and evaluate one run, going on where it was stopped; nothing where it is done."""
     from flipagents import report  # noqa: PLC0415 - a table of finished runs needs neither
 
@@ -130,8 +144,10 @@ def perform(run: Run) -> None:
     plan, weights = run.plan, run.folder / WEIGHTS
     seeded = {part: {"seed": run.seed, **run.options.get(part, {})} for part in SEEDED}
     options = {"preset": plan.preset, **run.options, **seeded}
-    train_method("flip", plan.train, plan.val, weights, device=plan.device, progress=False, options=options)
-    found = report.evaluate(plan.evaluate, list(plan.methods), weights=weights, device=plan.device, progress=False)
+    say(f"{run.folder}: {run.config}, seed {run.seed}", quiet=not progress)
+    shown: dict[str, Any] = {"device": plan.device, "progress": progress}
+    train_method("flip", plan.train, plan.val, weights, options=options, **shown)
+    found = report.evaluate(plan.evaluate, list(plan.methods), weights=weights, **shown)
     found.write(run.folder / REPORT)
     write_texts({run.folder / DONE: json.dumps(run.about, indent=1) + "\n"})
 
@@ -142,6 +158,10 @@ def table(runs: Sequence[Run]) -> str:
     for config, method, means in _means(runs):
         spread = f"{statistics.stdev(means):.4f}" if len(means) > 1 else ""
         lines.append(f"| {config} | {method} | {statistics.mean(means):.4f} | {spread} | {len(means)} |")
+    for run in runs:
+        if run.done and (count := run.left_out()):
+            what = f"{count} case{'s' * (count != 1)} left out, see {REPORT}/table.md in its folder"
+            lines += ["", f"{run.config}, seed {run.seed}: {what}"]
     return "\n".join(lines) + "\n"
 
 

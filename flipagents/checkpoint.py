@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1  # raised when a newer program's checkpoints cannot be read as these
 SHIPPED = Path(str(files("flipagents") / "weights" / "busi-small"))  # of a pipeline, used where no folder is given
-SHIPPED_ONNX = SHIPPED.with_name("busi-small-onnx")  # the same, for onnxruntime
 TENSORS, ABOUT = "tensors.safetensors", "about.json"
 
 
@@ -114,8 +113,8 @@ def read(folder: str | Path, kind: str) -> Snapshot:
         tensors = load_file(path)
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
-            f"{path} holds weights for {error.name}: pip install flip-learning[agents], or give weights that "
-            "`flip export` wrote; those that ship are there for onnxruntime too: --runtime onnx"
+            f"{path} holds weights for {error.name}: pip install flip-learning[agents]; or, where `flip export` wrote "
+            "a copy of them, as of those that ship, flip-learning[onnx]"
         ) from error
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}); {_REMEDY}") from error

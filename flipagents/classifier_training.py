@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.progress import Progress
 from torch import nn
 
 import flipenv
@@ -28,12 +27,14 @@ from flipagents.checkpoint import CheckpointError, Snapshot, prefixed
 from flipagents.classifier import MEAN, NETWORKS, STD, Classifier, ClassifierConfig, fill
 from flipagents.figures import save_figures
 from flipagents.patches import draw
+from flipagents.run_folder import FINAL, LAST
 from flipagents.sites import Grey, Sites, make_sites, normal_images
 from flipenv.errors import ConfigError
+from flipenv.progress import say, showing
 from flipenv.sources import SourceLike, open_source
 
 TRAINING = "classifier in training"  # kind of the checkpoint an epoch
-FINAL, LAST, LOG = "classifier", "last", "log.csv"  # in the folder of a training
+LOG = "log.csv"  # in the folder of a training
 VAL_VARIANTS = 2
 
 
@@ -62,19 +63,19 @@ def train_classifier(
     """
     config = ClassifierConfig.of(config)
     opened = open_source(source)
+    say("classifier: preparing its examples", quiet=not progress)
     sites = make_sites(opened, normal_images(opened) if normals is None else normals, config.patches, config.seed)
     judge = None if val is None else _Judge(open_source(val), val_normals, config)
     run = _Run(config, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")), folder)
     if resume:
         run.resume(sites)
-    with Progress(disable=not progress, transient=True) as bar:
-        task = bar.add_task("classifier", total=config.epochs, completed=run.epoch)
+    with showing("classifier", config.epochs, done=run.epoch, unit="epoch", quiet=not progress) as shown:
         while run.epoch < config.epochs:
             row = run.train_epoch(sites)
             if judge is not None:
                 row |= judge.losses(run.network, run.device)
             run.finish_epoch(row, sites)
-            bar.update(task, advance=1, description=f"classifier: loss {row['loss']:.3f}")
+            shown.advance(1, f"loss {row['loss']:.3f}")
             if on_epoch is not None:
                 on_epoch(row)
     classifier = Classifier(run.best_network().cpu().eval(), config)

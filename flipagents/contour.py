@@ -6,23 +6,21 @@ that the rule itself would miss, from images and boxes alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flipagents.checkpoint import SHIPPED
-from flipagents.mapper import Mapper, load_mapper
+from flipagents.mapper import Mapper, load_mapper, load_student
 from flipagents.postprocess import tidy
 from flipagents.priors import PRIORS, Grey, Prior, refined_prior
+from flipagents.recipe import CONTOUR
 from flipenv.types import Box, Case
 
 if TYPE_CHECKING:
     from flipagents.student import Student, StudentConfig
-
-CONTOUR = "contour"  # folder of a pipeline, and name of this prior in its recipe
 
 
 class Contour:
@@ -41,10 +39,16 @@ class Contour:
         return both
 
 
-def contour_method(weights: Path | None, device: str) -> Callable[[list[Case]], list[NDArray[np.bool_]]]:
+class ContourMethod:
     """The prior alone as a method (see `flipagents.methods`): where it is more than half certain, tidied."""
-    prior = Contour(load_mapper((weights or SHIPPED) / CONTOUR, device))
-    return lambda cases: [tidy(prior(case.image, case.box) > 127) for case in cases]
+
+    def __init__(self, weights: Path | None = None, device: str = "cpu", runtime: str = "auto") -> None:
+        self.prior = Contour(load_student("contour", weights, device, runtime))
+        self.runtime = self.prior.network.runtime
+
+    def __call__(self, cases: list[Case]) -> list[NDArray[np.bool_]]:
+        """One mask a case."""
+        return [tidy(self.prior(case.image, case.box) > 127) for case in cases]
 
 
 def find_prior(name: str | None, folder: Path, device: str = "cpu") -> Prior | None:
@@ -64,4 +68,4 @@ def train_contour(
     from flipagents.distil import distil  # noqa: PLC0415 - torch, which finding a prior does without
 
     maps = [refined_prior(case.image, case.box).astype(np.float32) / 255 for case in cases]
-    return distil(cases, maps, config, device=device, progress=progress)
+    return distil(cases, maps, config, device=device, progress=progress, title=CONTOUR)

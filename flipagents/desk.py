@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from flipagents.baselines.geometry import ellipse, filled_box
 from flipagents.interchange import Labelled, Voxels, coco_json, read_voxels
-from flipagents.methods import Finder, Flip, Method, make_method, method_names, run_method
+from flipagents.methods import Finder, Flip, Method, has_runtimes, make_method, method_names, run_method
 from flipagents.metrics import average_surface_distance, dice, hausdorff
-from flipagents.outputs import file_names, output_paths, replacing, scenes, write_outputs, write_texts
+from flipagents.outputs import file_names, output_paths, png_bytes, replacing, scenes, write_outputs, write_texts
 from flipagents.views import erased, outline, superpixels
 from flipenv.config import EnvConfig
 from flipenv.episode import prepare
@@ -26,11 +26,12 @@ from flipenv.film import write_gif
 from flipenv.registry import unknown
 from flipenv.render import Rgb, Scene, draw, overlay
 from flipenv.sources import count_frames, open_source, read_image, read_mask
-from flipenv.sources.files import frame_name
+from flipenv.sources.files import frame_name, image_name
 from flipenv.types import Box, Case
 
 LIMIT = 16_000_000  # px of an image; a file of a few kB may hold a thousand times more
 AGENTS = "flip"  # the method whose agents can be watched
+USUAL = (AGENTS, "flip+student", "polar", "grabcut-fair")  # methods that people use; the others are compared with
 KEPT_BACK = ("onnx", "oracle")  # methods that want a file of the disk, or the true mask
 
 Mask: TypeAlias = NDArray[np.bool_]  # (height, width)
@@ -47,11 +48,12 @@ class Picture:
     voxels: Voxels | None = None  # how it lies in space, where it is NIfTI
     frame: int | None = None  # of the file, where it has several
     frames: int = 1  # that the file has
+    made: bool = False  # here, so that nobody has its file
 
     @property
     def name(self) -> str:
         """What files about it are called."""
-        return file_names([frame_name(self.file.split(".")[0], self.frame)])[0]
+        return file_names([frame_name(image_name(self.file), self.frame)])[0]
 
     def case(self, box: Box) -> Case:
         """The picture with a box, without the truth."""
@@ -82,7 +84,7 @@ def open_picture(path: Path, frame: int | None = None, *, upright: bool = False)
 def phantom(seed: int) -> Picture:
     """A synthetic image with its tight box and its true mask; the same seed gives the same."""
     case = open_source(f"phantom:1?first={seed}").load(0)
-    return Picture(f"{case.id}.png", np.asarray(case.image), case.box, np.asarray(case.mask))
+    return Picture(f"{case.id}.png", np.asarray(case.image), case.box, np.asarray(case.mask), made=True)
 
 
 def with_truth(picture: Picture, path: Path) -> Picture:
@@ -93,28 +95,45 @@ def with_truth(picture: Picture, path: Path) -> Picture:
 
 def box_of(picture: Picture, corners: Sequence[float | None]) -> Box:
     """The box of X0, Y0, X1, Y1 as the page has them; BoxError where one is missing or they are no box of the image."""
-    if any(corner is None for corner in corners) or not any(corners):  # an empty number of the page is a 0
+    if not any(corners):  # an empty number of the page is a 0
         raise BoxError("there is no box yet; drag one around the nodule, or type its four numbers")
-    x0, y0, x1, y1 = corners
-    try:
-        return picture.case((y0, x0, y1, x1)).box  # type: ignore[arg-type] # any four numbers
-    except BoxError as error:
-        raise BoxError(f"X0 {x0:g}, Y0 {y0:g}, X1 {x1:g}, Y1 {y1:g}: {error}") from None
+    if any(corner is None or not float(corner).is_integer() for corner in corners):
+        raise BoxError("the box has four whole numbers: X0, Y0, X1, Y1")
+    x0, y0, x1, y1 = (int(corner) for corner in corners if corner is not None)
+    height, width = picture.image.shape
+    if x0 < 0 or y0 < 0 or x1 > width or y1 > height:
+        raise BoxError(f"the box leaves the image; X goes from 0 to {width}, Y from 0 to {height}")
+    if x0 >= x1 or y0 >= y1:
+        raise BoxError("the box holds nothing; X1 is larger than X0, and Y1 than Y0")
+    return Box(y0, x0, y1, x1)
+
+
+def box_drawn(picture: Picture, sides: Sequence[float]) -> Box:
+    """The box of a drag, from its left, top, right and bottom in px of the image, between pixels.
+
+    It is `Box.covering`, but no part of it is outside the image, and it holds a pixel at least. BoxError for a side
+    that is no finite number.
+    """
+    x0, y0, x1, y1 = sides
+    box = Box.covering(y0, x0, y1, x1)
+    height, width = picture.image.shape
+    top, left = min(max(box.top, 0), height - 1), min(max(box.left, 0), width - 1)
+    return Box(top, left, min(max(box.bottom, top + 1), height), min(max(box.right, left + 1), width))
 
 
 def offered() -> list[str]:
-    """The methods to choose from."""
-    return [name for name in method_names() if name not in KEPT_BACK]
+    """The methods to choose from, those that people use first."""
+    return [*USUAL, *(name for name in method_names() if name not in (*USUAL, *KEPT_BACK))]
 
 
 class Desk:
     """Methods that were made once, by name, and what they do with a picture and its box.
 
-    weights, device: as `flipagents.methods.make_method`.
+    weights, device: as `flipagents.methods.make_method`; runtime: of the methods that have a choice.
     """
 
-    def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
-        self.weights, self.device = weights, device
+    def __init__(self, weights: Path | None = None, device: str = "cpu", runtime: str = "auto") -> None:
+        self.weights, self.device, self.runtime = weights, device, runtime
         self._made: dict[str, Method] = {}
 
     def superpixels(self, picture: Picture, box: Box) -> tuple[Rgb, int]:
@@ -148,7 +167,8 @@ class Desk:
         if name not in offered():
             raise ConfigError(unknown("method", name, offered()))
         if name not in self._made:
-            self._made[name] = make_method(name, self.weights, self.device)
+            runtime = self.runtime if has_runtimes(name) else "auto"
+            self._made[name] = make_method(name, self.weights, self.device, runtime=runtime)
         return self._made[name]
 
     def _agents(self) -> Flip:
@@ -162,7 +182,7 @@ class Desk:
 
     @cached_property
     def _finder(self) -> Finder:
-        return Finder(self.weights, self.device)
+        return Finder(self.weights, self.device, self.runtime)
 
     def _placed(self, cases: list[Case], margin: int) -> list[Case]:
         """The cases with their boxes moved to where the pipeline sees the nodule; as they are with margin 0."""
@@ -191,12 +211,23 @@ def pictures(picture: Picture, result: Result) -> dict[str, NDArray[np.uint8]]:
 
 
 def write_files(folder: Path, picture: Picture, result: Result) -> list[Path]:
-    """Write what can be downloaded: mask and overlay as PNG, the mask as NIfTI and as COCO."""
+    """Write what can be downloaded: mask and overlay as PNG, the mask as NIfTI and as COCO; and an image that was made.
+
+    The COCO file names the image as it was uploaded: beside it, it can be segmented again.
+    """
     paths = output_paths(folder, picture.name, nifti=True)
     write_outputs(paths, result.case, result.mask, voxels=picture.voxels, truth=picture.truth)
     coco = folder / f"{picture.name}_coco.json"
     write_texts({coco: coco_json([Labelled(picture.file, result.case.box, result.mask, picture.frame)])})
-    return [*paths, coco]
+    return [*paths, coco, *([write_image(folder, picture)] if picture.made else [])]
+
+
+def write_image(folder: Path, picture: Picture) -> Path:
+    """Write the image as NAME.png, pixel by pixel."""
+    path = folder / f"{picture.name}.png"
+    with replacing([path]) as parts:
+        parts[path].write_bytes(png_bytes(picture.image))
+    return path
 
 
 def write_film(folder: Path, picture: Picture, walked: Sequence[Scene]) -> Path:

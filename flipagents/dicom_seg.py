@@ -16,6 +16,7 @@ from flipenv.errors import ImageError, MaskError
 from flipenv.sources.contents import check_frame
 from flipenv.sources.extras import need
 from flipenv.sources.medical import frames_of
+from flipenv.sources.readers import is_dicom
 
 LABEL = "nodule"
 ULTRASOUND = "1.2.840.10008.5.1.4.1.1.6.1"  # SOP class of a still
@@ -33,8 +34,8 @@ def seg_bytes(mask: Mask, scan: Scan | None) -> bytes:
     highdicom = need("highdicom", extra="seg", purpose="writing DICOM Segmentations")
     pydicom = need("pydicom", extra="seg", purpose="writing DICOM Segmentations")
     codes = need("pydicom.sr.codedict", extra="seg", purpose="writing DICOM Segmentations").codes
-    if scan is None:
-        raise ImageError("a DICOM Segmentation refers to a DICOM image; this case has no file of its own: use nifti")
+    check_scan(scan)
+    assert scan is not None
     if not mask.any():
         raise MaskError(f"{scan.file}: the mask is empty, and a DICOM Segmentation cannot say so")
     try:
@@ -77,6 +78,19 @@ def seg_bytes(mask: Mask, scan: Scan | None) -> bytes:
             "patient: leave dicom-seg out, or use nifti"
         ) from error
     return file.getvalue()
+
+
+def check_scan(scan: Scan | None) -> None:
+    """Raise ImageError unless a case's image is in a DICOM file, to which a Segmentation can refer."""
+    if scan is None:
+        raise ImageError("a DICOM Segmentation refers to a DICOM image; this case has no file of its own: use nifti")
+    try:
+        with scan.file.open("rb") as file:
+            head = file.read(132)
+    except OSError as error:
+        raise ImageError(f"{scan.file}: cannot be read ({error.strerror})") from error
+    if not is_dicom(scan.file, head):
+        raise ImageError(f"{scan.file}: is not DICOM, and a DICOM Segmentation refers to a DICOM image: use nifti")
 
 
 def _still(image: Any) -> Any:

@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.progress import track
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -18,6 +17,7 @@ from flipagents.student import Student, StudentConfig
 from flipagents.warp import warp
 from flipenv.episode import shift_box
 from flipenv.errors import ConfigError
+from flipenv.progress import showing
 from flipenv.types import Case
 
 ZOOM, MOVE = 0.02, 0.01  # deviations of the crop's size and place, shares of its size
@@ -37,10 +37,12 @@ def distil(
     loss: CropLoss | None = None,
     device: str = "cpu",
     progress: bool = True,
+    title: str = "network",
 ) -> Student:
     """Train a student on one map (height, width) float in 0..1 a case; masks of the cases are not looked at.
 
-    loss: what is made small, None for the mean of Dice loss and cross entropy between output and map.
+    loss: what is made small, None for the mean of Dice loss and cross entropy between output and map. title: of the
+    progress that is shown.
     The last epoch's averaged weights are kept. On one machine the same arguments give the same weights.
     Raises ConfigError where there is not one map of the image's shape for each case.
     """
@@ -61,15 +63,20 @@ def distil(
         rng = np.random.default_rng(config.seed)
         targets = [np.asarray(each, np.float32) for each in maps]
         network.train()
-        for _ in track(range(config.epochs), f"{config.view} student", transient=True, disable=not progress):
-            for chosen in np.array_split(rng.permutation(len(cases)), batches):
-                drawn = [example(cases[index], targets[index], config, rng) for index in chosen]
-                seen, wanted = (torch.from_numpy(np.stack(each)).to(device) for each in zip(*drawn, strict=True))
-                optimiser.zero_grad()
-                judge(network(seen), wanted, seen).backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-                schedule.step()
-                average.update_parameters(network)
+        with showing(title, config.epochs, unit="epoch", quiet=not progress) as shown:
+            for _ in range(config.epochs):
+                losses = []
+                for chosen in np.array_split(rng.permutation(len(cases)), batches):
+                    drawn = [example(cases[index], targets[index], config, rng) for index in chosen]
+                    seen, wanted = (torch.from_numpy(np.stack(each)).to(device) for each in zip(*drawn, strict=True))
+                    optimiser.zero_grad()
+                    judged = judge(network(seen), wanted, seen)
+                    judged.backward()  # type: ignore[no-untyped-call]
+                    optimiser.step()
+                    schedule.step()
+                    average.update_parameters(network)
+                    losses.append(judged.detach())
+                shown.advance(1, f"loss {float(torch.stack(losses).mean()):.3f}")
     student.take(average.module.state_dict())
     network.eval()
     return student

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
@@ -32,13 +34,16 @@ class QAgent(Agent):
         self.summed, self.joint = summed, env.observation == "joint"
         self.online = make_network(env, config, shared=shared).eval()
         self.target = make_network(env, config, shared=shared).eval().requires_grad_(False)
-        self.optimiser = torch.optim.Adam(
-            self.online.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-        )
         self.generator = torch.Generator(config.device).manual_seed(config.seed + ranks.rank())
         self.updates = 0
         self.replay: ReplayBuffer | None = None
         self._acted_on: tuple[Tensor, Tensor] | None = None
+
+    @cached_property
+    def optimiser(self) -> torch.optim.Adam:
+        """Made when it is first learned: torch imports its compiler for it, a second that acting need not wait for."""
+        config = self.config
+        return torch.optim.Adam(self.online.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
 
     def act(self, batch: Batch, epsilon: float = 0.0) -> Array:
         """Choose the action of higher value, or with chance epsilon any."""

@@ -24,16 +24,14 @@ from flipagents import checkpoint
 from flipagents.agents import load_agent
 from flipagents.checkpoint import CheckpointError
 from flipagents.classifier import MEAN, STD, Classifier
-from flipagents.contour import CONTOUR
 from flipagents.crops import N_INPUTS, SIZE
 from flipagents.exported import write_network
 from flipagents.onnx_networks import AGENT, MAPPER, SCORER
-from flipagents.segment import Recipe, pipeline_folder
+from flipagents.recipe import CLASSIFIER, Recipe, networks
+from flipagents.runtimes import COPY, fault_of_copy, pipeline_folder
 from flipagents.student import Student, probability
 from flipenv.errors import ConfigError, MissingDependencyError
 
-MAPPERS = (CONTOUR, "student", "locator")  # folders of a pipeline that hold one where it has one
-CLASSIFIER = Path("classifier") / "classifier"
 OPSET = 18
 EXAMPLES = 2  # in the batch that is traced: of one, the exporter would make a constant
 
@@ -48,12 +46,23 @@ def export_pipeline(folder: str | Path | None, into: str | Path) -> list[Path]:
     if into.resolve() == where.resolve():
         raise ConfigError(f"{into} is the pipeline itself; give another folder for its export")
     recipe = Recipe.read(where)
-    written = [_agent(where / stage, into / stage) for stage in recipe.stages]
-    written += [_mapper(where / name, into / name) for name in MAPPERS if checkpoint.exists(where / name)]
-    if checkpoint.exists(where / CLASSIFIER):
-        written.append(_scorer(where / CLASSIFIER, into / CLASSIFIER))
+    makers = dict.fromkeys(recipe.stages, _agent) | {CLASSIFIER: _scorer}
+    written = [makers.get(name, _mapper)(where / name, into / name) for name in networks(where, recipe)]
     dataclasses.replace(recipe, runtime="onnx").write(into)
     return written
+
+
+def write_copy(folder: Path) -> None:
+    """Write a pipeline's ONNX copy into its own folder (see `flipagents.runtimes`), unless it is there.
+
+    What cannot be copied, such as an agent without a network, is told in a RuntimeWarning: torch runs it.
+    """
+    if fault_of_copy(folder) is None:
+        return
+    try:
+        export_pipeline(folder, folder / COPY)
+    except (ConfigError, CheckpointError, MissingDependencyError) as error:
+        warnings.warn(f"{folder} gets no ONNX copy, so torch runs it: {error}", RuntimeWarning, stacklevel=2)
 
 
 def _agent(folder: Path, into: Path) -> Path:
@@ -115,7 +124,7 @@ def _model(network: nn.Module, inputs: Mapping[str, Tensor], output: str) -> byt
         import onnx  # noqa: F401, PLC0415 - what torch's exporter needs, and would not name
         import onnxscript  # noqa: F401, PLC0415
     except ImportError as error:
-        raise MissingDependencyError(f"export needs {error.name}: pip install flip-learning[export]") from error
+        raise MissingDependencyError(f"export needs {error.name}: pip install flip-learning[agents]") from error
     free = tuple({0: torch.export.Dim("batch")} for _ in inputs)
     try:
         with warnings.catch_warnings(), torch.inference_mode():

@@ -16,25 +16,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from flipagents import ranks
 from flipagents.agents import Agent, SelfTaught, make_agent
 from flipagents.checkpoint import CheckpointError, Snapshot, plain, prefixed
 from flipagents.config import LearnerConfig
+from flipagents.run_folder import AGENT, CHECKPOINT, LENGTH_ONLY
 from flipagents.runlog import RunLog
 from flipenv.batch import Batch, to_numpy
 from flipenv.config import EnvConfig
 from flipenv.errors import ConfigError
 from flipenv.pool import EpisodePool
+from flipenv.progress import showing
 from flipenv.scorer import Scorer
 from flipenv.sources import SourceLike
 from flipenv.types import State, Transition
 
 KIND = "flipagents.run"  # of a checkpoint
-CHECKPOINT, AGENT = "checkpoint", "agent"  # folders of a run
-LENGTH_ONLY = ("epochs", "train_steps", "log_every", "checkpoint_every", "checkpoint_minutes")  # may change in a run
 
 
 class Learner:
@@ -127,15 +126,14 @@ class Learner:
             self.restore(saved_before)
         log = RunLog(folder, self.steps) if ranks.rank() == 0 else None
         saved, saved_at = self.steps, time.monotonic()
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}%"))
-        with Progress(*columns, TimeRemainingColumn(), transient=True, disable=not progress or ranks.rank() > 0) as bar:
-            task = bar.add_task("training", total=1.0)
+        quiet = not progress or ranks.rank() > 0
+        with showing(folder.name, 1.0, done=self.progress, unit=None, quiet=quiet) as shown:
             last: dict[str, Any] = {}
             for row in self.train():
                 last = row
                 if log is not None:
                     log.write(row)
-                bar.update(task, completed=self.progress, description=_told(row))
+                shown.reach(self.progress, self._told(row))
                 far = self.config.checkpoint_every is not None and self.steps - saved >= self.config.checkpoint_every
                 late = time.monotonic() - saved_at >= 60 * self.config.checkpoint_minutes
                 if ranks.everybodys(far or late)[0]:  # their clocks differ: the first one's counts
@@ -286,6 +284,14 @@ class Learner:
         row: dict[str, Any] = plain({**about, "steps_per_second": speed, **nothing, **means})
         return row
 
+    def _told(self, row: dict[str, Any]) -> str:
+        epochs = self.config.epochs
+        epoch = min(self.episodes // len(self.batch.pool) + 1, epochs)
+        means = [
+            f"{name} {row[name]:.3g}" for name in ("loss", "return", "erased", "score") if row.get(name) is not None
+        ]
+        return ", ".join([f"epoch {epoch}/{epochs}", f"step {row['step']}", *means])
+
     def _check(self, about: dict[str, Any]) -> None:
         now = {
             "agent": self.agent.name,
@@ -321,8 +327,3 @@ def _pool_digest(pool: EpisodePool) -> str:
     """Tells one collection of cases from another."""
     names = json.dumps(list(pool.source.ids)).encode()
     return f"{len(pool)} episodes {hashlib.blake2b(names, digest_size=8).hexdigest()}"
-
-
-def _told(row: dict[str, Any]) -> str:
-    shown = [f"{name} {row[name]:.3g}" for name in ("loss", "return", "erased", "score") if row.get(name) is not None]
-    return " ".join([f"step {row['step']}", *shown])

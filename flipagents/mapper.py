@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flipagents import checkpoint
-from flipagents.checkpoint import SHIPPED, CheckpointError
+from flipagents.checkpoint import CheckpointError
 from flipagents.crops import Crop, View, inputs
 from flipagents.exported import KIND as EXPORTED
+from flipagents.runtimes import pipeline_folder
 from flipenv.types import Box
 
 BATCH = 64  # crops in one pass
@@ -23,6 +24,8 @@ class Mapper:
 
     view: which boxes it is for, see `flipagents.crops`.
     """
+
+    runtime: ClassVar[str] = "torch"  # what runs it
 
     def __init__(self, view: View) -> None:
         self.view = view
@@ -60,12 +63,22 @@ def load_mapper(folder: str | Path, device: str = "cpu") -> Mapper:
     return Student.load(folder, device)
 
 
-def load_student(name: Literal["student", "locator"], folder: str | Path | None = None, device: str = "cpu") -> Mapper:
-    """Load a pipeline's student, or the one that finds boxes; folder: None for the weights that ship.
+def load_student(
+    name: Literal["contour", "student", "locator"],
+    folder: str | Path | None = None,
+    device: str = "cpu",
+    runtime: str = "auto",
+) -> Mapper:
+    """Load a pipeline's prior, its student, or the one that finds boxes; folder: None for the weights that ship.
 
-    Raises CheckpointError where the folder holds no pipeline, or one without it.
+    runtime: see `flipagents.runtimes.pipeline_folder`. Raises CheckpointError where the folder holds no pipeline, or
+    one without it.
     """
-    where = SHIPPED if folder is None else Path(folder)
+    where = pipeline_folder(folder, runtime, device)
     if not checkpoint.exists(where / name):
-        raise CheckpointError(f"{where} holds no {name}; `flip train` makes one after the agents, preset 'small'")
+        from flipagents.run_folder import unfinished  # noqa: PLC0415 - only where something is missing
+
+        raise CheckpointError(
+            unfinished(where) or f"{where} holds no {name}; `flip train` makes one after the agents, preset 'small'"
+        )
     return load_mapper(where / name, device)

@@ -11,6 +11,7 @@ entry points of the group `flipagents.methods`.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import entry_points
@@ -34,14 +35,15 @@ Grey: TypeAlias = NDArray[np.uint8]  # (height, width)
 Mask: TypeAlias = NDArray[np.bool_]  # (height, width)
 BoxFunction: TypeAlias = Callable[[Grey, Box], Mask]
 Method: TypeAlias = Callable[[list[Case]], list[Mask]]  # one mask a case, in the cases' order
-Maker: TypeAlias = Callable[[Path | None, str], Method]  # folder of trained weights, torch device -> Method
+Maker: TypeAlias = Callable[..., Method]  # (folder of trained weights or None, torch device[, runtime]) -> Method
 METHODS: Registry[Maker] = Registry("method")
 
 
 def box_method(name: str) -> Callable[[BoxFunction], BoxFunction]:
     """Return a decorator that registers a function of one image and one box; the function stays as it is.
 
-    A method that wants many cases at once, or trained weights, registers its maker: `METHODS.register(name)`.
+    A method that wants many cases at once, or trained weights, registers its maker: `METHODS.register(name)`. A maker
+    with a third parameter `runtime` gets what `make_method` was given as that.
     """
 
     def add(function: BoxFunction) -> BoxFunction:
@@ -61,29 +63,61 @@ def method_names() -> list[str]:
 
 
 def make_method(
-    name: str, weights: str | Path | None = None, device: str = "cpu", *, evaluation: bool = False
+    name: str,
+    weights: str | Path | None = None,
+    device: str = "cpu",
+    *,
+    runtime: str = "auto",
+    evaluation: bool = False,
 ) -> Method:
     """Make a method by name, or by `NAME:PATH`, whose weights lie there; weights: None for those that ship.
 
-    evaluation: whether masks are known, so that a method may see them. Raises ConfigError for a name that nobody
-    registered, and for a method that sees masks where it is not for an evaluation; MissingDependencyError for a method
-    that needs what is not installed.
+    runtime: of a method that `has_runtimes`; what was chosen is then its attribute `runtime`. evaluation: whether masks
+    are known, so that a method may see them. Raises ConfigError for a name that nobody registered, for a runtime of a
+    method that has no choice, and for a method that sees masks where it is not for an evaluation;
+    MissingDependencyError for a method that needs what is not installed.
     """
-    head, colon, path = name.partition(":")
-    if colon and head in method_names():
-        name, weights = head, path
-    if name not in METHODS:
-        for entry in entry_points(group=GROUP, name=name):
-            METHODS.register(name)(entry.load())
-    if name not in METHODS:
-        raise ConfigError(unknown(METHODS.kind, name, method_names()))
-    method = METHODS[name](None if weights is None else Path(weights), device)
+    check_method(name, runtime)
+    options = {"runtime": runtime} if has_runtimes(name) else {}
+    name, path = _split(name)
+    weights = weights if path is None else path
+    method = _maker(name)(None if weights is None else Path(weights), device, **options)
     if sees_masks(method) and not evaluation:
         raise ConfigError(
             f"method {name!r} reads the true masks: it tells an evaluation what could be reached and segments nothing; "
             "use it with `flip evaluate`, or choose another method"
         )
     return method
+
+
+def check_method(name: str, runtime: str = "auto") -> None:
+    """Raise ConfigError as `make_method` does, without making anything: what is wrong with a call is said at once."""
+    if _split(name)[0] not in method_names():
+        raise ConfigError(unknown(METHODS.kind, name, method_names()))
+    if runtime != "auto" and not has_runtimes(name):
+        raise ConfigError(f"method {name!r} has one runtime; leave out {runtime!r}, which others have a choice of")
+
+
+def has_runtimes(name: str) -> bool:
+    """Whether a method, as `make_method` takes it, can be run by torch and by onnxruntime: its maker takes `runtime`.
+
+    ConfigError for a name that nobody registered.
+    """
+    maker = _maker(_split(name)[0])
+    return "runtime" in inspect.signature(maker).parameters
+
+
+def _split(name: str) -> tuple[str, str | None]:
+    """Name and path of `NAME:PATH`; the path is None for a name alone."""
+    head, colon, path = name.partition(":")
+    return (head, path) if colon and head in method_names() else (name, None)
+
+
+def _maker(name: str) -> Maker:
+    if name not in METHODS:
+        for entry in entry_points(group=GROUP, name=name):
+            METHODS.register(name)(entry.load())
+    return METHODS[name]
 
 
 def sees_masks(method: Method) -> bool:
@@ -138,17 +172,18 @@ for _name, _where in MAKERS.items():
 class Flip:
     """The agents of a trained pipeline (see `flipagents.Segmenter`).
 
-    weights: a folder that `flip train` wrote, None for the weights that ship. Raises CheckpointError for a folder that
-    holds no pipeline, MissingDependencyError without torch.
+    weights: a folder that `flip train` wrote, None for the weights that ship. runtime: see `Segmenter.from_pretrained`;
+    the attribute of this name says what was chosen. Raises CheckpointError for a folder that holds no pipeline,
+    MissingDependencyError without what runs it.
     """
 
-    def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
+    def __init__(self, weights: Path | None = None, device: str = "cpu", runtime: str = "auto") -> None:
         with _loading("flip", weights):
-            from flipagents.checkpoint import SHIPPED  # noqa: PLC0415 - torch is optional and slow to import
-            from flipagents.segment import Segmenter  # noqa: PLC0415 - likewise
+            from flipagents.segment import Segmenter  # noqa: PLC0415 - only where it is asked for
 
-            self.weights, self.device = weights or SHIPPED, device
-            self.segmenter = Segmenter.from_pretrained(weights, device=device)
+            self.device = device
+            self.segmenter = Segmenter.from_pretrained(weights, device=device, runtime=runtime)
+            self.runtime = self.segmenter.runtime
 
     def __call__(self, cases: list[Case]) -> list[Mask]:
         """One mask a case."""
@@ -157,11 +192,13 @@ class Flip:
     def scorer(self) -> Any:
         """The classifier that lies beside the agents as a Scorer, None where there is none."""
         from flipagents import checkpoint  # noqa: PLC0415
+        from flipagents.recipe import CLASSIFIER  # noqa: PLC0415
 
-        folder = self.weights / "classifier" / "classifier"
+        assert self.segmenter.folder is not None
+        folder = self.segmenter.folder / CLASSIFIER
         if not checkpoint.exists(folder):
             return None
-        if self.segmenter.recipe.runtime == "onnx":
+        if self.runtime == "onnx":
             from flipagents.onnx_networks import OnnxScorer  # noqa: PLC0415 - optional
 
             return OnnxScorer.load(folder, self.device)
@@ -174,11 +211,12 @@ class Flip:
 class FlipStudent:
     """The network that learned the agents' maps (see `flipagents.student`), one pass an image; otherwise as `Flip`."""
 
-    def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
+    def __init__(self, weights: Path | None = None, device: str = "cpu", runtime: str = "auto") -> None:
         with _loading("flip+student", weights):
             from flipagents.mapper import load_student  # noqa: PLC0415 - only where it is asked for
 
-            self.student = load_student("student", weights, device)
+            self.student = load_student("student", weights, device, runtime)
+            self.runtime = self.student.runtime
 
     def __call__(self, cases: list[Case]) -> list[Mask]:
         """One mask a case."""
@@ -186,17 +224,26 @@ class FlipStudent:
         return [tidy(seen > 0.5) for seen in maps]
 
 
+@METHODS.register("contour")
+def _contour(weights: Path | None, device: str, runtime: str = "auto") -> Method:
+    with _loading("contour", weights):
+        from flipagents.contour import ContourMethod  # noqa: PLC0415 - only where it is asked for
+
+        return ContourMethod(weights, device, runtime)
+
+
 class Finder:
     """Moves boxes that may be off to where a pipeline sees the nodule (see `flipagents.locate`).
 
-    weights, device: as `Flip`.
+    weights, device, runtime: as `Flip`.
     """
 
-    def __init__(self, weights: str | Path | None = None, device: str = "cpu") -> None:
+    def __init__(self, weights: str | Path | None = None, device: str = "cpu", runtime: str = "auto") -> None:
         with _loading("found", weights):
             from flipagents.mapper import load_student  # noqa: PLC0415 - only where it is asked for
 
-            self.locator = load_student("locator", weights, device)
+            self.locator = load_student("locator", weights, device, runtime)
+            self.runtime = self.locator.runtime
 
     def __call__(self, cases: list[Case], margin: int) -> list[Case]:
         """Return the cases with their boxes moved, by at most `margin` image px down and across."""
@@ -211,12 +258,19 @@ class Found:
     """A method for boxes that may be off: a `Finder` moves each first.
 
     method: what gets the moved boxes. margin: by how many image px, down and across, a box may be moved. weights,
-    device: of the network that looks.
+    device, runtime: of the network that looks.
     """
 
-    def __init__(self, method: Method, margin: int, weights: str | Path | None = None, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        method: Method,
+        margin: int,
+        weights: str | Path | None = None,
+        device: str = "cpu",
+        runtime: str = "auto",
+    ) -> None:
         _check_margin(margin)
-        self.finder = Finder(weights, device)
+        self.finder = Finder(weights, device, runtime)
         self.method, self.margin, self.sees_masks = method, margin, sees_masks(method)
 
     def __call__(self, cases: list[Case]) -> list[Mask]:

@@ -66,6 +66,8 @@ def open_agent(folder: str | Path, device: str = "cpu") -> OnnxAgent:
 class OnnxMapper(Mapper):
     """A student that learned elsewhere."""
 
+    runtime = "onnx"
+
     def __init__(self, view: View, session: Any) -> None:
         super().__init__(view)
         self.session = session

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import io
 import math
 import os
 import re
@@ -16,10 +18,12 @@ from typing import TYPE_CHECKING, TypeAlias
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, PngImagePlugin
 
 from flipagents.dicom_seg import seg_bytes
 from flipagents.interchange import Scan, Voxels, nifti_bytes
 from flipagents.metrics import dice
+from flipagents.origin import KEY, Origin
 from flipenv.batch import Batch, to_numpy
 from flipenv.episode import mask_on_canvas
 from flipenv.errors import FlipError
@@ -38,8 +42,24 @@ FRAMES = 80  # of a film, about; an episode has hundreds of steps
 Mask: TypeAlias = NDArray[np.bool_]  # (height, width)
 
 
+REMEDIES = {  # of what the system says when a file cannot be written
+    errno.ENOSPC: "free space on that disk",
+    errno.EDQUOT: "free space on that disk",
+    errno.EFBIG: "free space on that disk",
+    errno.ENAMETOOLONG: "give the case a shorter id",
+}
+
+
 class OutputError(FlipError):
     """A file that cannot be written."""
+
+    def __init__(self, what: str, error: OSError | None = None) -> None:
+        reason = "" if error is None else f" ({error.strerror or error}); {REMEDIES.get(error.errno or 0, _ELSEWHERE)}"
+        super().__init__(f"cannot write {what}{reason}")
+        self.is_for_all = error is None or error.errno != errno.ENAMETOOLONG  # whether the next file will fail too
+
+
+_ELSEWHERE = "choose another folder"
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +122,7 @@ def _walk(segmenter: Segmenter, case: Case, scorer: Scorer | None, truth: Mask |
     every = math.ceil(first.steps / FRAMES)
     ended = False
     while not ended:
-        state = batch.step(agent.act(batch)).state
+        state = batch.advance(agent.act(batch))
         note()
         ended = bool(state.terminated[0] | state.truncated[0])
         if ended or int(state.step[0]) % every == 0:
@@ -140,22 +160,26 @@ def write_outputs(
     truth: Mask | None = None,
     voxels: Voxels | None = None,
     scan: Scan | None = None,
+    spacing_mm: tuple[float, float] | None = None,
+    origin: Origin | None = None,
 ) -> None:
     """Write the files that `output_paths` named.
 
-    NAME_mask.png is (height, width) of the image, 0 and 255; NAME_overlay.png the mask and box on the image, dashed the
+    NAME_mask.png is (height, width) of the image, 0 and 255, with its `origin` as text and its resolution where
+    `spacing_mm`, (down, across) mm a pixel, is known; NAME_overlay.png the mask and box on the image, dashed the
     `truth` where one is given; NAME_curve.png the end of the recorded walk with its erased share (and score) after each
     step; NAME.gif the walk; NAME_mask.nii.gz the mask on `voxels`, see `flipagents.interchange.nifti_bytes`;
     NAME_seg.dcm the mask as a Segmentation of the DICOM image `scan`, see `flipagents.dicom_seg`. Raises OutputError,
-    with none of them changed, where the disk is full or refuses.
+    with none of them changed, where the disk is full or refuses. Files of an earlier run go before the first new one
+    comes, so that after a kill no picture stands beside another run's mask.
     """
-    with replacing(paths) as parts:
+    with replacing(paths, together=True) as parts:
         for path, part in parts.items():
             if path.suffix == ".gif":
                 assert recording is not None
                 write_gif(part, recording.frames, fps=12)
             elif path.suffix == ".gz":
-                part.write_bytes(nifti_bytes(mask, voxels))
+                part.write_bytes(nifti_bytes(mask, voxels, spacing_mm))
             elif path.suffix == ".dcm":
                 part.write_bytes(seg_bytes(mask, scan))
             elif path.name.endswith("_curve.png"):
@@ -164,7 +188,7 @@ def write_outputs(
             elif path.name.endswith("_overlay.png"):
                 part.write_bytes(png_bytes(overlay(case.image, mask, case.box, truth)))
             else:
-                part.write_bytes(png_bytes(mask.astype(np.uint8) * 255))
+                part.write_bytes(mask_bytes(mask, origin, spacing_mm))
 
 
 def write_texts(texts: Mapping[Path, str]) -> None:
@@ -174,33 +198,57 @@ def write_texts(texts: Mapping[Path, str]) -> None:
             part.write_text(texts[path], encoding="utf-8", newline="")
 
 
+def check_writable(folder: Path) -> None:
+    """Prove that files can be written into a folder, there or not yet; leave no trace. OutputError says why not."""
+    probe = folder / f".{secrets.token_hex(6)}.part"
+    try:
+        missing = [each for each in (folder, *folder.parents) if not is_there(each)]
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+        for each in missing:
+            each.rmdir()
+    except OSError as error:
+        raise OutputError(f"into {folder}", error) from error
+
+
 @contextmanager
-def replacing(paths: Sequence[Path]) -> Iterator[dict[Path, Path]]:
+def replacing(paths: Sequence[Path], *, together: bool = False) -> Iterator[dict[Path, Path]]:
     """Lend a temporary name for each path, and rename them all once everything is on the disk.
 
+    together: files that are there go before the first new one comes, so that a kill leaves no old beside a new one.
     Folders are made. An OSError inside becomes an OutputError; the paths are then as they were.
     """
     parts = {path: path.with_name(f".{secrets.token_hex(6)}.part{path.suffix}") for path in paths}
     try:
         for folder in {path.parent for path in paths}:
             folder.mkdir(parents=True, exist_ok=True)
+        there = [path for path in paths if is_there(path)]
         yield parts
         for part in parts.values():
             with part.open("rb") as file:
                 os.fsync(file.fileno())
+        for path in there if together else ():
+            path.unlink()
         for path, part in parts.items():
             part.replace(path)
     except OSError as error:
-        raise OutputError(
-            f"cannot write {', '.join(str(path) for path in paths)} ({error.strerror or error}); free space on that "
-            "disk, or choose another folder; nothing half-written is left"
-        ) from error
+        raise OutputError(", ".join(map(str, paths)), error) from error
     finally:
         for part in parts.values():
             try:
                 part.unlink(missing_ok=True)
             except OSError:  # its folder could not be made
                 continue
+
+
+def is_there(path: Path) -> bool:
+    """As `Path.exists`, but that a name that is too long is an OSError in each version of Python."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def file_names(ids: Sequence[str]) -> list[str]:
@@ -223,3 +271,14 @@ def png_bytes(picture: NDArray[np.uint8]) -> bytes:
     ordered = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
     _, data = cv2.imencode(".png", ordered)
     return data.tobytes()
+
+
+def mask_bytes(mask: Mask, origin: Origin | None = None, spacing_mm: tuple[float, float] | None = None) -> bytes:
+    """A mask as grey PNG, 0 and 255, with what is known of where it comes from and how large its pixels are."""
+    told = PngImagePlugin.PngInfo()
+    if origin is not None:
+        told.add_text(KEY, origin.text())
+    resolution = {} if spacing_mm is None else {"dpi": (25.4 / spacing_mm[1], 25.4 / spacing_mm[0])}
+    file = io.BytesIO()
+    Image.fromarray(mask.astype(np.uint8) * 255).save(file, "PNG", pnginfo=told, **resolution)
+    return file.getvalue()

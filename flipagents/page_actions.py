@@ -7,26 +7,31 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
-
-import cv2
-import numpy as np
+from typing import Any, TypeAlias, TypeVar
+from urllib.parse import quote
 
 from flipagents import desk
 from flipagents.desk import AGENTS, Desk, Picture, Result
-from flipenv.errors import EpisodeError
-from flipenv.render import ERASED, Scene, draw
+from flipagents.page_messages import doing
+from flipenv.errors import BoxError, ConfigError, EpisodeError
+from flipenv.render import Scene, draw
 from flipenv.types import Box
 
 FIRST_PHANTOM = 1_000_005  # nobody trains on seeds from 1_000_000 on, and this one shows what agents can do
 NO_TRUTH = "Where the true mask is known, Dice and distances are shown here."
-ROOM = (540, 760)  # px, height and width that the drawing has on the page
+NO_MASK = "No mask yet: draw a box and press 'Segment'."
+WAITING = "Another window is computing. Yours is next; nothing else to press."
+PATIENCE = 0.5  # s, after which somebody who waits is told so
+CORNERS = ("x0", "y0", "x1", "y1")  # parts of the page
 VIEWS = ("overlay", "outline", "mask", "erased")
 
 Changes: TypeAlias = dict[str, Any]  # part of the page -> its new properties; "session" -> the session
+Given: TypeAlias = tuple[Box, int, str]  # what a mask is made from: box, margin, method
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,18 +39,24 @@ class Session:
     """What one open page has so far."""
 
     picture: Picture | None = None
+    address: str = ""  # of the picture as the browser loads it
     file: Path | None = None  # that was uploaded as the picture
     phantoms: int = 0  # made so far
     walked: tuple[Scene, ...] = ()
     walk_of: tuple[Box, int] | None = None  # box and margin of that walk; None where it did not come to its end
     result: Result | None = None
+    given: Given | None = None  # what the result was made from
 
 
 class Actions:
-    """The actions; files for download are written into new folders of `folder`."""
+    """The actions; files for download are written into new folders of `folder`.
+
+    One computes at a time: those that compute yield what they wait for, then what they do.
+    """
 
     def __init__(self, work: Desk, folder: Path) -> None:
         self.work, self.folder = work, folder
+        self._turn = threading.Lock()
 
     def open(self, session: Session, file: str) -> Changes:
         """Load an uploaded image, of a film the first frame."""
@@ -63,25 +74,56 @@ class Actions:
         return self._loaded(dataclasses.replace(session, phantoms=session.phantoms + 1), picture)
 
     def drawn(self, session: Session, drawing: dict[str, Any] | None) -> Changes:
-        """Put the box that was dragged into the four numbers; without a box they are emptied."""
-        boxes = (drawing or {}).get("boxes") or []
-        if session.picture is None or not boxes:
-            return _numbers(None)
-        x0, y0, x1, y1 = (boxes[-1][side] / _zoom(session.picture) for side in SIDES)
-        return _numbers(Box.covering(y0, x0, y1, x1))
+        """Put the box that was dragged into the four numbers."""
+        sides = (drawing or {}).get("box")
+        if session.picture is None or sides is None:
+            return {}
+        if not (isinstance(sides, list) and len(sides) == 4 and all(isinstance(side, int | float) for side in sides)):
+            raise BoxError("a box has four sides")
+        box = desk.box_drawn(session.picture, sides)
+        return {"drawing": {"value": _drawing(session, box, drawing)}, **_numbers(box)}
 
-    def typed(self, session: Session, *corners: float | None) -> Changes:
+    def typed(self, session: Session, drawing: dict[str, Any] | None, *corners: float | None) -> Changes:
         """Draw the box of the four numbers, once all are there."""
         if session.picture is None or any(corner is None for corner in corners):
             return {}
-        return {"drawing": {"value": _drawing(session.picture, desk.box_of(session.picture, corners))}}
+        return {"drawing": {"value": _drawing(session, desk.box_of(session.picture, corners), drawing)}}
 
-    def superpixels(self, session: Session, *corners: float | None) -> Changes:
+    def typing(self, session: Session, drawing: dict[str, Any] | None, *corners: float | None) -> Changes:
+        """As `typed`, but what is no box yet may become one with the next digit."""
+        try:
+            return self.typed(session, drawing, *corners)
+        except BoxError:
+            return {}
+
+    def changed(
+        self, session: Session, method: str | None, other: str | None, margin: int, *corners: float | None
+    ) -> Changes:
+        """Say of a mask and its files whether they are made from what the page has now."""
+        if session.picture is None or session.given is None:
+            return {"note": {"value": NO_MASK}, "old": {"value": ""}}
+        try:
+            box: Box | None = desk.box_of(session.picture, corners)
+        except BoxError:
+            box = None
+        now = (box, int(margin), method or other)
+        names = ("box", "box tolerance", "method")
+        parts = [name for name, one, two in zip(names, now, session.given, strict=True) if one != two]
+        told = f"Old: made with another {' and '.join(parts)}. Press 'Segment'." if parts else ""
+        return {"note": {"value": told}, "old": {"value": told}}
+
+    def superpixels(self, session: Session, *corners: float | None) -> Iterator[Changes]:
         """Show what the agents walk over."""
         picture = _picture(session)
-        shown, count = self.work.superpixels(picture, desk.box_of(picture, corners))
+        box = desk.box_of(picture, corners)
+        shown, count = yield from self._in_turn("Cutting superpixels …", lambda: self.work.superpixels(picture, box))
         told = f"{count} superpixels: what the agents of the last stage walk over."
-        return {"cells": {"value": shown}, "count": {"value": told}, "tabs": {"selected": "cells"}}
+        yield {
+            "cells": {"value": shown},
+            "count": {"value": told},
+            "tabs": {"selected": "cells"},
+            "status": {"value": ""},
+        }
 
     def watch(self, session: Session, margin: int, *corners: float | None) -> Iterator[Changes]:
         """Show the agents at work, scene by scene; at the end the walk can be gone through again."""
@@ -89,15 +131,21 @@ class Actions:
         box = desk.box_of(picture, corners)
         yield {"tabs": {"selected": "agents"}, "film": {"value": None}, "gif": {"visible": False}}
         walked: tuple[Scene, ...] = ()
-        for scene in self.work.walk(picture, box, margin):
+        walk = self.work.walk(picture, box, margin)
+        while (scene := (yield from self._in_turn("The agents walk …", lambda: next(walk, None)))) is not None:
             walked = (*walked, scene)
             last = len(walked) - 1
             yield {
                 "session": dataclasses.replace(session, walked=walked, walk_of=None),
                 "film": {"value": draw(scene)},
                 "step": {"maximum": max(last, 1), "value": last, "interactive": last > 0},
+                "status": {"value": ""},
             }
-        yield {"session": dataclasses.replace(session, walked=walked, walk_of=(box, margin))}
+        yield {"session": dataclasses.replace(session, walked=walked, walk_of=(box, margin)), "status": {"value": ""}}
+
+    def stopped(self) -> Changes:
+        """Say no more of what was stopped."""
+        return {}
 
     def step(self, session: Session, number: int) -> Changes:
         """Show one scene of the walk again."""
@@ -110,27 +158,34 @@ class Actions:
         path = desk.write_film(self._new_folder(), _picture(session), session.walked)
         return {"film": {"value": str(path)}, "gif": {"value": str(path), "visible": True}}
 
-    def segment(self, session: Session, method: str, margin: int, *corners: float | None) -> Iterator[Changes]:
-        """Make the mask, show it in all ways, compare it with the truth, write the files."""
+    def segment(
+        self, session: Session, method: str | None, other: str | None, margin: int, *corners: float | None
+    ) -> Iterator[Changes]:
+        """Make the mask, show it in all ways, compare it with the truth, write the files.
+
+        method, other: the one that is chosen, and None.
+        """
         picture = _picture(session)
         box = desk.box_of(picture, corners)
-        yield {"tabs": {"selected": "mask"}}
-        result = self.work.segment(picture, box, method, margin)
-        session = dataclasses.replace(session, result=result)
-        curve: Changes = {"value": None}
-        if method == AGENTS:
-            if session.walk_of != (box, margin):
-                walked = tuple(self.work.walk(picture, box, margin))
-                session = dataclasses.replace(session, walked=walked, walk_of=(box, margin))
-            curve = {"value": draw(session.walked[-1])}
-        files = [str(path) for path in desk.write_files(self._new_folder(), picture, result)]
-        shown = {name: {"value": view} for name, view in desk.pictures(picture, result).items()}
+        name = method or other
+        if name is None:
+            raise ConfigError("there is no method yet; choose one")
+        made = yield from self._in_turn(
+            f"Segmenting with {name} …", lambda: self._made(session, picture, (box, margin, name))
+        )
+        assert made.result is not None
+        files = [str(path) for path in desk.write_files(self._new_folder(), picture, made.result)]
+        walk = name == AGENTS
         yield {
-            **shown,
-            "session": session,
-            "curve": curve,
+            **{part: {"value": view} for part, view in desk.pictures(picture, made.result).items()},
+            "tabs": {"selected": "mask"},
+            "session": made,
+            "views": {"visible": True},
+            "walk": {"visible": walk},
+            "curve": {"value": draw(made.walked[-1]) if walk else None},
             "files": {"value": files, "visible": True},
-            "table": {"value": _table(picture, result, box)},
+            "table": {"value": _table(picture, made.result, box)},
+            "status": {"value": ""},
         }
 
     def truth(self, session: Session, file: str) -> Changes:
@@ -139,24 +194,59 @@ class Actions:
         assert picture.truth is not None
         session = dataclasses.replace(session, picture=picture)
         changes: Changes = {"session": session, "table": {"value": f"True mask: {picture.truth.sum()} px."}}
-        if session.result is not None:
-            changes["table"] = {"value": _table(picture, session.result, session.result.case.box)}
+        if session.result is not None and session.given is not None:
+            changes["table"] = {"value": _table(picture, session.result, session.given[0])}
             changes |= {name: {"value": view} for name, view in desk.pictures(picture, session.result).items()}
         return changes
+
+    def _made(self, session: Session, picture: Picture, given: Given) -> Session:
+        """The session with a mask, and for the agents with a walk of the same box."""
+        box, margin, method = given
+        session = dataclasses.replace(session, result=self.work.segment(picture, box, method, margin), given=given)
+        if method == AGENTS and session.walk_of != (box, margin):
+            walked = tuple(self.work.walk(picture, box, margin))
+            session = dataclasses.replace(session, walked=walked, walk_of=(box, margin))
+        return session
+
+    def _in_turn(self, what: str, compute: Callable[[], Value]) -> Generator[Changes, None, Value]:
+        """What `compute` returns, once nobody else computes; somebody who has left by then is not computed for.
+
+        Nothing is held while it yields, so that a window that is closed in between keeps nobody waiting.
+        """
+        said = what
+        yield {"status": {"value": doing(what)}}
+        while True:
+            if not self._turn.acquire(timeout=PATIENCE):
+                said = WAITING
+                yield {"status": {"value": doing(WAITING)}}
+                continue
+            try:
+                if said == what:
+                    return compute()
+            finally:
+                self._turn.release()
+            said = what
+            yield {"status": {"value": doing(what)}}
 
     def _loaded(self, session: Session, picture: Picture, file: Path | None = None) -> Changes:
         """A new picture: nothing of the one before stays."""
         empty = {name: {"value": None} for name in (*VIEWS, "curve", "film", "cells")}
         last = picture.frames - 1
+        shown = desk.write_image(self._new_folder(), picture)
+        session = Session(picture, f"gradio_api/file={quote(shown.as_posix())}", file, session.phantoms)
         return {
             **empty,
-            "session": Session(picture, file, session.phantoms),
+            "session": session,
             "frame": {"value": picture.frame or 0, "maximum": max(last, 1), "visible": last > 0},
-            "drawing": {"value": _drawing(picture, picture.box)},
+            "drawing": {"value": _drawing(session, picture.box)},
+            "views": {"visible": False},
+            "walk": {"visible": False},
             "files": {"visible": False},
             "gif": {"visible": False},
             "step": {"value": 0, "interactive": False},
             "count": {"value": ""},
+            "note": {"value": NO_MASK},
+            "old": {"value": ""},
             "table": {"value": NO_TRUTH if picture.truth is None else "The true mask is known: press 'Segment'."},
             "tabs": {"selected": "picture"},
             **_numbers(picture.box),
@@ -169,33 +259,20 @@ class Actions:
         return folder
 
 
-CORNERS = ("x0", "y0", "x1", "y1")  # parts of the page
-SIDES = ("xmin", "ymin", "xmax", "ymax")  # of a box as the drawing has it
-
-
 def _picture(session: Session) -> Picture:
     if session.picture is None:
         raise EpisodeError("there is no picture yet; open an image, or make a phantom")
     return session.picture
 
 
-def _drawing(picture: Picture, box: Box | None) -> dict[str, Any]:
-    """The picture and its box as the drawing takes them: RGB, and small pictures enlarged."""
-    zoom = _zoom(picture)
-    shown: Any = picture.image
-    if zoom > 1:
-        shown = cv2.resize(shown, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
-    boxes = []
-    if box is not None:
-        corners = (round(corner * zoom) for corner in (box.left, box.top, box.right, box.bottom))
-        boxes = [{**dict(zip(SIDES, corners, strict=True)), "color": ERASED}]
-    return {"image": np.repeat(shown[..., None], 3, axis=2), "boxes": boxes}
-
-
-def _zoom(picture: Picture) -> float:
-    """Picture px of the drawing an image px, at least 1: it shows small pictures no larger than they are."""
+def _drawing(session: Session, box: Box | None, answered: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The picture and its box as `drawing.js` takes them; answered: what it told, where this answers it."""
+    picture = _picture(session)
     height, width = picture.image.shape
-    return float(max(1, min(ROOM[0] / height, ROOM[1] / width)))
+    corners = None if box is None else [box.left, box.top, box.right, box.bottom]
+    turn = (answered or {}).get("turn", 0)
+    about = {"image": session.address, "name": picture.file, "width": width, "height": height}
+    return {**about, "box": corners, "turn": turn if isinstance(turn, int) else 0}
 
 
 def _numbers(box: Box | None) -> Changes:

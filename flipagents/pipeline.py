@@ -15,29 +15,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flipagents import checkpoint, ranks
+from flipagents import checkpoint, ranks, run_folder
 from flipagents.agents import load_agent, make_agent
 from flipagents.checkpoint import CheckpointError
 from flipagents.classifier import Classifier, ClassifierConfig
-from flipagents.classifier_training import FINAL, train_classifier
+from flipagents.classifier_training import train_classifier
 from flipagents.config import LearnerConfig
-from flipagents.contour import CONTOUR, find_prior, train_contour
+from flipagents.contour import find_prior, train_contour
+from flipagents.devices import check_device
 from flipagents.distil import distil
-from flipagents.learner import AGENT, Learner, check_processes
+from flipagents.export import write_copy
+from flipagents.learner import Learner, check_processes
 from flipagents.priors import Enriched
+from flipagents.recipe import CONTOUR, Recipe
 from flipagents.rollout import masks_of
-from flipagents.segment import Recipe, Segmenter, walking
+from flipagents.run_folder import AGENT, CLASSIFIER, FINAL, STAGES
+from flipagents.segment import Segmenter, walking
 from flipagents.sites import PatchConfig
 from flipagents.student import Student, StudentConfig
 from flipenv.config import COARSE, PAPER_COARSE, PAPER_FINE, EnvConfig
 from flipenv.errors import ConfigError
 from flipenv.pool import EpisodePool
+from flipenv.progress import say
 from flipenv.registry import unknown
 from flipenv.scorer import Scorer
 from flipenv.sources import Source, SourceLike, open_source
 from flipenv.types import Case
 
-STAGES = ("stage1", "stage2")
 CONTEXTS = (0.45, 0.55)  # of the canvases that vote; trained on 0.5
 SMOOTH = 0.03  # chosen with CONTEXTS on BUSI val, see docs/experiments.md
 WARP = 0.25  # of what networks are taught on, likewise
@@ -108,47 +112,69 @@ def train_pipeline(
     """Train the pipeline of a preset on images and boxes; return its folder, which `Segmenter.from_pretrained` reads.
 
     agent: who learns both stages, a name of `flipagents.agents`.
-    No mask is looked at: neither of `train` nor of `val`, which calibrates the classifier. ConfigError for an unknown
-    preset, agent or option; CheckpointError where the folder holds a run of other options.
+    No mask is looked at: neither of `train` nor of `val`, which calibrates the classifier. Before anything is computed:
+    ConfigError for an unknown preset, agent, device or option, CheckpointError where the folder holds a run of other
+    options or data, OutputError where it cannot be written into.
+
+    The folder gets `run.json` at once, and lines of progress in `train.log` (see `flipagents.run_folder`).
 
     Processes that `flipagents.ranks.together` joined train the stages together; the first does the rest.
     """
     if preset not in presets():
         raise ConfigError(unknown("preset", preset, presets()))
-    chosen, folder = presets()[preset], Path(folder)
+    chosen, folder, device = presets()[preset], Path(folder), check_device(device)
     learner = chosen.learner.replace(**{"device": device, **(learner_options or {})})
-    stages = [env.replace(**(env_options or {})) for env in chosen.env]
-    check_processes(make_agent(agent, stages[-1], learner))  # a fault shows before the classifier is trained
+    stages = dict(zip(STAGES, (env.replace(**(env_options or {})) for env in chosen.env), strict=True))
+    last = stages[STAGES[-1]]
+    check_processes(make_agent(agent, last, learner))  # a fault shows before the classifier is trained
     asked = dict(classifier_options or {})
-    patches = PatchConfig.of(asked.pop("patches", chosen.classifier.patches), env=stages[-1])
+    patches = PatchConfig.of(asked.pop("patches", chosen.classifier.patches), env=last)
     config = ClassifierConfig.of(chosen.classifier, **asked, patches=patches)
+    changes = student_options or {}
+    contour = {CONTOUR: chosen.contour.replace(**changes)} if chosen.recipe.prior == CONTOUR else {}
+    students = {name: pupil.replace(**changes) for name, pupil in chosen.students}
+    options = {
+        **run_folder.merged({name: env.to_dict() for name, env in stages.items()}, "env"),
+        **run_folder.merged({"": learner.to_dict()}, "learner"),
+        **run_folder.merged({"": config.to_dict()}, "classifier"),
+        **run_folder.merged({name: vars(own) for name, own in {**contour, **students}.items()}, "student"),
+    }
     source = open_source(train)
     known = None if val is None else open_source(val)
-    into = folder / "classifier"
+    begin = partial(run_folder.begin, folder, preset=preset, agent=agent, options=options, data=train, val=val)
+    ranks.first(partial(begin, parts=[CLASSIFIER, *contour, *stages, *students]))
+    with run_folder.log(folder):
+        scorer = _judge(source, known, folder / CLASSIFIER, config, device, progress)
+        train_stages(
+            source,
+            stages,
+            folder,
+            learner=learner,
+            agent=agent,
+            scorer=scorer,
+            recipe=chosen.recipe,
+            contour=contour.get(CONTOUR),
+            progress=progress,
+        )
+        ranks.first(partial(teach, source, folder, students, device=device, progress=progress))
+        ranks.first(partial(write_copy, folder))
+    return folder
 
-    def judge() -> None:
+
+def _judge(
+    source: Source, val: Source | None, into: Path, config: ClassifierConfig, device: str, progress: bool
+) -> Scorer:
+    """Read the classifier that lies in a folder, or train it into it; CheckpointError where it had another config."""
+
+    def train() -> None:
         if not checkpoint.exists(into / FINAL):
-            train_classifier(source, config=config, val=known, folder=into, device=device, progress=progress)
+            train_classifier(source, config=config, val=val, folder=into, device=device, progress=progress)
 
-    ranks.first(judge)
+    ranks.first(train)
     classifier = Classifier.load(into / FINAL)
     if classifier.config != config:
         raise CheckpointError(f"{into} was trained with other options; choose another folder, or remove it")
-    changes = student_options or {}
-    train_stages(
-        source,
-        dict(zip(STAGES, stages, strict=True)),
-        folder,
-        learner=learner,
-        agent=agent,
-        scorer=classifier.scorer(device),
-        recipe=chosen.recipe,
-        contour=chosen.contour.replace(**changes),
-        progress=progress,
-    )
-    students = {name: pupil.replace(**changes) for name, pupil in chosen.students}
-    ranks.first(partial(teach, source, folder, students, device=device, progress=progress))
-    return folder
+    return classifier.scorer(device)
 
 
 @dataclass(frozen=True)
@@ -220,16 +246,19 @@ def teach(
     images, boxes = [case.image for case in cases], [case.box for case in cases]
     teacher: Student | None = None
 
-    def taught(config: StudentConfig) -> Student:
+    def taught(name: str, config: StudentConfig) -> Student:
+        say(f"{name}: making the maps that it learns", quiet=not progress)
         if teacher is None:
-            signed = Segmenter.from_pretrained(folder, device=device).map_many(images, boxes, progress=progress)
+            signed = Segmenter.from_pretrained(folder, device=device, runtime="torch").map_many(
+                images, boxes, progress=progress
+            )
             maps: list[NDArray[np.floating[Any]]] = [(value + 1) / 2 for value in signed]
         else:
             maps = list(teacher.maps(images, boxes))
-        return distil(cases, maps, config, device=device, progress=progress)
+        return distil(cases, maps, config, device=device, progress=progress, title=name)
 
     for name, config in students.items():
-        teacher = _once(folder / name, config, device, partial(taught, config))
+        teacher = _once(folder / name, config, device, partial(taught, name, config))
 
 
 def _blind(source: Source) -> list[Case]:

@@ -73,7 +73,8 @@ def weights_digest(folder: Path | None) -> str:
     """
     if folder is None:
         return ""
-    files = sorted(file for file in (folder.rglob("*") if folder.is_dir() else [folder]) if file.is_file())
+    inside = folder.rglob("*") if folder.is_dir() else [folder]
+    files = sorted(file for file in inside if file.is_file() and file.suffix != ".log")  # what is told changes nothing
     names = [file.relative_to(folder).as_posix() for file in files]
     told = [file.suffix == ".safetensors" and file.with_name(ABOUT) in files for file in files]
     parts = [

@@ -9,6 +9,7 @@ for the images whose files are there. So nothing is lost, and nothing that was f
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,15 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from flipagents.bulk import CHUNK, Paths, Work, Worker, unfinished
+from flipagents import threads
+from flipagents.bulk import CHUNK, Outcome, Paths, Work, Worker, waiting
 from flipenv.errors import MissingDependencyError
 
 
-def run(work: Work, paths: Paths, *, workers: int | None = None, block: int = CHUNK) -> Iterator[tuple[int, str]]:
-    """Segment and write cases; yield each one's number as it comes, and why it failed, or nothing.
+def run(work: Work, paths: Paths, *, workers: int | None = None, block: int = CHUNK) -> Iterator[Outcome]:
+    """Segment and write cases; yield what came of each as it comes.
 
-    Image files and the folder for outputs must be where every machine sees them under the same name. Files that are
-    there already count as done.
+    Image files and the folder for outputs must be where every machine sees them under the same name. What is done
+    already is not done again, see `flipagents.bulk.waiting`.
 
     workers: at most so many, None for one a GPU (device cuda) or one a CPU of the cluster. block: images that a worker
     takes at a time. Raises MissingDependencyError without Ray, OutputError as a Ray error: it ends everything.
@@ -53,19 +55,24 @@ def run(work: Work, paths: Paths, *, workers: int | None = None, block: int = CH
         num_gpus=1 if gpu else 0,
     )
     for row in done.iter_rows():
-        yield int(row["number"]), str(row["reason"])
+        yield Outcome(int(row["number"]), str(row["error"]), json.loads(row["told"]))
 
 
 class Actor:
     """What Ray keeps alive on a worker."""
 
     def __init__(self, work: Work) -> None:
+        threads.settle()  # a cluster's processes have not the environment of the command
         self.worker = Worker(work)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Segment a block; number and reason of each image, the reason empty where it is done."""
+        """Segment a block; number, error and what is told of each image, see `Outcome`."""
         numbers = [int(number) for number in batch["number"]]
         paths = dict(zip(numbers, ([Path(file) for file in files] for files in batch["files"]), strict=True))
-        reasons = dict.fromkeys(numbers, "")
-        reasons |= {index: str(error or "") for index, error in self.worker.run(unfinished(paths))}
-        return {"number": np.array(numbers), "reason": np.array(list(reasons.values()))}
+        left = {index: paths[index] for index in waiting(self.worker.work, paths)}
+        outcomes = {index: Outcome(index) for index in numbers} | {each.index: each for each in self.worker.run(left)}
+        return {
+            "number": np.array(numbers),
+            "error": np.array([each.error for each in outcomes.values()]),
+            "told": np.array([json.dumps(each.told) for each in outcomes.values()]),
+        }

@@ -65,7 +65,7 @@ def weights_of(
         before, weighed = batch.state, agent.weigh(batch)
         assert before is not None
         xp = array_namespace(weighed)
-        state = batch.step(xp.astype(weighed > 0, xp.int64)).state
+        state = batch.advance(xp.astype(weighed > 0, xp.int64))
         _note(told, before, to_numpy(weighed))
         ended = np.flatnonzero(to_numpy(state.terminated | state.truncated) & running).tolist()
         for lane in ended:

@@ -37,6 +37,15 @@ class CaseScore:
     ms: float  # wall time an image, a call's time shared evenly among its images; loading a model is not in it
 
 
+@dataclass(frozen=True)
+class Failure:
+    """A case without a row, and why."""
+
+    case: str
+    reason: str
+    method: str = ""  # that failed on it; "" where the case cannot be read or has no mask, so that no method has a row
+
+
 NUMBERS = tuple(field.name for field in dataclasses.fields(CaseScore))[5:]  # that are averaged
 _READ: dict[str, Callable[[str], Any]] = {
     "int": int,

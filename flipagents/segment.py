@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,55 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flipagents.agents import Agent, load_agent
-from flipagents.checkpoint import SHIPPED, SHIPPED_ONNX, CheckpointError
 from flipagents.contour import find_prior
 from flipagents.postprocess import tidy
 from flipagents.priors import Prior
+from flipagents.recipe import Recipe
 from flipagents.rollout import maps_of, masks_of
+from flipagents.runtimes import pipeline_folder
 from flipenv.config import EnvConfig
 from flipenv.errors import BoxError, ConfigError, EpisodeError, FlipError
 from flipenv.pool import EpisodePool
-from flipenv.registry import unknown
 from flipenv.types import Box, Case
 
-PIPELINE = "pipeline.json"
-RUNTIMES = ("torch", "onnx")
 CHUNK = 128  # images whose episodes and maps are in memory at once
 VOTED = ("margin", "background", "superpixels", "cell_area", "order")  # options in which votes may differ
 
 Mask = NDArray[np.bool_]  # (height, width)
 Map = NDArray[np.float32]  # (height, width) in [-1, 1]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How the stages of a pipeline are put together; what `pipeline.json` holds."""
-
-    stages: tuple[str, ...] = ("stage1", "stage2")  # folders of agents, in order
-    votes: tuple[Mapping[str, Any], ...] = field(default=({},))  # changes of the last stage's environment, to average
-    prior: str | None = None  # whose picture every stage may see: see `flipagents.contour.find_prior`
-    mirror: bool = True  # each vote is also taken on the image mirrored left to right
-    smooth: float = 0.0  # deviation of the blur of the averaged map, share of the square root of the box's area
-    opening: int = 0  # of the mask, see `flipagents.postprocess.tidy`
-    runtime: str = "torch"  # what runs the networks in the folder, of RUNTIMES
-
-    @classmethod
-    def read(cls, folder: Path) -> Recipe:
-        """Read a pipeline's recipe; CheckpointError where there is none or it is damaged."""
-        path = folder / PIPELINE
-        try:
-            values = json.loads(path.read_text())
-            return cls(tuple(values.pop("stages")), tuple(values.pop("votes")), **values)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise CheckpointError(
-                f"{path} is no pipeline ({error}); expected a folder that `flip train` wrote, with {PIPELINE} in it"
-            ) from None
-
-    def write(self, folder: Path) -> None:
-        """Write under a temporary name and rename."""
-        part = folder / f".{PIPELINE}.part"
-        part.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
-        part.replace(folder / PIPELINE)
 
 
 class Segmenter:
@@ -80,6 +45,7 @@ class Segmenter:
         self, stages: Sequence[Agent], recipe: Recipe | None = None, *, prior: Prior | None = None, lanes: int = 64
     ) -> None:
         self.stages, self.recipe, self.prior, self.lanes = list(stages), recipe or Recipe(), prior, lanes
+        self.folder: Path | None = None  # of the networks, where they were loaded
         self._image: NDArray[np.uint8] | None = None
 
     @classmethod
@@ -89,17 +55,25 @@ class Segmenter:
         *,
         device: str = "cpu",
         lanes: int = 64,
-        runtime: str | None = None,
+        runtime: str = "auto",
     ) -> Segmenter:
         """Load the weights that ship with the package, or a folder that `flip train` or `flip export` wrote.
 
-        runtime: "torch" or "onnx"; None for what the folder was written for, and for torch without a folder.
-        Raises CheckpointError for a folder that holds no pipeline, or one of another runtime.
+        runtime: "onnx" for onnxruntime, "torch", or "auto": onnx on a CPU, where the weights' ONNX copy and onnxruntime
+        are there, and else torch; see `flipagents.runtimes`. Both give the same masks. Raises CheckpointError for a
+        folder that holds no pipeline, or has nothing for that runtime; MissingDependencyError without the library.
         """
-        where = pipeline_folder(folder, runtime)
+        where = pipeline_folder(folder, runtime, device)
         recipe = Recipe.read(where)
         stages = [load_agent(where / name, device) for name in recipe.stages]
-        return cls(stages, recipe, prior=find_prior(recipe.prior, where, device), lanes=lanes)
+        segmenter = cls(stages, recipe, prior=find_prior(recipe.prior, where, device), lanes=lanes)
+        segmenter.folder = where
+        return segmenter
+
+    @property
+    def runtime(self) -> str:
+        """What runs the networks: "onnx" or "torch"."""
+        return self.recipe.runtime
 
     def set_image(self, image: NDArray[np.uint8]) -> None:
         """Choose the image (height, width) uint8 for `predict`; it is checked together with the box."""
@@ -183,23 +157,6 @@ class Segmenter:
 
     def _options(self, agent: Agent) -> dict[str, Any]:
         return {"lanes": self.lanes, "device": agent.batch_device, "workers": 1}
-
-
-def pipeline_folder(folder: str | Path | None = None, runtime: str | None = None) -> Path:
-    """Return a pipeline's folder, that of the weights that ship for None.
-
-    runtime: see `Segmenter.from_pretrained`; CheckpointError where the folder is of another one.
-    """
-    if runtime not in (None, *RUNTIMES):
-        raise ConfigError(unknown("runtime", runtime, RUNTIMES))
-    where = Path(folder) if folder is not None else SHIPPED_ONNX if runtime == "onnx" else SHIPPED
-    found = runtime if runtime is None else Recipe.read(where).runtime
-    if found != runtime:
-        raise CheckpointError(
-            f"{where} holds networks for {found}, not for {runtime}; `flip export --weights FOLDER -o DIR` writes "
-            "those of `flip train` for onnx"
-        )
-    return where
 
 
 class Votes(EpisodePool):

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
 from flipagents.label_studio import Backend
+from flipagents.ports import check_port
 from flipenv.errors import FlipError
 
 LONGEST = 100_000_000  # bytes of a request: an image of 64 MB in base64, and the rest
@@ -28,7 +29,8 @@ class RefusedError(Exception):
 
 
 def serve(backend: Backend, host: str = "127.0.0.1", port: int = 9090) -> None:
-    """Answer at http://HOST:PORT until Ctrl-C; OSError where the port is taken."""
+    """Answer at http://HOST:PORT until Ctrl-C; ConfigError where it cannot listen there."""
+    check_port(host, port)
     with make_server(backend, host, port) as server, suppress(KeyboardInterrupt):
         print(f"http://{host}:{server.server_address[1]} (Ctrl-C ends it)", flush=True)
         server.serve_forever()

@@ -18,6 +18,7 @@ from flipagents import checkpoint
 from flipagents.checkpoint import CheckpointError, Snapshot
 from flipagents.crops import N_INPUTS, View
 from flipagents.mapper import Mapper
+from flipagents.unet import UNet
 from flipenv.errors import ConfigError
 from flipenv.options import between, known_fields, naming, one_of
 
@@ -29,7 +30,7 @@ class StudentConfig:
     """A student's network and how it is trained."""
 
     view: View = "tight"  # which boxes it is for, see `flipagents.crops`
-    features: tuple[int, ...] = (8, 8, 16, 32, 64, 8)  # of MONAI's BasicUNet: five levels, then the last layer's
+    features: tuple[int, ...] = (8, 8, 16, 32, 64, 8)  # of the U-Net: five levels, then the last layer's
     shift: float = 0.0  # image px: boxes are shown up to that far from where they belong
     warp: float = 0.0  # share of the box's sides by which examples are bent at most, see `flipagents.warp`
     warp_share: float = 0.7  # of the examples
@@ -75,7 +76,7 @@ class Student(Mapper):
     def __init__(self, config: StudentConfig, device: str = "cpu") -> None:
         super().__init__(config.view)
         self.config, self.device = config, device
-        self.network = make_network(config).to(device).eval()
+        self.network = UNet(N_INPUTS[config.view], config.features).to(device).eval()
 
     def probabilities(self, seen: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Mapper`."""
@@ -107,19 +108,3 @@ def probability(network: nn.Module, crops: Tensor) -> Tensor:
     """Probabilities (B, SIZE, SIZE) of crops (B, N_INPUTS[view], SIZE, SIZE)."""
     logits: Tensor = network(crops)[:, 0]
     return logits.sigmoid()
-
-
-def make_network(config: StudentConfig) -> nn.Module:
-    """U-Net of five levels, (B, N_INPUTS[view], SIZE, SIZE) float32 to logits (B, 1, SIZE, SIZE)."""
-    from monai.networks.nets.basic_unet import BasicUNet  # noqa: PLC0415 - takes seconds to import
-
-    network: nn.Module = BasicUNet(
-        spatial_dims=2,
-        in_channels=N_INPUTS[config.view],
-        out_channels=1,
-        features=config.features,
-        act=("relu", {"inplace": True}),
-        norm="batch",
-        upsample="nontrainable",
-    )
-    return network

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +17,6 @@ MEASURES = ("dice", "jaccard", "conformity", "hausdorff", "hausdorff95", "asd")
 ALL = "all"
 SIZES = ("small boxes", "medium boxes", "large boxes")
 SMALLEST = 3  # cases from which boxes are grouped by their size
-
-Columns = Mapping[str, NDArray[np.float64]]  # (N,) a measure
 
 
 @dataclass(frozen=True)
@@ -41,8 +39,9 @@ class Summary:
     method: str
     group: str  # `ALL`, a class, or one of `SIZES`
     n: int  # cases
+    failed: int  # cases of the group that are not among them, because the method failed
     measures: Mapping[str, Statistic]  # by MEASURES
-    differences: Mapping[str, Interval]  # of Dice to that of other methods on the same cases, by their names
+    differences: Mapping[str, Interval]  # of Dice to that of other methods on the cases that both have, by their names
     empty: float  # share of the cases
     ms: float  # an image
     seeds: int
@@ -55,24 +54,34 @@ class Summary:
 
 
 def summarise(
-    scores: Sequence[CaseScore], references: Sequence[str] = (), *, draws: int = 10_000
+    scores: Sequence[CaseScore],
+    references: Sequence[str] = (),
+    *,
+    failed: Mapping[str, Collection[str]] | None = None,
+    draws: int = 10_000,
 ) -> tuple[list[Summary], tuple[float, float] | None]:
     """Summaries of every method in every group, and the box areas in px² at which small and medium boxes end.
 
     Groups are all cases, each class where there are several, and thirds by box area; None where there are too few boxes
-    for thirds. references: methods to which differences are taken, where they are among the scores. All methods must
-    have the same cases.
+    for thirds. references: methods to which differences are taken, where they are among the scores. failed: ids of the
+    cases on which a method failed, with any seed; they are left out of its row, and of differences with it.
     """
+    lost = {} if failed is None else failed
     names = list(dict.fromkeys(score.method for score in scores))
-    tables = {name: _by_case([score for score in scores if score.method == name]) for name in names}
-    first = next(iter(tables.values()))
-    bounds = thirds([cases[0].area for cases in first.values()])
+    tables = {
+        name: _by_case([score for score in scores if score.method == name and score.case not in lost.get(name, ())])
+        for name in names
+    }
+    every = {case: own[0] for case, own in _by_case(scores).items()}
+    bounds = thirds([case.area for case in every.values()])
     found = []
-    for group, belongs in _groups(first, bounds).items():
-        columns = {name: _columns(own, belongs) for name, own in tables.items()}
-        for name, own in tables.items():
-            rows = [score for each in own.values() if belongs(each[0]) for score in each]
-            found.append(_summary(name, group, columns, rows, references, draws))
+    for group, belongs in _groups(every, bounds).items():
+        inside = {case for case, known in every.items() if belongs(known)}
+        parts = {name: {case: own[case] for case in own if case in inside} for name, own in tables.items()}
+        found += [
+            _summary(name, group, parts, len(inside.intersection(lost.get(name, ()))), references, draws)
+            for name in names
+        ]
     return found, bounds
 
 
@@ -92,10 +101,10 @@ def _by_case(scores: Sequence[CaseScore]) -> dict[str, list[CaseScore]]:
 
 
 def _groups(
-    cases: Mapping[str, list[CaseScore]], bounds: tuple[float, float] | None
+    cases: Mapping[str, CaseScore], bounds: tuple[float, float] | None
 ) -> dict[str, Callable[[CaseScore], bool]]:
     """Whether a case belongs, by the name of the group; no group is empty."""
-    classes = sorted({own[0].group for own in cases.values()} - {""})
+    classes = sorted({own.group for own in cases.values()} - {""})
     groups: dict[str, Callable[[CaseScore], bool]] = {ALL: lambda score: True}
     if len(classes) > 1:
         groups |= {name: lambda score, name=name: score.group == name for name in classes}  # type: ignore[misc]
@@ -104,35 +113,40 @@ def _groups(
         for index, name in enumerate(SIZES):
             low, high = ends[index : index + 2]
             groups[name] = lambda score, low=low, high=high: low < score.area <= high  # type: ignore[misc]
-    return {name: rule for name, rule in groups.items() if any(rule(own[0]) for own in cases.values())}
+    return {name: rule for name, rule in groups.items() if any(rule(own) for own in cases.values())}
 
 
-def _columns(cases: Mapping[str, list[CaseScore]], belongs: Callable[[CaseScore], bool]) -> Columns:
-    """Each case's mean over seeds, (N,) a number."""
-    chosen = [own for own in cases.values() if belongs(own[0])]
-    return {name: np.array([_mean([getattr(score, name) for score in own]) for own in chosen]) for name in NUMBERS}
+def _column(cases: Iterable[Sequence[CaseScore]], name: str) -> NDArray[np.float64]:
+    """Each case's mean over seeds, (N,)."""
+    return np.array([_mean([getattr(score, name) for score in own]) for own in cases], float)
 
 
 def _summary(
     name: str,
     group: str,
-    columns: Mapping[str, Columns],
-    rows: Sequence[CaseScore],
+    parts: Mapping[str, Mapping[str, list[CaseScore]]],
+    failed: int,
     references: Sequence[str],
     draws: int,
 ) -> Summary:
-    own = columns[name]
+    cases = parts[name]
+    rows = [score for own in cases.values() for score in own]
     seeds = sorted({score.seed for score in rows})
     by_seed = [_mean([score.dice for score in rows if score.seed == seed]) for seed in seeds]
+    own = {number: _column(cases.values(), number) for number in NUMBERS}
+    both = {other: [case for case in cases if case in parts[other]] for other in references if other in parts}
     return Summary(
         method=name,
         group=group,
-        n=len(own["dice"]),
+        n=len(cases),
+        failed=failed,
         measures={measure: _statistic(own[measure], draws) for measure in MEASURES},
         differences={
-            other: metrics.paired_difference(own["dice"], columns[other]["dice"], draws=draws)
-            for other in references
-            if other in columns and other != name
+            other: metrics.paired_difference(
+                *(_column([parts[each][case] for case in shared], "dice") for each in (name, other)), draws=draws
+            )
+            for other, shared in both.items()
+            if other != name and shared
         },
         empty=_mean(own["empty"]),
         ms=_mean(own["ms"]),

@@ -1,11 +1,11 @@
-"""Two gathers that the array API standard has no word for, built from its 1-D `take`."""
+"""Two gathers that the array API standard has no word for."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace, device, is_numpy_array
 
 from flipenv.types import Array
 
@@ -26,8 +26,11 @@ def windows(pictures: Array, centers: Array, side: int) -> Array:
     pictures (B, ..., H, W), centers (B, A, 2) row and column -> (B, ..., A, side, side), the centre at
     [side // 2, side // 2].
     A take of flat indices: on two CPU cores `take_along_axis` over the same pixels was over 20 times slower with torch.
+    NumPy's arrays are copied block by block, in a quarter of that time.
     """
     xp = array_namespace(pictures)
+    if is_numpy_array(pictures):
+        return _blocks(pictures, centers, side)
     batch, *layers, height, width = pictures.shape
     layered = (batch, math.prod(layers), 1, 1)
     where: dict[str, Any] = {"dtype": xp.int64, "device": device(pictures)}
@@ -40,3 +43,27 @@ def windows(pictures: Array, centers: Array, side: int) -> Array:
     return xp.reshape(
         xp.take(xp.reshape(pictures, (-1,)), flat, axis=0), (batch, *layers, centers.shape[1], side, side)
     )
+
+
+def _blocks(pictures: Array, centers: Array, side: int) -> Array:
+    """`windows` for arrays that can be written to."""
+    xp = array_namespace(pictures)
+    *leading, height, width = pictures.shape
+    found = xp.empty((*leading, centers.shape[1], side, side), dtype=pictures.dtype)
+    for lane, places in enumerate(centers.tolist()):
+        for agent, (row, column) in enumerate(places):
+            window = found[lane, ..., agent, :, :]
+            up, left = row - side // 2, column - side // 2
+            rows, columns = slice(max(-up, 0), min(height - up, side)), slice(max(-left, 0), min(width - left, side))
+            window[..., rows, columns] = pictures[
+                lane, ..., rows.start + up : rows.stop + up, columns.start + left : columns.stop + left
+            ]
+            if rows.start > 0:
+                window[..., : rows.start, :] = window[..., rows.start : rows.start + 1, :]
+            if rows.stop < side:
+                window[..., rows.stop :, :] = window[..., rows.stop - 1 : rows.stop, :]
+            if columns.start > 0:
+                window[..., : columns.start] = window[..., columns.start : columns.start + 1]
+            if columns.stop < side:
+                window[..., columns.stop :] = window[..., columns.stop - 1 : columns.stop]
+    return found

@@ -104,6 +104,11 @@ class Batch:
         self.state = transition.state
         return transition
 
+    def advance(self, actions: Array) -> State:
+        """`step` without rewards: return the new state."""
+        self.state = core.advance(self.episodes, self.state, actions, self.scorer, self.config)  # type: ignore[arg-type]
+        return self.state
+
     def observation(self) -> Array:
         """What each agent sees now, (B, A, C, P, P) uint8."""
         return observe(self.episodes, self.state, self.config)  # type: ignore[arg-type]

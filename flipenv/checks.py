@@ -43,25 +43,28 @@ def check_companion(name: str, array: Any, shape: tuple[int, ...], dtype: str) -
         raise MaskError(f"{name} has dtype {array.dtype}; expected {dtype}: use `array > 0` or `.astype('{dtype}')`")
 
 
-def check_box(box: Any, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """Return the box as four ints; raise BoxError unless it lies inside the image and holds a pixel."""
+def check_box(box: Any, shape: tuple[int, ...], *, columns_first: bool = False) -> tuple[int, int, int, int]:
+    """Return the box (top, left, bottom, right) as four ints; BoxError unless it holds a pixel and fits in the image.
+
+    columns_first: quote it in errors as X0, Y0, X1, Y1, because that is how it was given.
+    """
     height, width = shape[:2]
-    expected = f"expected (top, left, bottom, right) in pixels of a {height}x{width} image (height x width)"
+    names = ("X0", "Y0", "X1", "Y1") if columns_first else ("top", "left", "bottom", "right")
+    expected = f"expected ({', '.join(names)}) in pixels of a {height}x{width} image (height x width)"
     try:
         top, left, bottom, right = (_whole(value) for value in box)
     except (TypeError, ValueError) as error:
         raise BoxError(f"box {box!r} is not four whole numbers ({error}); {expected}") from None
-    given = f"box {(top, left, bottom, right)}"
+    given = f"box {(left, top, right, bottom) if columns_first else (top, left, bottom, right)}"
+    upper, lower, first, last = ("Y0", "Y1", "X0", "X1") if columns_first else ("top", "bottom", "left", "right")
     if bottom == top or right == left:
-        side = "height (top == bottom)" if bottom == top else "width (left == right)"
+        side = f"height ({upper} == {lower})" if bottom == top else f"width ({first} == {last})"
         raise BoxError(f"{given} has no {side}; {expected}")
     if bottom < top or right < left:
-        side = "bottom is above top" if bottom < top else "right is left of left"
+        side = f"{lower} < {upper}" if bottom < top else f"{last} < {first}"
         raise BoxError(f"{given} is inverted ({side}); {expected}")
     if top < 0 or left < 0 or bottom > height or right > width:
-        raise BoxError(
-            f"{given} reaches outside its image; {expected}: clip it, or check that rows come before columns"
-        )
+        raise BoxError(f"{given} reaches outside its image; {expected}: clip it, or check the order of the numbers")
     return top, left, bottom, right
 
 

@@ -54,6 +54,34 @@ def step(episodes: Episodes, state: State, actions: Array, scorer: Scorer | None
     An episode that ended is left as it is and pays nothing. Without a scorer the classification reward is 0.
     """
     xp = array_namespace(state.canvas)
+    new, changed, before, after, own = _move(episodes, state, actions, scorer, config)
+    by_score = xp.zeros_like(before) if scorer is None else csr(before, after, config)
+    by_intensity = idr(state.histogram, own, episodes.deviation_gain, changed, config)
+    outcome = Outcome(episodes, state, new, state.here, changed, before, after, by_score, by_intensity)
+    reward = REWARDS[config.reward](outcome, config)
+    live = ~(state.terminated | state.truncated)
+    return Transition(
+        state=new,
+        reward=xp.where(live[:, None], reward, xp.zeros_like(reward)),
+        csr=by_score,
+        idr=by_intensity,
+        changed=changed,
+    )
+
+
+def advance(episodes: Episodes, state: State, actions: Array, scorer: Scorer | None, config: EnvConfig) -> State:
+    """The state that `step` leads to, where nobody is to be paid."""
+    return _move(episodes, state, actions, scorer, config)[0]
+
+
+def _move(
+    episodes: Episodes, state: State, actions: Array, scorer: Scorer | None, config: EnvConfig
+) -> tuple[State, Array, Array, Array, Array]:
+    """Return the new state, what changed (B, A) bool, and what pay depends on.
+
+    That is the scores before and after (B, A), see `_judge`, and the histograms of the agents' superpixels (B, A, K).
+    """
+    xp = array_namespace(state.canvas)
     here = state.here
     live = ~(state.terminated | state.truncated)
     changed = (actions == 1) & ~pick(state.erased, here) & live[:, None]
@@ -74,17 +102,7 @@ def step(episodes: Episodes, state: State, actions: Array, scorer: Scorer | None
         terminated=state.terminated | terminated(score, config),
         truncated=state.truncated | truncated(count, episodes, config),
     )
-    by_score = xp.zeros_like(before) if scorer is None else csr(before, after, config)
-    by_intensity = idr(state.histogram, own, episodes.deviation_gain, changed, config)
-    outcome = Outcome(episodes, state, new, here, changed, before, after, by_score, by_intensity)
-    reward = REWARDS[config.reward](outcome, config)
-    return Transition(
-        state=new,
-        reward=xp.where(live[:, None], reward, xp.zeros_like(reward)),
-        csr=by_score,
-        idr=by_intensity,
-        changed=changed,
-    )
+    return new, changed, before, after, own
 
 
 def _judge(

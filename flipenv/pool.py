@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
-from rich.progress import track
 
 from flipenv.background import BACKGROUNDS
 from flipenv.cache import EpisodeCache
@@ -22,6 +21,7 @@ from flipenv.config import EnvConfig
 from flipenv.episode import prepare, shift_box, stack
 from flipenv.errors import ConfigError, SourceError
 from flipenv.observation import OWN_CHANNELS
+from flipenv.progress import track
 from flipenv.registry import Registry, unknown
 from flipenv.reward import REWARDS
 from flipenv.sources import SourceLike, find, open_source
@@ -107,7 +107,7 @@ class EpisodePool:
         jobs = Parallel(n_jobs=workers or os.cpu_count() or 1, return_as="generator")(
             delayed(self._prepare_some)(chunk, parts) for chunk in chunks
         )
-        for chunk in track(jobs, "preparing episodes", len(chunks), transient=True, disable=not (progress and chunks)):
+        for chunk in track(jobs, "preparing episodes", len(chunks), quiet=not progress, brief=True):
             every.update(chunk)
         ready = {index: episode for index, episode in every.items() if episode is not None}
         if len(ready) <= IN_MEMORY:  # masks and pictures ask for single episodes later

@@ -100,7 +100,8 @@ def overlay(image: Grey, mask: Mask, box: tuple[int, int, int, int] | None = Non
     """Draw a filled translucent mask with its contour on an image, for reports.
 
     `image` is (H, W) uint8, `mask` (H, W) bool and may be empty; `box` is (top, left, bottom, right) in its pixels;
-    `truth` is a (H, W) bool mask whose contour is dashed. Returns (H, W, 3) uint8 RGB; inputs are left as they are.
+    `truth` is a (H, W) bool mask whose contour is dashed, with a legend where the picture has room for it. Returns
+    (H, W, 3) uint8 RGB; inputs are left as they are.
     Raises ImageError, MaskError or BoxError.
     """
     check_image(image)
@@ -113,7 +114,26 @@ def overlay(image: Grey, mask: Mask, box: tuple[int, int, int, int] | None = Non
         _square(picture, Box(*check_box(box, image.shape)), BOX, line)
     if truth is not None:
         _dashes(picture, truth, TRUTH, line)
+        _outline_names(picture, mask | truth, line)
     return picture
+
+
+def _outline_names(picture: Rgb, shown: Mask, line: int) -> None:
+    """Say what the two outlines are, in the corner that has the least of them; not on a picture that has no room."""
+    size = 0.4 * line
+    row, width = round(16 * line), round(84 * line)
+    height, across = shown.shape
+    if height < 6 * row or across < 2 * width:
+        return
+    corners = [(top, left) for top in (0, height - 2 * row) for left in (0, across - width)]
+    top, left = min(corners, key=lambda place: shown[place[0] :, place[1] :][: 2 * row, :width].sum())
+    picture[top : top + 2 * row, left : left + width] = BACKDROP
+    for number, (name, colour) in enumerate((("mask", ERASED), ("truth", TRUTH))):
+        middle, start, end = top + row // 2 + number * row, left + 4 * line, left + 32 * line
+        pieces = [(start, end)] if name == "mask" else [(start, start + 8 * line), (end - 12 * line, end - 4 * line)]
+        for first, last in pieces:
+            cv2.line(picture, (first, middle), (last, middle), colour, line, cv2.LINE_AA)
+        _text(picture, name, (left + 36 * line, middle + 4 * line), TEXT, size)
 
 
 def _panel(scene: Scene, scale: int) -> Rgb:

@@ -17,7 +17,6 @@ RULES = {  # functions of an image (height, width) uint8 and its Box that give a
     "polar+grey": "flipagents.baselines.polar_grey:polar_grey",
 }
 MAKERS = {  # called with a folder of trained weights, None for those that ship, and a torch device; they give a Method
-    "contour": "flipagents.contour:contour_method",
     "oracle": "flipagents.baselines.oracle:Oracle",
     "litemedsam": "flipagents.baselines.litemedsam:LiteMedSAM",
     "adversarial-erasing": "flipagents.baselines.adversarial_erasing:method",

@@ -74,7 +74,7 @@ def train(
         trained = train_classifier(CaseSource(shown), normals, now, device=device, progress=progress)
         found = [old | new for old, new in zip(found, mine(trained, shown, stride, share, device), strict=True)]
     union = [tidy(mask).astype(np.float32) for mask in found]
-    return keep(distil(cases, union, config, device=device, progress=progress), folder, NAME)
+    return keep(distil(cases, union, config, device=device, progress=progress, title=NAME), folder, NAME)
 
 
 def mine(

@@ -40,7 +40,7 @@ def train(
     boxes = [filled_box(case.box, case.image.shape).astype(np.float32) for case in cases]
     config = StudentConfig(epochs=EPOCHS).replace(**options)
     loss = box_loss(pairs, ring, alike)
-    return keep(distil(cases, boxes, config, loss=loss, device=device, progress=progress), folder, NAME)
+    return keep(distil(cases, boxes, config, loss=loss, device=device, progress=progress, title=NAME), folder, NAME)
 
 
 def method(weights: Path | None, device: str) -> CropNetwork:

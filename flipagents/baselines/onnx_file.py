@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flipenv.errors import ConfigError, MaskError, MissingDependencyError
+from flipagents.exported import open_session
+from flipenv.errors import ConfigError, FlipError, MaskError
 from flipenv.types import Case
 
 ABOVE = {"logits": 0.0, "probability": 0.5}  # name of the output, and what a pixel of the nodule exceeds
@@ -27,7 +28,6 @@ TYPES = {
     "image": {"tensor(uint8)": np.uint8, "tensor(float)": np.float32},
     "box": {"tensor(int64)": np.int64, "tensor(float)": np.float32},
 }
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
 class OnnxFile:
@@ -41,16 +41,9 @@ class OnnxFile:
         if weights is None or not weights.is_file():
             raise ConfigError(f"method 'onnx' needs a model's file, not {weights}; write onnx:FILE.onnx")
         try:
-            import onnxruntime  # noqa: PLC0415 - optional
-        except ImportError as error:
-            raise MissingDependencyError(
-                f"method 'onnx' needs {error.name}: pip install flip-learning[onnx]"
-            ) from error
-        provider = PROVIDERS.get(device.partition(":")[0])
-        if provider not in onnxruntime.get_available_providers():
-            raise ConfigError(f"device={device!r}: this onnxruntime has no {provider or 'such device'}; use cpu")
-        try:
-            self.session = onnxruntime.InferenceSession(weights, providers=[provider])
+            self.session = open_session(weights, device)
+        except FlipError:
+            raise
         except Exception as error:  # its exceptions have no base of their own
             raise ConfigError(f"{weights} is no ONNX model that onnxruntime can run: {_first_line(error)}") from error
         self.file = weights

@@ -67,14 +67,19 @@ def polar_probability(
     price = np.take_along_axis(cost, paths[:, :, None], axis=2).mean(axis=(1, 2)).reshape(-1, len(tilt))
     weights = np.exp((price.min(axis=1, keepdims=True) - price) / softness)
     weights /= weights.sum(axis=1, keepdims=True)
+    corners = half * direction * RADII[paths, None]  # (paths, angles, 2)
+    if touch:
+        most, least = corners.max(axis=1, keepdims=True), corners.min(axis=1, keepdims=True)
+        corners *= np.where(corners > 0, half / most, half / -least)
+    sixteenths = np.rint((middle + corners) * 16).astype(np.int32)
+    origin = np.maximum(sixteenths.min(axis=(0, 1)) // 16 - 1, 0)
+    end = sixteenths.max(axis=(0, 1)) // 16 + 2
     share = np.zeros(image.shape, np.float32)
-    for path, weight in zip(paths, weights.ravel() / len(price), strict=True):
-        corners = half * direction * RADII[path, None]
-        if touch:
-            corners *= np.where(corners > 0, half / corners.max(axis=0), half / -corners.min(axis=0))
-        mask = np.zeros(image.shape, np.uint8)
-        cv2.fillPoly(mask, [np.rint((middle + corners)[:, ::-1] * 16).astype(np.int32)], 1, shift=4)
-        share += np.float32(weight) * mask
+    part = share[origin[0] : end[0], origin[1] : end[1]]  # what a path can reach
+    for outline, weight in zip(sixteenths - 16 * origin, weights.ravel() / len(price), strict=True):
+        mask = np.zeros(part.shape, np.uint8)
+        cv2.fillPoly(mask, [outline[:, ::-1]], 1, shift=4)
+        part += np.float32(weight) * mask
     return share
 
 

@@ -59,7 +59,9 @@ def train(
     labels = first
     for turn in range(rounds):
         wanted = [label.astype(np.float32) for label in labels]
-        network = distil(cases, wanted, config.replace(seed=config.seed + turn), device=device, progress=progress)
+        network = distil(
+            cases, wanted, config.replace(seed=config.seed + turn), device=device, progress=progress, title=NAME
+        )
         if turn < rounds - 1:
             seen = network.maps(images, boxes)
             labels = [clean(*each, edges) for each in zip(seen, cases, first, strict=True)]

@@ -37,7 +37,7 @@ def train(
             raise MaskError(f"case {case.id!r} has no mask, and {NAME!r} learns from masks; 'box-unet' needs none")
         masks.append(np.asarray(case.mask, np.float32))
     config = StudentConfig(epochs=EPOCHS).replace(**options)
-    return keep(distil(cases, masks, config, device=device, progress=progress), folder, NAME)
+    return keep(distil(cases, masks, config, device=device, progress=progress, title=NAME), folder, NAME)
 
 
 def method(weights: Path | None, device: str) -> CropNetwork:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from flipenv.checks import check_contrast
+from flipenv.checks import check_box, check_contrast
 from flipenv.errors import FlipError, SourceError
 from flipenv.registry import unknown
 from flipenv.types import Case
@@ -152,12 +152,14 @@ class Unlabelled:
         return self.source.fingerprint(index)
 
 
-def make_case(where: str, **parts: Any) -> Case:
+def make_case(where: str, *, columns_first: bool = False, **parts: Any) -> Case:
     """Return the Case of parts that come from files; an error about them says `where` they come from.
 
+    columns_first: quote the box in errors as X0, Y0, X1, Y1, because that is how it was given.
     Raises as Case, and ImageError where the box shows one grey level: the file or the box is another than was meant.
     """
     with naming(where):
+        check_box(parts["box"], parts["image"].shape, columns_first=columns_first)
         case = Case(**parts)
         check_contrast(case.image, case.box)
         return case

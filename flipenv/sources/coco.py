@@ -53,7 +53,9 @@ class CocoCase:
         with naming(self.where):
             _check_size(self.size, image.shape)
             mask = decode_segmentation(self.segmentation, image.shape)
-        return make_case(self.where, image=image, box=self.box, id=self.id, mask=mask, meta=self.meta)
+        return make_case(
+            self.where, columns_first=True, image=image, box=self.box, id=self.id, mask=mask, meta=self.meta
+        )
 
     def fingerprint(self) -> str:
         """Hash what determines the case; see `Source.fingerprint`."""

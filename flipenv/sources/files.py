@@ -29,6 +29,7 @@ class FileCase:
     coarse: Path | None = None
     prior: Path | None = None
     frame: int | None = None  # of `image`, where it has several
+    columns_first: bool = False  # whether the box was given as X0, Y0, X1, Y1
     meta: Mapping[str, str] = field(default_factory=dict)
 
     def load(self) -> Case:
@@ -38,6 +39,7 @@ class FileCase:
             raise SourceError(f"{self.where}: mask {str(self.mask)!r} is not a file; restore it, or leave it out")
         return make_case(
             self.where,
+            columns_first=self.columns_first,
             image=image,
             box=self.box,
             id=self.id,

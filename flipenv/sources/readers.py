@@ -48,7 +48,7 @@ def read_image(
     if is_nifti(path):
         check_frame(path, frame, 1)
         return _one_channel(decode_nifti(path, limit=limit), path)
-    if _is_dicom(path, data):
+    if is_dicom(path, data):
         return _one_channel(decode_dicom(path, data, frame, limit=limit), path)
     pixels, orientation = decode_picture(path, data, frame, limit)
     if orientation != UPRIGHT:
@@ -83,7 +83,7 @@ def read_mask(path: str | os.PathLike[str], shape: tuple[int, ...], *, limit: in
     data = file_bytes(path)
     if is_nifti(path):
         values = decode_nifti(path, raw=True, limit=limit)
-    elif _is_dicom(path, data):
+    elif is_dicom(path, data):
         values = decode_dicom(path, data, raw=True, limit=limit)
     else:
         values = decode_picture_labels(path, data, limit)
@@ -103,7 +103,7 @@ def count_frames(path: Path) -> int:
     data = file_bytes(path)
     if is_nifti(path):
         return 1
-    return count_dicom(path, data) if _is_dicom(path, data) else count_pages(data)
+    return count_dicom(path, data) if is_dicom(path, data) else count_pages(data)
 
 
 def is_nifti(path: Path) -> bool:
@@ -111,7 +111,8 @@ def is_nifti(path: Path) -> bool:
     return path.name.lower().endswith((".nii", ".nii.gz"))
 
 
-def _is_dicom(path: Path, data: bytes) -> bool:
+def is_dicom(path: Path, data: bytes) -> bool:
+    """Whether a file is taken for DICOM: by its name, or by the mark in the first 132 bytes of its `data`."""
     return path.suffix.lower() in (".dcm", ".dicom") or data[128:132] == b"DICM"
 
 

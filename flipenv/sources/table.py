@@ -11,7 +11,7 @@ from flipenv.errors import SourceError
 from flipenv.registry import unknown
 from flipenv.sources.base import BadEntry, Entry, ListedSource
 from flipenv.sources.contents import is_file
-from flipenv.sources.files import FileCase, file_at, frame_name, image_name
+from flipenv.sources.files import FileCase, file_at, folder_at, frame_name, image_name
 from flipenv.sources.rows import TLBR, XYXY, Row, box_columns, box_of, read_rows, whole
 
 FILES = ("mask", "background", "coarse", "prior")
@@ -21,19 +21,23 @@ class TableSource(ListedSource):
     """A CSV with a header: `image`, then `top,left,bottom,right` or `x0,y0,x1,y1`, half-open pixels of the image.
 
     Optional columns: `id`; `frame`, from 0, where the image has several; and the files `mask`, `background`, `coarse`,
-    `prior`. An empty cell is an absent part. Any other column goes to the case's meta. Files are relative to the CSV.
+    `prior`. An empty cell is an absent part. Any other column goes to the case's meta. Files are relative
+    to the CSV, or to `images`.
     Without an `id` column, a case is called as its image file without image suffix, with `-frame12` where the frame is
     named, and with `#2`, `#3` from the second box on the same image.
 
     Args:
         path: the CSV file.
         keep: only the rows in which these columns have these values, for example {"split": "train"}.
+        images: the folder that files are relative to; None for that of the CSV.
 
     Raises SourceError for what is wrong with the table as a whole: a missing column or cell, ids that repeat. A row
     with a missing file or a box that is no box raises it when it is loaded.
     """
 
-    def __init__(self, path: str | Path, keep: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, path: str | Path, keep: Mapping[str, str] | None = None, images: str | Path | None = None
+    ) -> None:
         keep = keep or {}
         table = file_at(Path(path), "a CSV file with columns image, top, left, bottom, right")
         rows = read_rows(table, ["image", *keep])
@@ -41,7 +45,8 @@ class TableSource(ListedSource):
             raise SourceError(f"{table}: has a header but no rows; expected one line a box")
         box_columns(rows[0])
         seen: Counter[str] = Counter()
-        entries = [_entry(table.parent, row, seen) for row in rows]
+        folder = table.parent if images is None else folder_at(Path(images), "the images that the table names")
+        entries = [_entry(folder, row, seen) for row in rows]
         for column, value in keep.items():
             if all(row.cells[column] != value for row in rows):
                 raise SourceError(f"{table}: {unknown(column, value, {row.cells[column] for row in rows})}")
@@ -83,4 +88,9 @@ def _parts(folder: Path, row: Row) -> dict[str, Any]:
                 f"{row.where}: {name} {row.cells[name]!r} is not a file in {folder}; paths are relative to it"
             )
     taken = {"image", "id", "frame", *FILES, *TLBR, *XYXY}
-    return {"box": box, **files, "meta": {name: cell for name, cell in row.cells.items() if name not in taken}}
+    return {
+        "box": box,
+        "columns_first": XYXY[0] in row.cells,
+        **files,
+        "meta": {name: cell for name, cell in row.cells.items() if name not in taken},
+    }

@@ -86,11 +86,45 @@ def test_the_table_is_means_over_seeds(tmp_path: Path) -> None:
     assert rows[1] == ["no prior", "polar", "0.3750", "", "1"]
 
 
-def finish(run: Run, dice: Sequence[float]) -> None:
+def test_cases_that_were_left_out_are_told(tmp_path: Path) -> None:
+    runs = Plan.read(write(tmp_path)).runs(tmp_path)
+    finish(runs[0], (0.5, 0.7))
+    finish(runs[1], (0.9,), failed=[{"case": "3", "method": "polar"}, {"case": "3", "method": "flip"}])
+    lines = table(runs).splitlines()
+    assert [line for line in lines if "left out" in line] == [
+        "full, seed 7: 1 case left out, see report/table.md in its folder"
+    ]
+
+
+def test_a_log_gets_the_lines_of_each_run(
+    tmp_path: Path, trained: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = write(tmp_path, seeds=[0], configs={"full": {}})
+    assert main(["ablate", str(plan), "-o", str(tmp_path / "out")]) == 0
+    lines = capsys.readouterr().err.split("\n")[:-1]
+    assert lines[0].endswith("out/full/seed-0: full, seed 0")
+    assert lines[1] == "evaluating: 0/9, starting"
+    assert all(lines)
+    assert trained[0]["progress"] is True
+
+
+def test_an_output_that_cannot_be_written_is_said_before_anything_is_trained(
+    tmp_path: Path, trained: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["ablate", str(write(tmp_path)), "-o", str(tmp_path / "file" / "out")]) == 2
+    assert "file/out (Not a directory); choose another folder" in capsys.readouterr().err
+    assert main(["ablate", str(write(tmp_path)), "-o", str(tmp_path / "out"), "--engine", "slurn"]) == 2
+    assert "did you mean 'slurm'" in capsys.readouterr().err
+    assert trained == []
+
+
+def finish(run: Run, dice: Sequence[float], failed: Sequence[dict[str, str]] = ()) -> None:
     """What a finished run leaves."""
     (run.folder / REPORT).mkdir(parents=True)
     lines = ["method,case,dice", *(f"polar,{index},{value}" for index, value in enumerate(dice))]
     (run.folder / REPORT / "cases.csv").write_text("\n".join(lines))
+    (run.folder / REPORT / "report.json").write_text(json.dumps({"failed": failed}))
     (run.folder / DONE).write_text(json.dumps(run.about))
 
 
@@ -153,6 +187,11 @@ def test_plans_that_make_no_sense(tmp_path: Path) -> None:
         ({"seeds": []}, "at least one config and one seed"),
         ({"configs": {"a": {"learn": {}}}}, "config 'a': unknown part 'learn': did you mean 'learner'"),
         ({"epochs": 3}, "expected train, evaluate, configs"),
+        ({"configs": {"a": {"learner": {"epoch": 3}}}}, "config 'a': .* option 'epoch': did you mean 'epochs'"),
+        ({"configs": {"a": {"agent": "ddpn"}}}, "config 'a': unknown agent 'ddpn': did you mean 'ddqn'"),
+        ({"preset": "smal"}, "unknown preset 'smal': did you mean 'small'"),
+        ({"device": "cudua"}, "unknown device 'cudua': did you mean 'cuda'"),
+        ({"methods": ["polr"]}, "unknown method 'polr': did you mean 'polar'"),
     ):
         with pytest.raises(ConfigError, match=fault):
             Plan.read(write(tmp_path, **changes))

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,28 +25,44 @@ import pytest
 from PIL import Image
 
 from flipagents.desk import Desk
+from flipenv.sources import open_source, read_mask
 
 pytest.importorskip("gradio", reason="the page needs the extra app")
-pytest.importorskip("gradio_image_annotation", reason="the page needs the extra app")
 
-WAIT = 120_000  # ms; a busy machine takes its time to draw the page
+WAIT = 60_000  # ms; a busy machine takes its time to draw the page
+CORNERS = ("x0", "y0", "x1", "y1")
+
+
+@dataclass
+class Served:
+    """A page that runs."""
+
+    page: Any
+    desk: Desk
+    address: str
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     from flipagents.app import build, launch
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    page = build(Desk(), tmp_path_factory.mktemp("page"))
-    yield launch(page, "127.0.0.1", port)
+    desk = Desk()
+    page = build(desk, tmp_path_factory.mktemp("page"))
+    yield Served(page, desk, launch(page, "127.0.0.1", port))
     page.close()
 
 
 @pytest.fixture
-def tab(address: str) -> Iterator[Any]:
-    """An open page; it must not ask anything of any other address."""
+def address(served: Served) -> str:
+    return served.address
+
+
+@pytest.fixture
+def browser(address: str) -> Iterator[Any]:
+    """A browser; its pages must not ask anything of any other address."""
     api = pytest.importorskip("playwright.sync_api", reason="nothing here drives a browser")
     chromium = shutil.which("chromium")
     if chromium is None:
@@ -50,71 +70,423 @@ def tab(address: str) -> Iterator[Any]:
     asked: list[str] = []
     with api.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": 1360, "height": 900})
-        tab.set_default_timeout(WAIT)
-        tab.on("request", lambda request: asked.append(request.url))
-        tab.goto(address)
-        tab.wait_for_selector("#predict")
-        yield tab
+        context = browser.new_context(viewport={"width": 1360, "height": 900})
+        context.set_default_timeout(WAIT)
+        context.on("request", lambda request: asked.append(request.url))
+        yield context
         browser.close()
     assert asked
     assert not [url for url in asked if not url.startswith((address, "data:", "blob:"))]
 
 
+@pytest.fixture
+def tab(browser: Any, address: str) -> Any:
+    """An open page."""
+    return opened(browser, address)
+
+
+def opened(browser: Any, address: str) -> Any:
+    tab = browser.new_page()
+    tab.goto(address)
+    tab.wait_for_selector("#predict")
+    tab.wait_for_selector("#drawing .hint")
+    return tab
+
+
+def upload(tab: Any, part: str, path: Path) -> None:
+    with tab.expect_file_chooser() as chosen:
+        tab.click(part)
+    chosen.value.set_files(path)
+
+
+def load(tab: Any, path: Path) -> None:
+    """Open an image, and wait until it is there."""
+    upload(tab, "#open", path)
+    tab.wait_for_function(
+        "name => { const photo = document.querySelector('#drawing img');"
+        "return photo.alt === name && photo.complete && photo.naturalWidth > 0; }",
+        arg=path.name,
+    )
+    tab.evaluate("window.scrollTo(0, 0)")
+
+
+def drag(tab: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Drag from one point of the screen to another."""
+    tab.mouse.move(*start)
+    tab.mouse.down()
+    tab.mouse.move(*end, steps=5)
+    tab.mouse.up()
+
+
+def shown(tab: Any) -> Any:
+    """Where the picture is on the screen."""
+    return tab.locator("#drawing .stage").bounding_box()
+
+
+def expect_box(tab: Any, box: list[int]) -> None:
+    """Wait until the four numbers say this."""
+    tab.wait_for_function(
+        "([names, box]) => names.every((name, i) => document.querySelector(`#${name} input`).value === String(box[i]))",
+        arg=[CORNERS, box],
+    )
+
+
+def type_box(tab: Any, box: list[int]) -> None:
+    for name, corner in zip(CORNERS, box, strict=True):
+        tab.fill(f"#{name} input", str(corner))
+    tab.press("#y1 input", "Enter")
+
+
+def choose(tab: Any, method: str) -> None:
+    tab.check(f"#method input[value='{method}']")
+
+
+def expect_status(tab: Any, text: str) -> str:
+    tab.wait_for_function("text => document.querySelector('#status').innerText.includes(text)", arg=text)
+    return str(tab.inner_text("#status"))
+
+
+def picture(path: Path, height: int, width: int, lesion: tuple[int, int, int, int] | None = None) -> Path:
+    """A dark image with a bright lesion of X0, Y0, X1, Y1, by default in the middle."""
+    x0, y0, x1, y1 = lesion or (width // 3, height // 3, width * 2 // 3, height * 2 // 3)
+    image = np.full((height, width), 40, np.uint8)
+    image[y0:y1, x0:x1] = 255
+    cv2.imwrite(str(path), image)
+    return path
+
+
 def test_a_phantom_from_box_to_dice(tab: Any) -> None:
     tab.click("#predict")
-    tab.wait_for_selector("text=there is no picture yet")
+    expect_status(tab, "There is no picture yet")
     tab.click("#phantom")
     tab.wait_for_function("document.querySelector('#x1 input').value > 0")
-    tab.wait_for_timeout(3000)  # until the drawing has told its box, too
-    tab.fill("#x1 input", "9999")
-    tab.press("#x1 input", "Enter")
-    tab.wait_for_selector("text=reaches outside its image")
-    tab.click("#drawing button[title*=Create]")
-    canvas = tab.locator("#drawing canvas").bounding_box()
-    left, top = canvas["x"] + canvas["width"] / 4, canvas["y"] + canvas["height"] / 4
-    tab.mouse.move(left, top)
-    tab.mouse.down()
-    tab.mouse.move(left + canvas["width"] / 3, top + canvas["height"] / 3, steps=5)
-    tab.mouse.up()
-    for low, high, side in (("x0", "x1", 448), ("y0", "y1", 320)):  # a third of each side; one tells while it grows
-        length = " - ".join(f"Number(document.querySelector('#{name} input').value)" for name in (high, low))
-        tab.wait_for_function(f"Math.abs({length} - {side / 3}) < {side / 30}")
-    tab.click("#method input")
-    tab.click("role=option[name=polar]")
+    tab.evaluate("window.scrollTo(0, 0)")
+    at = shown(tab)
+    left, top = at["x"] + at["width"] / 4, at["y"] + at["height"] / 4
+    drag(tab, (left, top), (left + at["width"] / 2, top + at["height"] / 2))
+    expect_box(tab, [112, 80, 336, 240])
+    choose(tab, "polar")
     tab.click("#predict")
     tab.wait_for_selector("#table table")
     told = tab.inner_text("#table")
     assert told.split()[:5] == ["Dice", "HD,", "px", "ASD,", "px"]
-    assert 0.1 < float(told.split("polar")[1].split()[0]) < 1
+    assert 0 < float(told.split("polar")[1].split()[0]) < 1
     tab.wait_for_selector("#mask img")
-    assert tab.locator("#files a").count() == 4
+    assert not tab.is_visible("#walk")
+    assert tab.locator("#files a").count() == 5
+
+
+def test_a_drag_always_draws(tab: Any, tmp_path: Path) -> None:
+    """On the next image, and over the box that is there, without a word to any button."""
+    choose(tab, "polar")
+    for name, height, width in (("one.png", 180, 300), ("two.png", 180, 300), ("three.png", 240, 200)):
+        load(tab, picture(tmp_path / name, height, width))
+        at = shown(tab)
+        scale = at["width"] / width
+        for x0, y0, x1, y1 in ((30, 40, 150, 120), (60, 20, 190, 170), (190, 150, 61, 21), (62, 22, 100, 160)):
+            drag(tab, (at["x"] + x0 * scale, at["y"] + y0 * scale), (at["x"] + x1 * scale, at["y"] + y1 * scale))
+            expect_box(tab, [min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)])
+        tab.mouse.click(at["x"] + 5, at["y"] + 5)
+        expect_box(tab, [62, 22, 100, 160])
+        tab.click("#predict")
+        tab.wait_for_selector("#mask img")
+        tab.wait_for_selector(f"#files >> text={name[:-4]}_mask")
+
+
+@pytest.mark.parametrize("boxed", [False, True], ids=["no box before", "box before"])
+def test_portrait_after_landscape_and_back(tab: Any, tmp_path: Path, boxed: bool) -> None:
+    """The bright lesion is found on the screen and dragged around: its own corners come out, wherever it lies."""
+    sizes = ((218, 328), (328, 218), (218, 328), (60, 40), (900, 1500), (1500, 300))
+    for number, (height, width) in enumerate(sizes):
+        lesion = (width // 8, height // 4, width * 5 // 8, height * 7 // 8)
+        load(tab, picture(tmp_path / f"{number}.png", height, width, lesion))
+        at = shown(tab)
+        area = tab.locator("#drawing .area").bounding_box()
+        assert at["width"] / at["height"] == pytest.approx(width / height, rel=0.01)
+        assert at["x"] + at["width"] / 2 == pytest.approx(area["x"] + area["width"] / 2, abs=1)
+        for low, length in (("x", "width"), ("y", "height")):
+            assert area[low] <= at[low]
+            assert at[low] + at[length] <= area[low] + area[length]
+        screen = cv2.imdecode(np.frombuffer(tab.screenshot(), np.uint8), cv2.IMREAD_COLOR)
+        seen = screen[int(at["y"]) : int(at["y"] + at["height"]), int(at["x"]) : int(at["x"] + at["width"])]
+        rows, columns = np.nonzero((seen > 200).all(axis=2))
+        start = int(at["x"]) + columns.min(), int(at["y"]) + rows.min()
+        end = int(at["x"]) + columns.max() + 1, int(at["y"]) + rows.max() + 1
+        drag(tab, start, end)
+        slack = max(1, math.ceil(width / at["width"]))  # px of the image in one of the screen
+        tab.wait_for_function(
+            "([names, box, slack]) => names.every((name, i) =>"
+            "Math.abs(Number(document.querySelector(`#${name} input`).value) - box[i]) <= slack)",
+            arg=[CORNERS, list(lesion), slack],
+        )
+        if not boxed:
+            tab.click("#phantom")  # whose picture has another size
+            tab.wait_for_function("document.querySelector('#drawing img').alt.startsWith('phantom')")
+
+
+def test_drags_at_and_beyond_all_four_edges(tab: Any, tmp_path: Path) -> None:
+    """A box never leaves the image, wherever a drag begins and ends."""
+    for name, height, width in (("wide.png", 218, 328), ("high.png", 328, 218), ("back.png", 218, 328)):
+        load(tab, picture(tmp_path / name, height, width))
+        at = shown(tab)
+        scale = at["width"] / width
+
+        def point(x: float, y: float, at: Any = at, scale: float = scale) -> tuple[float, float]:
+            return at["x"] + x * scale, at["y"] + y * scale
+
+        out = 15 / scale  # beyond the edge, on the dark frame
+        far = 2000 / scale  # beyond the window
+        for start, end, box in (
+            ((0, 0), (width, height), [0, 0, width, height]),
+            ((-out, 50), (100, 90), [0, 50, 100, 90]),
+            ((100, 50), (-out, 90), [0, 50, 100, 90]),
+            ((width + out, 60), (120, 100), [120, 60, width, 100]),
+            ((120, 60), (width + far, 100), [120, 60, width, 100]),
+            ((50, -out), (90, 100), [50, 0, 90, 100]),
+            ((50, 100), (90, -far), [50, 0, 90, 100]),
+            ((60, height + out), (110, 120), [60, 120, 110, height]),
+            ((60, 120), (110, height + far), [60, 120, 110, height]),
+            ((-out, -out), (width + out, height + out), [0, 0, width, height]),
+            ((40, 40), (40, 90), [40, 40, 41, 90]),
+            ((-out, 30), (-far, 60), [0, 30, 1, 60]),
+            ((width + out, 30), (width + far, 60), [width - 1, 30, width, 60]),
+        ):
+            drag(tab, point(*start), point(*end))
+            expect_box(tab, box)
+
+
+def test_numbers_and_keys_move_the_box(tab: Any, tmp_path: Path) -> None:
+    load(tab, picture(tmp_path / "scan.png", 100, 150))
+    type_box(tab, [20, 30, 60, 80])
+    tab.wait_for_function("document.querySelector('#drawing rect').getAttribute('x') === '20'")
+    for corner, typed in (("x0", "-59"), ("x1", "9999"), ("y1", "101"), ("y0", "-1")):
+        before = tab.input_value(f"#{corner} input")
+        tab.fill(f"#{corner} input", typed)
+        tab.press(f"#{corner} input", "Enter")
+        expect_status(tab, "The box leaves the image; X goes from 0 to 150, Y from 0 to 100")
+        tab.click("#predict")
+        expect_status(tab, "The box leaves the image")
+        assert tab.locator("#files a").count() == 0
+        tab.fill(f"#{corner} input", before)
+        tab.press(f"#{corner} input", "Enter")
+        tab.wait_for_function("document.querySelector('#status').innerText.trim() === ''")
+    tab.fill("#x1 input", "10")
+    tab.press("#x1 input", "Enter")
+    expect_status(tab, "The box holds nothing")
+    tab.fill("#x1 input", "60")
+    tab.press("#x1 input", "Enter")
+    tab.wait_for_function("document.querySelector('#status').innerText.trim() === ''")
+    tab.focus("#drawing .stage")
+    for key in ("ArrowLeft", "ArrowLeft", "ArrowDown", "Shift+ArrowRight", "Shift+ArrowUp"):
+        tab.keyboard.press(key)
+    expect_box(tab, [18, 31, 59, 80])
+    for _ in range(25):
+        tab.keyboard.press("ArrowLeft")
+    expect_box(tab, [0, 31, 41, 80])
+    assert "box X0 0, Y0 31, X1 41, Y1 80" in tab.get_attribute("#drawing .stage", "aria-label")
+
+
+def test_what_a_changed_box_makes_old(tab: Any, tmp_path: Path) -> None:
+    load(tab, picture(tmp_path / "scan.png", 100, 150))
+    assert tab.text_content("#note").strip() == "No mask yet: draw a box and press 'Segment'."
+    type_box(tab, [40, 30, 110, 70])
+    choose(tab, "polar")
+    tab.click("#predict")
+    tab.wait_for_selector("#files a")
+    assert not tab.is_visible("#old")
+
+    def expect_old(text: str) -> None:
+        for part in ("#note", "#old"):
+            tab.wait_for_function(
+                "([part, text]) => document.querySelector(part).textContent.trim() === text", arg=[part, text]
+            )
+
+    expect_old("")
+    tab.click("role=tab[name=Picture]")
+    tab.evaluate("window.scrollTo(0, 0)")
+    at = shown(tab)
+    drag(tab, (at["x"] + 20, at["y"] + 20), (at["x"] + 220, at["y"] + 200))
+    expect_old("Old: made with another box. Press 'Segment'.")
+    assert tab.is_visible("#old")
+    tab.fill("#margin input[type=number]", "5")
+    tab.press("#margin input[type=number]", "Enter")
+    expect_old("Old: made with another box and box tolerance. Press 'Segment'.")
+    choose(tab, "grabcut-fair")
+    expect_old("Old: made with another box and box tolerance and method. Press 'Segment'.")
+    tab.fill("#margin input[type=number]", "0")
+    tab.press("#margin input[type=number]", "Enter")
+    tab.click("#predict")
+    expect_old("")
+    tab.click("role=tab[name=Picture]")
+    tab.fill("#x1 input", "90")
+    expect_old("Old: made with another box. Press 'Segment'.")
+
+
+def test_a_second_window_says_that_it_waits(
+    served: Served, browser: Any, tab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, go_on = threading.Event(), threading.Event()
+    segment = served.desk.segment
+
+    def slow(*values: Any) -> Any:
+        began.set()
+        assert go_on.wait(120)
+        return segment(*values)
+
+    monkeypatch.setattr(served.desk, "segment", slow)
+    other = opened(browser, served.address)
+    for each in (tab, other):
+        load(each, picture(tmp_path / "scan.png", 100, 150))
+        type_box(each, [40, 30, 110, 70])
+        choose(each, "polar")
+    tab.click("#predict")
+    assert began.wait(60)
+    expect_status(tab, "Segmenting with polar")
+    other.click("#predict")
+    expect_status(other, "Another window is computing. Yours is next")
+    other.click("#cut")  # waits as well, and does not keep the page from answering
+    load(other, picture(tmp_path / "next.png", 120, 90))
+    other.wait_for_function("document.querySelector('#status').innerText.trim() === ''")
+    go_on.set()
+    for each in (tab,):
+        each.wait_for_selector("#files a")
+        each.wait_for_function("document.querySelector('#status').innerText.trim() === ''")
+    type_box(other, [20, 30, 60, 80])
+    other.click("#predict")
+    other.wait_for_selector("#files >> text=next_mask")
+    assert other.locator("#files a").count() == 4
+
+
+def test_refusals_are_short_and_in_nobodys_way(tab: Any, tmp_path: Path) -> None:
+    image = np.full((30, 50), 90, np.uint8)
+    colour = np.repeat(image[..., None], 3, axis=2)
+    colour[..., 0] = 10
+    faults = {
+        "colour.png": cv2.imencode(".png", colour)[1].tobytes(),
+        "deep.png": cv2.imencode(".png", image.astype(np.uint16) * 256)[1].tobytes(),
+        "text.png": b"hello",
+        "empty": b"",
+    }
+    for name, data in faults.items():
+        (tmp_path / name).write_bytes(data)
+        upload(tab, "#open", tmp_path / name)
+        told = expect_status(tab, f"{name}: ")
+        assert len(told) < 250
+        assert not {"Image.open", "astype", "numpy", "Pillow", "(x"} & {
+            word for word in ("Image.open", "astype", "numpy", "Pillow", "(x") if word in told
+        }
+    for _ in range(5):
+        tab.click("#predict")
+        tab.click("#watch")
+    expect_status(tab, "There is no picture yet")
+    assert tab.locator(".toast-wrap > *, .toast-body").count() == 0
+    status = tab.locator("#status").bounding_box()
+    for button in tab.locator("button:visible").all():
+        at = button.bounding_box()
+        apart = (
+            at["x"] + at["width"] <= status["x"]
+            or status["x"] + status["width"] <= at["x"]
+            or at["y"] + at["height"] <= status["y"]
+            or status["y"] + status["height"] <= at["y"]
+        )
+        assert apart, button.inner_text()
+
+
+def test_without_a_mouse(tab: Any, tmp_path: Path) -> None:
+    """Tab goes through everything, leaves nothing open, shows where it is; all of it has a name."""
+    load(tab, picture(tmp_path / "scan.png", 100, 150))
+    type_box(tab, [40, 30, 110, 70])
+    choose(tab, "polar")
+    tab.click("#predict")
+    tab.wait_for_selector("#mask img")
+    tab.focus("#method input[value=polar]")
+    tab.keyboard.press("ArrowDown")
+    tab.wait_for_function("document.activeElement.value === 'grabcut-fair' && document.activeElement.checked")
+    tab.keyboard.press("Tab")
+    assert not tab.evaluate("document.querySelector('#method').contains(document.activeElement)")
+    assert tab.locator("[role=listbox]:visible, [role=option]:visible").count() == 0
+    tab.click("text=Compare with >> nth=0")
+    tab.check("#other input[value=otsu]")
+    tab.wait_for_function("!document.querySelector('#method input:checked')")
+    choose(tab, "polar")
+    tab.wait_for_function("!document.querySelector('#other input:checked')")
+    for selected in ("Picture", "Superpixels", "Agents", "Mask"):
+        tab.click(f"role=tab[name={selected}]")
+        nameless = tab.evaluate(
+            """() => {
+              const seen = each => each.checkVisibility({visibilityProperty: true}) && each.getClientRects().length;
+              const named = each => each.getAttribute('aria-label') || each.title || each.innerText?.trim()
+                || [...(each.labels || [])].some(label => label.innerText.trim())
+                || each.closest('label')?.innerText.trim();
+              const parts = [...document.querySelectorAll('input, button, textarea, select, [tabindex="0"]')];
+              const pictures = [...document.querySelectorAll('img')].filter(each => seen(each) && !each.alt);
+              return [...parts.filter(each => seen(each) && each.type !== 'file' && !named(each)), ...pictures]
+                .map(each => each.outerHTML.slice(0, 200));
+            }"""
+        )
+        assert nameless == []
+    tab.click("role=tab[name=Picture]")
+    tab.evaluate("document.activeElement.blur()")
+    reached = set()
+    for _ in range(40):
+        tab.keyboard.press("Tab")
+        part, lined = tab.evaluate(
+            """() => {
+              const lined = each => {
+                const style = getComputedStyle(each);
+                return style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0;
+              };
+              const parts = [];
+              let each = document.activeElement;
+              for (; each && each !== document.body; each = each.parentElement) parts.push(each);
+              return [parts.map(each => each.id), parts.length === 0 || parts.some(lined)];
+            }"""
+        )
+        assert lined, part
+        reached |= set(part)
+    assert {"drawing", *CORNERS, "open", "phantom", "margin", "cut", "watch", "method", "predict", "compare"} <= reached
 
 
 def test_a_film(tab: Any, tmp_path: Path) -> None:
     first, second = (Image.fromarray(np.full((60, 90), grey, np.uint8)) for grey in (90, 40))
     first.save(tmp_path / "film.tif", save_all=True, append_images=[second])
-    with tab.expect_file_chooser() as chosen:
-        tab.click("#open")
-    chosen.value.set_files(tmp_path / "film.tif")
+    load(tab, tmp_path / "film.tif")
     tab.wait_for_selector("#frame input[type=number]")
+    before = tab.get_attribute("#drawing img", "src")
     tab.fill("#frame input[type=number]", "1")
-    tab.wait_for_timeout(3000)  # until the frame is there, and the drawing has told that it has no box
-    for name, corner in (("x0", 10), ("y0", 10), ("x1", 60), ("y1", 50)):
-        tab.fill(f"#{name} input", str(corner))
-    tab.press("#y1 input", "Enter")
-    tab.click("#method input")
-    tab.click("role=option[name=box]")
+    tab.wait_for_function("before => document.querySelector('#drawing img').getAttribute('src') !== before", arg=before)
+    type_box(tab, [10, 10, 60, 50])
+    tab.click("text=Compare with >> nth=0")
+    tab.check("#other input[value=box]")
     tab.click("#predict")
     tab.wait_for_selector("#files >> text=film-frame1_mask")
     truth = np.zeros((60, 90), np.uint8)
     truth[10:50, 10:60] = 255
     Image.fromarray(truth).save(tmp_path / "truth.png")
-    with tab.expect_file_chooser() as chosen:
-        tab.click("#compare")
-    chosen.value.set_files(tmp_path / "truth.png")
+    upload(tab, "#compare", tmp_path / "truth.png")
     tab.wait_for_selector("#table table")
     assert tab.inner_text("#table").split("box")[1].split()[0] == "1.000"
+
+
+def test_what_was_taken_is_segmented_again(tab: Any, tmp_path: Path) -> None:
+    load(tab, picture(tmp_path / "1.2.840.7.png", 100, 150))
+    type_box(tab, [40, 30, 110, 70])
+    choose(tab, "polar")
+    tab.click("#predict")
+    tab.wait_for_selector("#files a")
+    taken = {}
+    for link in tab.locator("#files a").all():
+        with tab.expect_download() as loading:
+            link.evaluate("link => link.click()")
+        taken[loading.value.suggested_filename] = loading.value.path()
+    names = {f"1.2.840.7{end}" for end in ("_mask.png", "_overlay.png", "_mask.nii.gz", "_coco.json")}
+    assert set(taken) == names
+    (tmp_path / "again.json").write_bytes(taken["1.2.840.7_coco.json"].read_bytes())
+    case = open_source(f"coco:{tmp_path / 'again.json'}").load(0)
+    assert case.box == (30, 40, 70, 110)
+    np.testing.assert_array_equal(case.image, cv2.imread(str(tmp_path / "1.2.840.7.png"), cv2.IMREAD_GRAYSCALE))
+    shutil.copy(taken["1.2.840.7_mask.png"], tmp_path / "mask.png")
+    np.testing.assert_array_equal(case.mask, read_mask(tmp_path / "mask.png", case.image.shape))
 
 
 def test_agents_from_superpixels_to_files(tab: Any) -> None:
@@ -133,6 +505,7 @@ def test_agents_from_superpixels_to_files(tab: Any) -> None:
     stopped = tab.evaluate(moment)
     tab.wait_for_timeout(2000)
     assert tab.evaluate(moment) == stopped
+    assert tab.inner_text("#status").strip() == ""
     tab.click("#make")
     tab.wait_for_selector("#gif a")
     tab.click("#predict")
@@ -143,6 +516,7 @@ def test_agents_from_superpixels_to_files(tab: Any) -> None:
         "gif": b"GIF8",
         "_overlay.png": b"\x89PNG",
         "_mask.png": b"\x89PNG",
+        "005.png": b"\x89PNG",
         ".nii.gz": b"\x1f\x8b",
         ".json": b"{",
     }
@@ -156,6 +530,22 @@ def test_agents_from_superpixels_to_files(tab: Any) -> None:
     assert not starts
 
 
+def test_a_window_that_is_closed_is_forgotten(served: Served, browser: Any) -> None:
+    """What was made in it is gone with it, so that a page that runs for days does not grow."""
+    before = set(served.page.state_holder.session_data)
+    tabs = [opened(browser, served.address) for _ in range(3)]
+    for tab in tabs:
+        tab.click("#phantom")
+        tab.wait_for_function("document.querySelector('#x1 input').value > 0")
+    assert len(set(served.page.state_holder.session_data) - before) == 3
+    for tab in tabs:
+        tab.close()
+    deadline = time.monotonic() + 60
+    while set(served.page.state_holder.session_data) - before and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not set(served.page.state_holder.session_data) - before
+
+
 def test_files_of_the_machine_stay_there(address: str, tmp_path: Path) -> None:
     (tmp_path / "secret.txt").write_text("mine")
     for path in (tmp_path / "secret.txt", Path(__file__), Path("setup.cfg").absolute()):
@@ -165,13 +555,13 @@ def test_files_of_the_machine_stay_there(address: str, tmp_path: Path) -> None:
             assert refused.value.code in (403, 404)
 
 
-def test_a_path_in_place_of_an_upload(address: str, tmp_path: Path) -> None:
-    """What speaks to the page without being a browser may name files of the disk; none is read."""
+def test_a_path_in_place_of_an_upload(address: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """What speaks to the page without being a browser may name files of the disk; none is read, and a line says so."""
     cv2.imwrite(str(tmp_path / "scan.png"), np.full((30, 50), 90, np.uint8))
     config = json.loads(urllib.request.urlopen(f"{address}config").read())
-    opens, typed = (
+    opens, drawn = (
         next(each for each in config["dependencies"] if [part, event] in each["targets"])
-        for part, event in ((_part(config, "open"), "upload"), (_part(config, "drawing"), "change"))
+        for part, event in ((_part(config, "open"), "upload"), (_part(config, "drawing"), "drawn"))
     )
     bare = {"path": str(tmp_path / "scan.png"), "orig_name": "scan.png"}
     with socket.socket() as other:
@@ -181,15 +571,19 @@ def test_a_path_in_place_of_an_upload(address: str, tmp_path: Path) -> None:
         full = {**bare, "meta": {"_type": "gradio.FileData"}}
         inner = {**full, "path": f"http://127.0.0.1:{other.getsockname()[1]}/scan.png"}
         for file in (bare, full, inner):
-            drawing = {"image": file, "boxes": [], "orientation": 0}
-            for action, given in ((opens, [None, file]), (typed, [None, drawing])):
+            drawing = {"image": file, "box": [1, 2, 3, 4], "turn": 1}
+            for action, given in ((opens, [None, file]), (drawn, [None, drawing])):
                 answer = _ask(address, action["id"], given)
-                assert answer["success"] is False, (action["id"], file)
+                assert answer["success"] is False or action is drawn, (action["id"], file)
                 assert str(tmp_path) not in json.dumps(answer)
         with pytest.raises(BlockingIOError):
             other.accept()
     sent = {**full, "path": _upload(address, tmp_path / "scan.png")}
     assert _ask(address, opens["id"], [None, sent])["success"] is True
+    logged = "".join(capfd.readouterr())
+    assert "Traceback" not in logged
+    assert str(tmp_path) not in logged
+    assert 3 <= len(logged.splitlines()) <= 6
 
 
 def _part(config: dict[str, Any], name: str) -> int:
@@ -216,14 +610,59 @@ def _ask(address: str, action: int, data: list[Any]) -> dict[str, Any]:
         return next(each for each in told if each["msg"] == "process_completed")
 
 
-def test_only_its_own_names_are_answered(address: str) -> None:
-    """A web site that gives its own name this machine's address reads nothing."""
-    for name, code in (("localhost", 200), ("127.0.0.1", 200), ("example.org", 400)):
-        try:
-            answer = urllib.request.urlopen(urllib.request.Request(address, headers={"Host": f"{name}:7860"})).status
-        except urllib.error.HTTPError as error:
-            answer = error.code
-        assert answer == code, name
+def test_only_its_own_pages_are_answered(address: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """A web site that gives its own name this machine's address reads nothing, and its pages send nothing here."""
+    own = address.removeprefix("http://").rstrip("/")
+    port = own.partition(":")[2]
+    for host, origin, code in (
+        (own, None, 200),
+        (f"localhost:{port}", None, 200),
+        ("example.org:7860", None, 400),
+        (f"example.org:{port}", f"http://example.org:{port}", 400),
+        ("[", None, 400),
+        (own, f"http://{own}", 200),
+        (own, "http://example.org", 400),
+        (own, "https://127.0.0.1.example.org", 400),
+        (own, "http://localhost:1", 400),
+        (own, "null", 400),
+        (own, "", 400),
+    ):
+        capfd.readouterr()
+        headers = {"Host": host} | ({} if origin is None else {"Origin": origin})
+        for route in ("", "config", "gradio_api/upload"):
+            body = b"x" if route.endswith("upload") else None
+            try:
+                answer = urllib.request.urlopen(urllib.request.Request(address + route, body, headers)).status
+            except urllib.error.HTTPError as error:
+                answer = error.code
+            if body is None or code == 400:
+                assert answer == code, (host, origin, route)
+        logged = "".join(capfd.readouterr()).splitlines()
+        assert len(logged) == (3 if code == 400 else 1), logged
+
+
+@pytest.mark.parametrize(
+    ("route", "body"),
+    [
+        ("gradio_api/queue/join", b"no json"),
+        ("gradio_api/queue/join", b"{}"),
+        ("gradio_api/queue/join", b'{"fn_index": 999, "data": [], "session_hash": "x"}'),
+        ("gradio_api/queue/join", b'{"fn_index": "a", "data": 5, "session_hash": []}'),
+        ("gradio_api/upload", b"no form"),
+        ("gradio_api/run/predict", b'{"data": []}'),
+        ("gradio_api/component_server", b'{"component_id": 3, "fn_name": "x", "data": 1, "session_hash": "x"}'),
+    ],
+)
+def test_a_refused_call_leaves_one_line(
+    address: str, route: str, body: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    sent = urllib.request.Request(f"{address}{route}", body, {"Content-Type": "application/json"})
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(sent)
+    assert 400 <= refused.value.code < 500
+    logged = "".join(capfd.readouterr())
+    assert "Traceback" not in logged
+    assert len(logged.splitlines()) == (0 if refused.value.code == 404 else 1)
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from flipagents.bulk import Work, Worker, share_of, unfinished
+from flipagents.bulk import Work, Worker, share_of, waiting
 from flipagents.cli import main
 from flipagents.outputs import file_names, output_paths
 from flipenv.errors import ConfigError
-from flipenv.sources import open_source
+from flipenv.sources import open_source, read_image
 
 SOURCE = "phantom:7?height=80&width=112"
 
@@ -86,7 +86,11 @@ def test_what_is_there_is_not_waited_for(tmp_path: Path) -> None:
     source = open_source(SOURCE)
     paths = {index: output_paths(tmp_path, name) for index, name in enumerate(file_names(source.ids))}
     worker = Worker(Work(source, "ellipse"))
-    assert list(worker.run({index: paths[index] for index in (2, 5)})) == [(2, None), (5, None)]
-    assert list(unfinished(paths)) == [0, 1, 3, 4, 6]
+    outcomes = list(worker.run({index: paths[index] for index in (2, 5)}))
+    assert [(each.index, each.error) for each in outcomes] == [(2, ""), (5, "")]
+    assert [each.told["area_px"] for each in outcomes] == [
+        read_image(paths[index][0]).astype(bool).sum() for index in (2, 5)
+    ]
+    assert list(waiting(worker.work, paths)) == [0, 1, 3, 4, 6]
     paths[2][1].unlink()
-    assert list(unfinished(paths)) == [0, 1, 2, 3, 4, 6]
+    assert list(waiting(worker.work, paths)) == [0, 1, 2, 3, 4, 6]

@@ -119,12 +119,15 @@ def test_a_box_that_may_be_off(
 @pytest.mark.parametrize(
     ("box", "fault"),
     [
-        (["5", "5", "5", "9"], "has no width"),
-        (["30", "5", "20", "9"], "is inverted"),
+        (["5", "5", "5", "9"], "box (5, 5, 5, 9) has no width (X0 == X1)"),
+        (["30", "5", "20", "9"], "box (30, 5, 20, 9) is inverted (X1 < X0); expected (X0, Y0, X1, Y1)"),
+        (["10%", "50%", "90%", "40%"], "is inverted (Y1 < Y0)"),
+        (["10%", "10%", "90%", "100.7%"], "reaches outside its image"),
+        (["nan", "5", "30", "40"], "'nan' is not a whole number of pixels"),
         (["5", "5", "9999", "9"], "reaches outside its image"),
         (["-5", "5", "30", "40"], "reaches outside its image"),
-        (["1.5", "5", "30", "40"], "is not four whole numbers"),
-        (["a", "5", "30", "40"], "could not convert"),
+        (["1.5", "5", "30", "40"], "'1.5' is not a whole number of pixels"),
+        (["a", "5", "30", "40"], "'a' is not a whole number of pixels"),
     ],
 )
 def test_bad_boxes(
@@ -132,7 +135,7 @@ def test_bad_boxes(
 ) -> None:
     assert main(["segment", scan[0], "--box", *box, "-o", str(tmp_path / "out"), "--method", "box"]) == 2
     told = one_line(capsys)
-    assert told.startswith(f"flip segment: --box {' '.join(box)} (X0 Y0 X1 Y1, columns first): ")
+    assert told.startswith(f"flip segment: --box {' '.join(box)}: ")
     assert fault in told
     assert not (tmp_path / "out").exists()
 
@@ -141,6 +144,7 @@ def test_what_cannot_be_read(
     scan: tuple[str, list[str]], table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = ["-o", str(tmp_path / "out"), "--method", "box"]
+    (tmp_path / "nothing").mkdir()
     for words, fault in (
         ([str(tmp_path / "none.png"), "--box", "1", "2", "3", "4"], "none.png"),
         ([str(tmp_path / "2.png"), "--box", "1", "2", "3", "4"], "is damaged or cut short"),
@@ -148,7 +152,8 @@ def test_what_cannot_be_read(
         ([str(tmp_path / "none")], "none does not exist; expected a file, a folder, or KIND:PATH"),
         (["phantoms:3"], "does not exist"),
         ([str(table), "--box", "1", "2", "3", "4"], "--box belongs to one image"),
-        ([str(tmp_path)], "expected subject folders"),
+        ([str(tmp_path)], "is a folder of images; give a table of their boxes: --boxes FILE.csv"),
+        ([str(tmp_path / "nothing")], "expected subject folders"),
         ([scan[0], "--box", *scan[1], "--gif"], "--gif shows agents at work; method 'box' has none"),
         ([scan[0], "--box", *scan[1], "--method", "boxx"], "unknown method 'boxx': did you mean 'box'"),
     ):
@@ -203,15 +208,15 @@ def test_what_is_there_is_left_alone(table: Path, tmp_path: Path, capsys: pytest
     out = tmp_path / "out"
     words = ["segment", str(table), "-o", str(out), "--method", "box"]
     main(words)
-    (out / "0_mask.png").write_bytes(b"mine")
     (out / "1_overlay.png").unlink()
     capsys.readouterr()
+    before = (out / "0_mask.png").stat()
     assert main(words) == 1
     assert f"1 segmented into {out}, 1 there already" in capsys.readouterr().out
-    assert (out / "0_mask.png").read_bytes() == b"mine"
     assert (out / "1_overlay.png").exists()
+    assert (out / "0_mask.png").stat().st_mtime_ns == before.st_mtime_ns
     main([*words, "--overwrite"])
-    assert (out / "0_mask.png").read_bytes() != b"mine"
+    assert (out / "0_mask.png").stat().st_mtime_ns > before.st_mtime_ns
 
 
 def test_coco_in(phantoms: list[Case], tmp_path: Path, pipeline: str) -> None:
@@ -273,7 +278,7 @@ def test_demo_without_weights(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("torch", reason="the agents need torch")
-    monkeypatch.setattr("flipagents.segment.SHIPPED", tmp_path / "none")
+    monkeypatch.setattr("flipagents.runtimes.SHIPPED", tmp_path / "none")
     assert main(["demo", "-o", str(tmp_path / "demo")]) == 2
     assert "flip train" in one_line(capsys)
     assert not (tmp_path / "demo").exists()
@@ -295,7 +300,8 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return calls
 
 
-def test_train_on_busi(tmp_path: Path, trained: list[Any]) -> None:
+def test_train_on_busi(tmp_path: Path, trained: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flipagents.trainers.check_device", lambda name: name)
     (tmp_path / "busi" / "Dataset_BUSI_with_GT").mkdir(parents=True)
     settings = ["learner.epochs=5", "env.jitter=[0, 10]", "env.beta=null", "classifier.network=small", "env.csr=sign"]
     settings.append("student.epochs=9")
@@ -368,7 +374,7 @@ def test_the_page_is_for_this_machine(
     asked: list[Any] = []
     monkeypatch.setattr("flipagents.app.serve", lambda *values, **options: asked.append((values, options)))
     assert main(["app", *words, "--weights", "mine"]) == 0
-    assert asked == [((host, 7860), {"weights": Path("mine"), "device": "cpu"})]
+    assert asked == [((host, 7860), {"weights": Path("mine"), "device": "cpu", "runtime": "auto"})]
     assert ("no password" in capsys.readouterr().err) == warned
 
 
@@ -384,7 +390,7 @@ def test_documented_commands_exist() -> None:
     for line in lines:
         program, *words = shlex.split(line)
         assert program == "flip"
-        cli._parser().parse_args(words)
+        cli.make_parser().parse_args(words)
 
 
 def test_documented_python_runs(
@@ -411,3 +417,140 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     monkeypatch.setattr("flipagents.report.evaluate", missing)
     assert main(["evaluate", "--data", "phantom:2", "--methods", "ellipse"]) == 2
     assert "scipy is not installed; pip install 'flip-learning[agents]'" in capsys.readouterr().err
+
+
+def test_a_folder_of_images_with_a_table_of_boxes(
+    tmp_path: Path, phantoms: list[Case], capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, out = tmp_path / "images", tmp_path / "out"
+    (images / "left").mkdir(parents=True)
+    cv2.imwrite(str(images / "one.png"), phantoms[0].image)
+    cv2.imwrite(str(images / "left" / "one.png"), phantoms[1].image)
+    lines = ["image,x0,y0,x1,y1", "one.png,5,6,40,50", "left/one.png,7,8,30,40", "none.png,1,2,3,4"]
+    (tmp_path / "boxes.csv").write_text("\n".join(lines))
+    words = ["segment", str(images), "--boxes", str(tmp_path / "boxes.csv"), "-o", str(out), "--method", "box"]
+    assert main([*words, "--only-masks"]) == 1
+    assert "'none.png' is not a file" in capsys.readouterr().err
+    assert names(out) == ["left_one_mask.png", "one_mask.png"]
+    assert np.asarray(Image.open(out / "left_one_mask.png")).astype(bool).sum() == 23 * 32
+    assert main([*words, "--box", "1", "2", "3", "4"]) == 2
+    assert "--boxes" in one_line(capsys)
+    assert main(["segment", str(images), "-o", str(out)]) == 2
+    assert "is a folder of images; give a table of their boxes: --boxes FILE.csv" in one_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        (["10%", "20%", "60%", "80%"], lambda height, width: (0.1 * width, 0.2 * height, 0.6 * width, 0.8 * height)),
+        (["3", "20%", "60%", "30"], lambda height, width: (3, 0.2 * height, 0.6 * width, 30)),
+    ],
+)
+def test_boxes_in_percent(
+    scan: tuple[str, list[str]], phantoms: list[Case], tmp_path: Path, typed: list[str], expected: Any
+) -> None:
+    words = ["segment", scan[0], "--box", *typed, "-o", str(tmp_path / "out"), "--method", "box", "--only-masks"]
+    assert main(words) == 0
+    rows, columns = np.nonzero(np.asarray(Image.open(tmp_path / "out" / "scan_mask.png")))
+    found = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+    np.testing.assert_allclose(found, expected(*phantoms[0].image.shape), atol=0.5)
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        (["segmnt"], "invalid choice: 'segmnt'; did you mean segment?"),
+        (["segment", "x", "-o", "y", "--metod", "box"], "unrecognized arguments: --metod box; did you mean --method?"),
+        (["segment", "x", "-o", "y", "--margin", "-5"], "'-5' is not a whole number from 0 to 1000"),
+        (["segment", "x", "-o", "y", "--margin", "100000"], "'100000' is not a whole number from 0 to 1000"),
+        (["segment", "x", "-o", "y", "--workers", "0"], "'0' is not a whole number from 1"),
+        (["segment", "x", "-o", "y", "--runtime", "onx"], "invalid choice: 'onx'; did you mean onnx?"),
+        (["demo", "--count", "0"], "'0' is not a whole number from 1"),
+        (["app", "--port", "80000"], "'80000' is not a whole number from 0 to 65535"),
+        (["serve", "--port", "http"], "'http' is not a whole number from 0 to 65535"),
+    ],
+)
+def test_what_is_misspelt_or_out_of_range(words: list[str], fault: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    assert stopped.value.code == 2
+    assert fault in capsys.readouterr().err
+
+
+def said_at_once(words: list[str], *, without: str = "torch") -> tuple[int, str]:
+    """Exit code and stderr of a command in a process that may not import a module; a traceback is a failure."""
+    code = f"import sys; sys.modules[{without!r}] = None; from flipagents.cli import main; sys.exit(main({words!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stderr
+
+
+def test_what_can_be_known_before_computing_is_said_before(scan: tuple[str, list[str]], tmp_path: Path) -> None:
+    import socket
+
+    (tmp_path / "file").write_text("mine")
+    segment = ["segment", scan[0], "--box", *scan[1], "-o"]
+    taken = socket.create_server(("127.0.0.1", 0))
+    port = str(taken.getsockname()[1])
+    for words, fault in (
+        ([*segment, str(tmp_path / "file")], "(File exists); choose another folder"),
+        ([*segment, str(tmp_path / "file" / "below")], "(Not a directory); choose another folder"),
+        ([*segment, str(tmp_path / "out"), "--export", "dicom-seg"], "is not DICOM"),
+        ([*segment, str(tmp_path / "out"), "--device", "cudua"], "unknown device 'cudua': did you mean 'cuda'?"),
+        ([*segment, str(tmp_path / "out"), "--method", "flop"], "unknown method 'flop': did you mean 'flip'?"),
+        (["segment", str(tmp_path), "--box", "1", "2", "3", "4", "-o", "x"], "--box belongs to one image"),
+        (["evaluate", "--data", "phantom:2", "-o", str(tmp_path / "file")], "(File exists); choose another folder"),
+        (["app", "--port", port], f"port {port} is taken"),
+        (["serve", "--port", port], f"port {port} is taken"),
+    ):
+        code, told = said_at_once(words)
+        assert (code, told.count("\n")) == (2, 1), told
+        assert fault in told
+    taken.close()
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_warning_is_one_line_and_told_once(phantoms: list[Case], tmp_path: Path) -> None:
+    turned = Image.Exif()
+    turned[274] = 6
+    Image.fromarray(phantoms[0].image).save(tmp_path / "phone.jpg", exif=turned)
+    words = ["segment", str(tmp_path / "phone.jpg"), "--box", "5", "6", "40", "50", "--method", "box"]
+    code, told = said_at_once([*words, "-o", str(tmp_path / "out")])
+    (line,) = told.splitlines()
+    assert code == 0
+    assert line.startswith("flip segment: warning: ")
+    assert "(orientation 6)" in line
+
+
+def test_quiet(scan: tuple[str, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["segment", scan[0], "--box", *scan[1], "-o", str(tmp_path / "out"), "--method", "box", "-q"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_version_info_and_completion(capsys: pytest.CaptureFixture[str]) -> None:
+    import flipagents
+
+    with pytest.raises(SystemExit) as stopped:
+        main(["--version"])
+    assert (stopped.value.code, capsys.readouterr().out) == (0, f"flip {flipagents.__version__}\n")
+    assert main(["info"]) == 0
+    told = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert told["flip"].startswith(flipagents.__version__)
+    assert told["numpy"] == np.__version__
+    assert {"python", "torch", "onnxruntime", "device", "weights", "cache"} <= set(told)
+    assert main(["info", "none.png"]) == 2
+    assert "does not say what it was made from" in one_line(capsys)
+    for shell, known in (("bash", "--only-masks"), ("zsh", "--only-masks"), ("tcsh", "segment")):
+        assert main(["completion", shell]) == 0
+        assert known in capsys.readouterr().out
+
+
+def test_a_process_that_is_stopped_says_so(
+    scan: tuple[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("flipagents.bulk.Worker.run", stopped)
+    assert main(["segment", scan[0], "--box", *scan[1], "-o", str(tmp_path / "out"), "--method", "box"]) == 130
+    assert "the same command goes on from here" in capsys.readouterr().err

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -13,11 +12,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="networks to export are torch's")
 pytest.importorskip("monai", reason="a pipeline's students are MONAI's networks")
-pytest.importorskip("onnxscript", reason="export needs flip-learning[export]")
+pytest.importorskip("onnxscript", reason="export needs flip-learning[agents]")
 pytest.importorskip("onnxruntime", reason="what was exported needs flip-learning[onnx]")
-from flipagents import checkpoint  # noqa: E402 - what follows needs torch
 from flipagents.agents import load_agent, make_agent  # noqa: E402
-from flipagents.checkpoint import SHIPPED, SHIPPED_ONNX, CheckpointError  # noqa: E402
+from flipagents.checkpoint import SHIPPED, CheckpointError  # noqa: E402
 from flipagents.classifier import NETWORKS, Classifier, ClassifierConfig  # noqa: E402
 from flipagents.cli import main  # noqa: E402
 from flipagents.export import _agent, export_pipeline  # noqa: E402
@@ -25,7 +23,9 @@ from flipagents.exported import NETWORK, open_network  # noqa: E402
 from flipagents.mapper import load_mapper  # noqa: E402
 from flipagents.methods import make_method  # noqa: E402
 from flipagents.onnx_networks import OnnxAgent, OnnxMapper  # noqa: E402
-from flipagents.segment import Recipe, Segmenter  # noqa: E402
+from flipagents.recipe import Recipe, networks  # noqa: E402
+from flipagents.runtimes import COPY, fault_of_copy  # noqa: E402
+from flipagents.segment import Segmenter  # noqa: E402
 from flipagents.student import Student  # noqa: E402
 from flipenv.batch import Batch, to_numpy  # noqa: E402
 from flipenv.config import EnvConfig  # noqa: E402
@@ -47,6 +47,12 @@ ENV = {
 def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A pipeline of untrained networks of every kind, and its export."""
     where, into = tmp_path_factory.mktemp("torch"), tmp_path_factory.mktemp("onnx")
+    export_pipeline(pipeline_of_every_kind(where), into)
+    return where, into
+
+
+def pipeline_of_every_kind(where: Path) -> Path:
+    """Untrained networks of every kind that a pipeline may have."""
     for seed, (name, options) in enumerate((("one", {"cell_area": 60.0}), ("two", {"coarse_channels": True}))):
         env = EnvConfig.of(ENV, **options)
         make_agent("ddqn", env, {"trunk": "small", "seed": 7 + seed}).save(where / name)
@@ -57,8 +63,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     Classifier(NETWORKS["small"]().eval(), config, temperature=1.7).save(where / "classifier" / "classifier")
     votes = ({}, {"cell_area": 45.0})
     Recipe(("one", "two"), votes, prior="contour", smooth=0.02).write(where)
-    export_pipeline(where, into)
-    return where, into
+    return where
 
 
 def shown(cases: list[Case]) -> tuple[list[Any], list[Any]]:
@@ -147,41 +152,30 @@ def test_the_files_tell_nothing_of_this_machine(folders: tuple[Path, Path]) -> N
 
 
 def test_what_cannot_be_exported_or_run(
-    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     where, into = folders
     with pytest.raises(ConfigError, match="is the pipeline itself"):
         export_pipeline(where, where)
     with pytest.raises(CheckpointError, match="holds networks for onnx, not for torch"):
         export_pipeline(into, tmp_path)
-    with pytest.raises(CheckpointError, match=r"holds networks for torch, not for onnx; `flip export"):
-        Segmenter.from_pretrained(where, runtime="onnx")
-    with pytest.raises(ConfigError, match="unknown runtime 'onx': did you mean 'onnx'"):
-        Segmenter.from_pretrained(into, runtime="onx")
     with pytest.raises(CheckpointError, match="is a network for 'mapper'; expected one for 'agent'"):
         open_network(into / "student", "agent")
     with pytest.raises(ConfigError, match="this onnxruntime has no such device; use cpu"):
         open_network(into / "student", "mapper", "tpu")
     with pytest.raises(ConfigError, match="agent 'random' has no network to export"):
         make_agent("random", ENV).network()
-    assert main(["segment", "phantom:1", "--weights", str(where), "--runtime", "onnx", "-o", str(tmp_path / "o")]) == 2
-    assert "not for onnx" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="cannot be saved anew; copy its folder"):
         load_agent(into / "one").save(tmp_path / "copy")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingDependencyError, match=r"needs onnxruntime: pip install flip-learning\[onnx\]"):
         open_network(into / "student", "mapper")
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    with pytest.raises(MissingDependencyError, match=r"flip-learning\[export\]"):
+    with pytest.raises(MissingDependencyError, match=r"flip-learning\[agents\]"):
         _agent(where / "one", tmp_path / "again")
 
 
 def test_what_ships_for_onnx_is_what_ships_for_torch() -> None:
-    """After new weights: flip export -o flipagents/weights/busi-small-onnx."""
-    files = sorted(path.parent.relative_to(SHIPPED) for path in SHIPPED.rglob(checkpoint.TENSORS))
-    assert sorted(path.parent.relative_to(SHIPPED_ONNX) for path in SHIPPED_ONNX.rglob(NETWORK)) == files
-    for name in files:
-        about = json.loads((SHIPPED_ONNX / name / checkpoint.ABOUT).read_text())["about"]
-        assert about["of"] == checkpoint.digest_of(SHIPPED / name), f"{name} was trained anew; export it again"
-    recipes = [json.loads((folder / "pipeline.json").read_text()) for folder in (SHIPPED, SHIPPED_ONNX)]
-    assert {**recipes[0], "runtime": "onnx"} == recipes[1]
+    """After new weights: flip export -o flipagents/weights/busi-small/onnx."""
+    assert fault_of_copy(SHIPPED) is None
+    assert len(networks(SHIPPED / COPY, Recipe.read(SHIPPED / COPY))) == 6

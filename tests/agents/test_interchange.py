@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from flipagents.cli import main
 from flipagents.interchange import Labelled, coco_json, nifti_bytes, read_voxels, scan_of
 from flipenv.errors import ImageError
-from flipenv.sources import CocoSource, open_source
+from flipenv.sources import CocoSource, open_source, read_image
 from flipenv.types import Case
 
 
@@ -143,3 +144,62 @@ def test_shares_leave_the_one_coco_file_to_the_end(tmp_path: Path, capsys: pytes
     assert main([*words, "--export", "coco"]) == 0
     assert "0 segmented" in capsys.readouterr().out
     assert len(json.loads((tmp_path / "coco.json").read_text())["annotations"]) == 3
+
+
+def segment(*words: object) -> int:
+    return main(["segment", *map(str, words), "--method", "ellipse", "--only-masks", "--quiet"])
+
+
+@pytest.fixture
+def same_names(tmp_path: Path) -> Path:
+    """A table of two images of one name and different sizes, in two folders."""
+    rng = np.random.default_rng(0)
+    for name, shape in (("left", (60, 90)), ("right", (70, 50))):
+        (tmp_path / "scans" / name).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "scans" / name / "scan.png"), rng.integers(0, 255, shape, np.uint8))
+    (tmp_path / "scans" / "t.csv").write_text(
+        "image,x0,y0,x1,y1\nleft/scan.png,10,20,40,50\nright/scan.png,5,6,25,46\n"
+    )
+    return tmp_path
+
+
+def test_images_of_one_name_are_two_images_and_are_found_again(same_names: Path) -> None:
+    pytest.importorskip("pycocotools")
+    out = same_names / "results" / "first"
+    assert segment(same_names / "scans" / "t.csv", "-o", out, "--export", "coco") == 0
+    content = json.loads((out / "coco.json").read_text())
+    names = [f"../../scans/{name}/scan.png" for name in ("left", "right")]
+    assert [each["file_name"] for each in content["images"]] == names
+    assert [(each["height"], each["width"]) for each in content["images"]] == [(60, 90), (70, 50)]
+    again = CocoSource(out / "coco.json")
+    masks = [again.load(index).mask for index in range(2)]
+    assert segment(out / "coco.json", "-o", same_names / "again") == 0
+    written = [read_image(path) > 0 for path in sorted((same_names / "again").iterdir())]
+    for before, after in zip(masks, written, strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_ids_and_categories_join_with_the_input(same_names: Path) -> None:
+    pytest.importorskip("pycocotools")
+    boxes: dict[str, Any] = {
+        "images": [{"id": 70 + n, "file_name": f"{name}/scan.png"} for n, name in enumerate(("left", "right"))],
+        "annotations": [
+            {"id": 9, "image_id": 71, "category_id": 5, "bbox": [5, 6, 20, 40]},
+            {"id": 4, "image_id": 70, "category_id": 3, "bbox": [10, 20, 30, 30]},
+            {"id": 6, "image_id": 70, "category_id": 5, "bbox": [1, 2, 10, 12]},
+            {"id": 8, "image_id": 70, "category_id": 5, "bbox": [1, 2, 50, 50], "iscrowd": 1},
+        ],
+        "categories": [{"id": 3, "name": "cyst"}, {"id": 5, "name": "tumour", "supercategory": "lesion"}],
+    }
+    (same_names / "scans" / "boxes.json").write_text(json.dumps(boxes))
+    assert segment(same_names / "scans" / "boxes.json", "-o", same_names / "out", "--export", "coco") == 0
+    content = json.loads((same_names / "out" / "coco.json").read_text())
+    assert content["categories"] == boxes["categories"]
+    found = {each["id"]: each for each in content["annotations"]}
+    assert set(found) == {9, 4, 6}
+    for each in boxes["annotations"][:3]:
+        assert {name: found[each["id"]][name] for name in each} == each
+    assert {each["id"]: each["file_name"] for each in content["images"]} == {
+        71: "../scans/right/scan.png",
+        70: "../scans/left/scan.png",
+    }

@@ -107,11 +107,19 @@ def test_a_method_of_ones_own(phantoms: list[Case], names: dict[str, object]) ->
 
 
 def test_a_method_of_a_package(names: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
-    class Entry:
+    class Entries(list[object]):
+        names = frozenset({"theirs"})
+
         def load(self) -> object:
             return lambda weights, device: lambda cases: [np.zeros(case.image.shape, bool) for case in cases]
 
-    monkeypatch.setattr("flipagents.methods.entry_points", lambda group, name: [Entry()] if name == "theirs" else [])
+    entries = Entries()
+    entries.append(entries)
+
+    def offered(group: str, name: str | None = None) -> object:
+        return entries if name in (None, "theirs") else []
+
+    monkeypatch.setattr("flipagents.methods.entry_points", offered)
     case = Case(np.zeros((9, 12), np.uint8), Box(1, 2, 5, 6))
     assert not run_method(make_method("theirs"), [case])[0].any()
 
@@ -175,10 +183,10 @@ def test_flip_is_the_segmenter(phantoms: list[Case], tmp_path: Path) -> None:
 
 def test_weights_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch", reason="the agents need torch")
-    from flipagents import segment
+    from flipagents import runtimes
     from flipagents.checkpoint import CheckpointError
 
-    monkeypatch.setattr(segment, "SHIPPED", tmp_path / "none")
+    monkeypatch.setattr(runtimes, "SHIPPED", tmp_path / "none")
     with pytest.raises(CheckpointError, match="weights that ship cannot be loaded.*`flip train --data PATH"):
         make_method("flip")
     with pytest.raises(CheckpointError, match=r"mine.pipeline.json is no pipeline"):
@@ -187,14 +195,14 @@ def test_weights_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_rules_run_without_torch() -> None:
     code = (
-        "import sys; sys.modules['torch'] = None\n"
+        "import sys; sys.modules['torch'] = sys.modules['onnxruntime'] = None\n"
         "from flipagents import report\n"
         "from flipagents.methods import make_method\n"
         "found = report.evaluate('phantom:2?height=80&width=112', ['polar'], draws=10, progress=False)\n"
         "assert len(found.summaries) == 3\n"
         "try: make_method('flip')\n"
         "except ImportError as error: assert 'flip-learning[agents]' in str(error), error\n"
-        "else: raise SystemExit('flip was made without torch')\n"
+        "else: raise SystemExit('flip was made without torch and onnxruntime')\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

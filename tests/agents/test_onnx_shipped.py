@@ -35,7 +35,7 @@ def test_it_segments_better_than_the_box() -> None:
 
 
 def test_the_command_needs_no_torch(tmp_path: Path) -> None:
-    """With curve and film, which ask the classifier too."""
+    """With curve and film, which ask the classifier too; and it does not look for torch."""
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "from flipagents.cli import main\n"
@@ -43,28 +43,26 @@ def test_the_command_needs_no_torch(tmp_path: Path) -> None:
         "assert not {'torch.nn', 'monai'} & set(sys.modules)\n"
         "sys.exit(code)"
     )
-    words = ["segment", SOURCE, "--gif", "-o", str(tmp_path), "--runtime", "onnx"]
+    words = ["segment", SOURCE, "--gif", "-o", str(tmp_path)]
     subprocess.run([sys.executable, "-c", code, *words], check=True)
     assert len(list(tmp_path.glob("phantom-000[01]*"))) == 8
 
 
-def test_torch_is_asked_for_by_name() -> None:
-    """Weights for torch without torch: the way out is named."""
+def test_torch_is_asked_for_by_name(tmp_path: Path) -> None:
+    """Weights for torch without torch: what to install is named."""
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "from flipagents.cli import main\n"
-        "sys.exit(main(['segment', 'phantom:1', '-o', 'never']))"
+        "sys.exit(main(['segment', 'phantom:1', '-o', sys.argv[1], '--runtime', 'torch']))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "pip install flip-learning[agents]" in done.stderr
-    assert "--runtime onnx" in done.stderr
+    assert "flip-learning[onnx]" in done.stderr
 
 
 def test_scores_are_scores() -> None:
-    from flipagents.checkpoint import SHIPPED_ONNX
-
-    scorer = make_method("flip", SHIPPED_ONNX).scorer()  # type: ignore[attr-defined]
+    scorer = make_method("flip", runtime="onnx").scorer()  # type: ignore[attr-defined]
     canvases = np.random.default_rng(0).integers(0, 256, (3, 128, 128)).astype(np.uint8)
     scores = scorer(canvases)
     assert scores.shape == (3,)

@@ -46,7 +46,8 @@ def test_mask_and_overlay(phantoms: list[Case], tmp_path: Path) -> None:
 @pytest.mark.parametrize("scorer", [None, ContrastScorer()])
 def test_curve_and_film(phantoms: list[Case], tmp_path: Path, scorer: ContrastScorer | None) -> None:
     pytest.importorskip("torch", reason="the agents need torch")
-    from flipagents.segment import Recipe, Segmenter
+    from flipagents.recipe import Recipe
+    from flipagents.segment import Segmenter
     from tests.agents.test_segment import tiny_pipeline
 
     case = phantoms[0]

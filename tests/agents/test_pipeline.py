@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +18,11 @@ from flipenv.errors import ConfigError
 
 pytest.importorskip("torch", reason="the pipeline trains with torch")
 from flipagents.checkpoint import CheckpointError
+from flipagents.config import PRESETS
 from flipagents.methods import Found, make_method, run_method
 from flipagents.metrics import dice
 from flipagents.pipeline import presets, train_pipeline
+from flipagents.run_folder import LOG, RUN
 from flipagents.segment import Segmenter
 
 CANVAS = {"kind": "roi", "height": 48, "width": 48}
@@ -49,18 +53,17 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "cases.csv"
 
 
-def train(table: Path, folder: Path, agent: str = "ddqn") -> Path:
-    return train_pipeline(
-        f"csv:{table}",
-        None,
-        folder,
-        agent=agent,
-        progress=False,
-        env_options=ENV,
-        learner_options=LEARNER,
-        classifier_options=CLASSIFIER,
-        student_options=STUDENT,
-    )
+OPTIONS: dict[str, Any] = {
+    "progress": False,
+    "env_options": ENV,
+    "learner_options": LEARNER,
+    "classifier_options": CLASSIFIER,
+    "student_options": STUDENT,
+}
+
+
+def train(table: Path, folder: Path, agent: str = "ddqn", **options: Any) -> Path:
+    return train_pipeline(f"csv:{table}", None, folder, **{**OPTIONS, "agent": agent, **options})
 
 
 def test_trains_without_masks_and_segments(table: Path, tmp_path: Path, own_cache: Path) -> None:
@@ -87,17 +90,66 @@ def test_trains_without_masks_and_segments(table: Path, tmp_path: Path, own_cach
     assert all(kept[path] == before[path] for path in kept if path.parent.name == "classifier")
     students = [folder / name / "tensors.safetensors" for name in ("contour", "student", "locator")]
     assert all(path.stat().st_mtime_ns == before[path] for path in students), "what is done is not done again"
+    check_log(folder / LOG)
+    check_refusals(table, folder)
+    check_unfinished(folder)
+    (folder / RUN).unlink()
     with pytest.raises(CheckpointError, match="contour was trained with other options"):
-        train_pipeline(
-            f"csv:{table}",
-            None,
-            folder,
-            progress=False,
-            env_options=ENV,
-            learner_options=LEARNER,
-            classifier_options=CLASSIFIER,
-            student_options={**STUDENT, "epochs": 3},
-        )
+        train(table, folder, student_options={**STUDENT, "epochs": 3})
+    assert not (folder / RUN).exists(), "it does not say what earlier parts were made with"
+
+
+def check_log(log: Path) -> None:
+    """Each part says where it began and how it ended, with its epochs and its loss; the second run did nothing anew."""
+    lines = [line.split(" ", 2)[2] for line in log.read_text().splitlines()]
+    assert all(line.strip() for line in lines)
+    first = [line for line in lines if "done in" in line]
+    assert [line.partition(":")[0] for line in first] == [
+        "classifier", "contour", "stage1", "stage2", "student", "locator"
+    ]  # fmt: skip
+    assert "epoch 1/1, loss 0." in first[0]
+    assert "epoch 3/3, step " in first[2]
+    assert ", loss 0." in first[2]
+    assert lines.count("stage1: there already") == lines.count("stage2: there already") == 1
+
+
+def check_refusals(table: Path, folder: Path) -> None:
+    """Another run in the same folder is refused by the names of what differs, and the folder stays as it is."""
+    before = (folder / RUN).read_bytes()
+    for options, message in (
+        ({"student_options": {**STUDENT, "epochs": 3}}, r"student\.epochs: 8 then, 3 now"),
+        ({"learner_options": {**LEARNER, "lanes": 4}}, r"learner\.lanes: 8 then, 4 now"),
+        ({"env_options": {**ENV, "window": 16}}, r"env\.window: 32 then, 16 now"),
+        ({"agent": "vdn"}, "agent: 'ddqn' then, 'vdn' now"),
+        ({"preset": "paper"}, "preset: 'small' then, 'paper' now"),
+    ):
+        with pytest.raises(CheckpointError, match=rf"holds another run \({message}"):
+            train(table, folder, **options)
+    with pytest.raises(CheckpointError, match=r"data: 'csv:.*cases.csv' then, 'phantom:2' now"):
+        train_pipeline("phantom:2", None, folder, **OPTIONS)
+    assert (folder / RUN).read_bytes() == before
+    moved = folder.parent / "moved"
+    shutil.copytree(table.parent, moved)
+    assert train(moved / table.name, folder) == folder, "the same data may lie elsewhere"
+    longer = {**LEARNER, "epochs": 4}
+    assert train(table, folder, learner_options=longer) == folder, "its length may differ"
+
+
+def check_unfinished(folder: Path) -> None:
+    """A copy of a run that stopped in stage 2 is said to have."""
+    stopped = folder.parent / "stopped"
+    shutil.copytree(folder, stopped)
+    for name in ("pipeline.json", "student/about.json", "locator/about.json"):
+        (stopped / name).unlink()
+    for name in ("student", "locator", "stage2/agent"):
+        shutil.rmtree(stopped / name)
+    message = "is an unfinished training run: classifier, contour, stage1 done, stage2 at epoch 4 of 4; run the same"
+    for method in ("flip", "flip+student"):
+        with pytest.raises(CheckpointError, match=message):
+            make_method(method, stopped)
+    (stopped / RUN).unlink()
+    with pytest.raises(CheckpointError, match="classifier, stage1 done, stage2 at epoch 4 of 4"):
+        Segmenter.from_pretrained(stopped)
 
 
 @pytest.mark.parametrize("agent", ["sb3-dqn", "sb3-ppo"])
@@ -124,8 +176,15 @@ def test_an_unknown_agent_is_named_before_anything_is_trained(tmp_path: Path) ->
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("options", [{"student_options": {"epoch": 3}}, {"device": "cudua"}, {"device": "mps:1"}])
+def test_what_does_not_exist_is_named_before_anything_is_trained(tmp_path: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="did you mean"):
+        train_pipeline("phantom:2", None, tmp_path / "run", **options)
+    assert not (tmp_path / "run").exists()
+
+
 def test_presets() -> None:
-    assert set(presets()) == {"paper", "small"}
+    assert set(presets()) == {"paper", "small"} == set(PRESETS), "those that are known without torch"
     paper = presets()["paper"]
     assert paper.recipe.prior is None
     assert paper.students == ()

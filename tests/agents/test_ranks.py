@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch", reason="the learner needs torch")
 from flipagents import checkpoint, ranks  # noqa: E402 - needs torch
 from flipagents.agents import load_agent  # noqa: E402
 from flipagents.checkpoint import CheckpointError, Snapshot  # noqa: E402
-from flipagents.learner import AGENT, CHECKPOINT  # noqa: E402
+from flipagents.run_folder import AGENT, CHECKPOINT  # noqa: E402
 from tests.agents.test_learner import TASK, dice_of, filled_box, phantoms, same, tiny  # noqa: E402
 
 SCRIPT = """

@@ -82,10 +82,10 @@ def test_a_worker_that_is_killed_loses_nothing(cluster: None, tmp_path: Path) ->
 
     killer = threading.Thread(target=kill)
     killer.start()
-    told = sorted(ray_engine.run(Work(source, "ellipse"), paths, workers=2, block=BLOCK))
+    told = list(ray_engine.run(Work(source, "ellipse"), paths, workers=2, block=BLOCK))
     killer.join()
-    assert [index for index, _ in told] == list(range(30)), "each case once"
-    assert [(index, reason) for index, reason in told if reason] == [(20, "cannot be read today")]
+    assert sorted(each.index for each in told) == list(range(30)), "each case once"
+    assert [(each.index, each.error) for each in told if each.error] == [(20, "cannot be read today")]
     reads = [line.split() for line in log.read_text().splitlines()]
     assert len({pid for _, pid in reads}) == 3, "two workers, and one in place of the killed one"
     assert 30 <= len(reads) <= 30 + BLOCK, "more than the killed worker's block was done again"

@@ -5,17 +5,20 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from flipagents import metrics, report
 from flipagents.baselines.geometry import ellipse, filled_box
+from flipagents.checkpoint import CheckpointError
 from flipagents.evaluation import Candidate
 from flipagents.methods import METHODS, Method, box_method
+from flipagents.outputs import OutputError
 from flipagents.scoring import from_csv, score
 from flipagents.summaries import SIZES
-from flipenv.errors import ConfigError, SourceError
+from flipenv.errors import ConfigError, ImageError, SourceError
 from flipenv.types import Case
 
 
@@ -92,12 +95,146 @@ def test_one_case_has_no_deviation(phantoms: list[Case], tmp_path: Path) -> None
     assert json.loads((tmp_path / "report.json").read_text())["summaries"][0]["measures"]["dice"]["std"] is None
 
 
-def test_what_cannot_be_evaluated(phantoms: list[Case]) -> None:
-    blind = [*phantoms[:2], dataclasses.replace(phantoms[2], mask=None)]
-    with pytest.raises(SourceError, match=f"case '{phantoms[2].id}' has no mask"):
+def test_what_cannot_be_evaluated(phantoms: list[Case], calls: list[str], tmp_path: Path) -> None:
+    blind = [dataclasses.replace(case, mask=None) for case in phantoms]
+    with pytest.raises(SourceError, match="none of 6 cases can be evaluated; .* has no mask"):
         report.evaluate(blind, [], progress=False)
-    with pytest.raises(ConfigError, match="unknown method 'pola'"):
-        report.evaluate(phantoms, ["pola"], progress=False)
+    with pytest.raises(ConfigError, match="unknown method 'pola': did you mean 'polar'"):
+        report.evaluate(phantoms, ["counted", "pola"], progress=False)
+    with pytest.raises(CheckpointError, match="nowhere"):
+        report.evaluate(phantoms, ["counted", Candidate("unet", weights=tmp_path / "nowhere")], progress=False)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match=r"cannot write into .*file.out \(Not a directory\); choose another folder"):
+        report.evaluate(phantoms, ["counted"], folder=tmp_path / "file" / "out", progress=False)
+    assert calls == [], "all this is known before anything is computed"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"shift": (10, 5)}, "the smaller first"),
+        ({"shift": (-1, 5)}, "shift=-1"),
+        ({"shift": (0, float("nan"))}, "shift=nan"),
+        ({"shift": (1,)}, "two distances"),
+        ({"seeds": ()}, "seeds is empty"),
+        ({"seeds": (-1,)}, "seed=-1"),
+        ({"margin": -5}, "margin=-5"),
+        ({"draws": 0}, "draws=0"),
+        ({"jobs": 0}, "jobs=0"),
+        ({"device": "cudua"}, "did you mean 'cuda'"),
+    ],
+)
+def test_values_that_make_no_sense(phantoms: list[Case], options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        report.evaluate(phantoms, [], progress=False, **options)
+
+
+@pytest.fixture
+def picky(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Ids of the cases on which the method 'picky' fails; it finds the ellipse in others."""
+    monkeypatch.setattr(METHODS, "_parts", dict(METHODS._parts))
+    disliked: list[str] = []
+
+    @METHODS.register("picky")
+    def make(weights: Path | None, device: str) -> Method:
+        def picky(cases: list[Case]) -> list[np.ndarray]:
+            if any(case.id in disliked for case in cases):
+                raise ImageError("not this one, see /home/me/log")
+            return [ellipse(case.box, case.image.shape) for case in cases]
+
+        return picky
+
+    return disliked
+
+
+def test_bad_cases_are_listed_and_the_others_done(phantoms: list[Case], picky: list[str], tmp_path: Path) -> None:
+    """Without the case that cannot be read the numbers are those of a source that never had it."""
+    cases = [*phantoms[:2], dataclasses.replace(phantoms[2], mask=None), *phantoms[3:]]
+    picky.append(phantoms[4].id)
+    found = report.evaluate(cases, ["picky"], draws=50, progress=False)
+    without = report.evaluate([*phantoms[:2], *phantoms[3:]], ["box"], draws=50, progress=False)
+    assert [(each.method, each.case) for each in found.failures] == [("", phantoms[2].id), ("picky", phantoms[4].id)]
+    for name in ("box", "ellipse"):
+        ours, theirs = found.row(name), without.row(name)
+        assert ours.measures["dice"] == theirs.measures["dice"]
+        assert (ours.n, ours.failed) == (5, 0)
+        assert ours.differences == theirs.differences
+    row = found.row("picky")
+    assert (row.n, row.failed) == (4, 1)
+    kept = {score.case: score.dice for score in found.scores if score.method == "picky"}
+    assert list(kept) == [phantoms[index].id for index in (0, 1, 3, 5)]
+    assert row.differences == {"ellipse": metrics.Interval(0, 0, 0)}, "on the cases that both have"
+    text = found.markdown()
+    assert "all (5 cases)" in text
+    assert f"In no row, 1 case:\n\n- {phantoms[2].id}: has no mask" in text
+    assert f"Left out of the row of picky, and of differences with it, 1 case:\n\n- {phantoms[4].id}: not this" in text
+    assert "/home/me" not in text
+    found.write(tmp_path)
+    told = json.loads((tmp_path / "report.json").read_text())
+    assert [(each["case"], each["method"]) for each in told["failed"]] == [
+        (phantoms[2].id, ""),
+        (phantoms[4].id, "picky"),
+    ]
+    assert "/home/me" not in json.dumps(told["failed"])
+    assert [each["failed"] for each in told["summaries"][:3]] == [0, 0, 1]
+    assert f"% {phantoms[2].id}: has no mask" in (tmp_path / "table.tex").read_text()
+
+
+def test_a_method_that_fails_everywhere_is_listed_as_not_run(phantoms: list[Case], picky: list[str]) -> None:
+    picky += [case.id for case in phantoms]
+    found = report.evaluate(phantoms, ["picky", "otsu"], draws=20, progress=False)
+    assert {row.method for row in found.summaries} == {"box", "ellipse", "otsu"}
+    assert found.missing["picky"].startswith(f"it failed on every case, such as {phantoms[0].id}: not this one")
+    assert len(found.failures) == 6
+
+
+def test_a_group_of_which_a_method_has_no_case(phantoms: list[Case], picky: list[str]) -> None:
+    cases = classed(phantoms)
+    picky += [case.id for case in cases if case.meta["class"] == "malignant"]
+    found = report.evaluate(cases, ["picky"], draws=20, progress=False)
+    row = found.row("picky", "malignant")
+    assert (row.n, row.failed, row.differences) == (0, 2, {})
+    line = next(
+        line for line in found.markdown().partition("malignant (2 cases)")[2].splitlines() if line.startswith("| picky")
+    )
+    assert line.split(" | ")[1:-2] == ["—"] * (len(line.split(" | ")) - 3)
+    assert line.endswith(" 0 | 2 |")
+    assert "nan" not in line
+
+
+def test_the_same_cases_in_all_rows_with_several_seeds(phantoms: list[Case], picky: list[str]) -> None:
+    cases = [*phantoms[:2], dataclasses.replace(phantoms[2], mask=None), *phantoms[3:]]
+    picky.append(phantoms[4].id)
+    found = report.evaluate(cases, ["picky"], shift=(2, 4), seeds=(0, 1), draws=20, progress=False)
+    assert [(row.method, row.n, row.failed, row.seeds) for row in found.summaries[:3]] == [
+        ("box", 5, 0, 2),
+        ("ellipse", 5, 0, 2),
+        ("picky", 4, 1, 2),
+    ]
+    assert len(found.failures) == 2, "each case once"
+
+
+def test_bad_cases_and_a_run_that_goes_on(phantoms: list[Case], calls: list[str], tmp_path: Path) -> None:
+    cases = [*phantoms[:5], dataclasses.replace(phantoms[5], mask=None)]
+    options = {"folder": tmp_path, "draws": 20, "progress": False}
+    one, two = (report.evaluate(cases, ["counted"], **options) for _ in range(2))
+    assert len(calls) == 5, "what is done is not done again"
+    assert one.failures == two.failures
+    assert repr(one.summaries) == repr(two.summaries)
+    report.evaluate(phantoms, ["counted"], **options)
+    assert len(calls) == 11, "it has a mask by now"
+
+
+def test_a_log_gets_a_line_a_method(phantoms: list[Case], capsys: pytest.CaptureFixture[str]) -> None:
+    report.evaluate(phantoms, ["otsu"], draws=20)
+    lines = capsys.readouterr().err.split("\n")[:-1]
+    assert lines[0] == "evaluating: 0/18, starting"
+    assert [line.partition(",")[0] for line in lines[1:4]] == ["box", "ellipse", "otsu"]
+    assert "Dice 0." in lines[1]
+    assert lines[-1].startswith("evaluating: 18/18, done in")
+    assert all(lines)
+    report.evaluate(phantoms, ["otsu"], draws=20, progress=False)
+    assert capsys.readouterr().err == ""
 
 
 def test_moved_boxes_and_seeds(phantoms: list[Case]) -> None:
@@ -132,7 +269,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_a_killed_run_goes_on(phantoms: list[Case], calls: list[str], tmp_path: Path) -> None:
     @METHODS.register("killed")
     def killed(weights: Path | None, device: str) -> Method:
-        raise KeyboardInterrupt
+        def run(cases: list[Case]) -> list[np.ndarray]:
+            raise KeyboardInterrupt
+
+        return run
 
     lines: list[str] = []
     options = {"folder": tmp_path, "draws": 20, "progress": False, "tell": lines.append}

@@ -14,7 +14,8 @@ from flipagents.checkpoint import CheckpointError  # noqa: E402
 from flipagents.config import LearnerConfig  # noqa: E402
 from flipagents.metrics import boundary  # noqa: E402
 from flipagents.postprocess import tidy  # noqa: E402
-from flipagents.segment import PIPELINE, Recipe, Segmenter, walking  # noqa: E402
+from flipagents.recipe import PIPELINE, Recipe  # noqa: E402
+from flipagents.segment import Segmenter, walking  # noqa: E402
 from flipenv.batch import Batch  # noqa: E402
 from flipenv.config import EnvConfig  # noqa: E402
 from flipenv.episode import mask_on_canvas, prepare  # noqa: E402
