@@ -19,6 +19,7 @@ from flipagents.methods import Finder, Flip, Method, has_runtimes, make_method, 
 from flipagents.metrics import average_surface_distance, dice, hausdorff
 from flipagents.outputs import file_names, output_paths, png_bytes, replacing, scenes, write_outputs, write_texts
 from flipagents.views import erased, outline, superpixels
+from flipenv.checks import check_contrast
 from flipenv.config import EnvConfig
 from flipenv.episode import prepare
 from flipenv.errors import BoxError, ConfigError, FlipError
@@ -185,7 +186,12 @@ class Desk:
         return Finder(self.weights, self.device, self.runtime)
 
     def _placed(self, cases: list[Case], margin: int) -> list[Case]:
-        """The cases with their boxes moved to where the pipeline sees the nodule; as they are with margin 0."""
+        """The cases with their boxes moved to where the pipeline sees the nodule; as they are with margin 0.
+
+        Raises ImageError where a box, as it was given, shows one grey level.
+        """
+        for case in cases:
+            check_contrast(case.image, case.box)
         return cases if margin == 0 else self._finder(cases, margin)
 
 

@@ -69,14 +69,18 @@ def check_box(box: Any, shape: tuple[int, ...], *, columns_first: bool = False) 
 
 
 def check_contrast(image: Any, box: tuple[int, int, int, int]) -> None:
-    """Raise ImageError where all pixels of the image (height, width) inside the box are of one grey level."""
+    """Raise ImageError where the image (height, width) shows one grey level inside the box, or two that are neighbours.
+
+    Such a picture comes from a window or palette that is not that of the file, or from a box beside the tissue.
+    """
     top, left, bottom, right = box
     inside = image[top:bottom, left:right]
-    level = inside[0, 0]
-    if bool((inside == level).all()):
+    low, high = int(inside.min()), int(inside.max())
+    if high - low <= 1:
+        levels = f"level {low}" if low == high else f"levels {low} and {high}"
         raise ImageError(
-            f"all pixels inside the box {(top, left, bottom, right)} are grey level {int(level)}: there is no nodule "
-            "to see; check the window or palette of the file, and the box"
+            f"all pixels inside the box {(top, left, bottom, right)} are grey {levels}: there is no nodule to see; "
+            "check the window or palette of the file, and the box"
         )
 
 

@@ -69,14 +69,14 @@ def test_a_table_and_coco(film: Path, phantoms: list[Case], tmp_path: Path) -> N
     content["images"][0]["frame"] = "first"
     (out / "coco.json").write_text(json.dumps(content))
     with pytest.raises(SourceError, match="frame 'first' of its image is no number"):
-        CocoSource(out / "coco.json")
+        CocoSource(out / "coco.json").load(0)
 
 
 def test_a_table_that_names_no_frame(film: Path, phantoms: list[Case], tmp_path: Path) -> None:
     line = ",".join([film.name, *xyxy(phantoms[0])])
     (tmp_path / "cases.csv").write_text(f"image,x0,y0,x1,y1,frame\n{line},1.5\n")
     with pytest.raises(SourceError, match=r"frame='1\.5' is not a whole number; expected the number of a frame"):
-        TableSource(tmp_path / "cases.csv")
+        TableSource(tmp_path / "cases.csv").load(0)
 
 
 def test_frames_are_for_one_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -207,6 +207,14 @@ def test_boxes_that_are_refused(case: Case) -> None:
             Backend(Desk(), None, "box").predict(request)
 
 
+def test_a_box_that_shows_one_grey_level_is_refused(case: Case) -> None:
+    flat = np.array(case.image)
+    flat[case.box.rows, case.box.columns] = 0
+    flat = Case(flat, case.box)
+    with pytest.raises(ImageError, match="all pixels inside the box .* are grey level 0"):
+        Backend(Desk(), None, "box").predict(asked(uri(flat), region(flat, flat.box)))
+
+
 def test_labelling_configs() -> None:
     assert read_tags(CONFIG).labels == ("cyst", "nodule")
     for config, told in [
