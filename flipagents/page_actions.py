@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
+import warnings
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from flipagents import desk
 from flipagents.desk import AGENTS, Desk, Picture, Result
 from flipagents.page_messages import doing
 from flipagents.page_turns import Turns, Visit
-from flipenv.errors import BoxError, ConfigError, EpisodeError
+from flipenv.errors import BoxError, ConfigError, EpisodeError, OrientationWarning
 from flipenv.render import Scene, draw
 from flipenv.types import Box
 
@@ -59,13 +60,13 @@ class Actions:
 
     def open(self, session: Session, file: str) -> Changes:
         """Load an uploaded image, of a film the first frame."""
-        return self._loaded(session, desk.open_picture(Path(file), 0), Path(file))
+        return self._loaded(session, _open(Path(file), 0), Path(file))
 
     def frame(self, session: Session, number: int) -> Changes:
         """Load another frame of the film."""
         if session.file is None:
             return {}
-        return self._loaded(session, desk.open_picture(session.file, int(number)), session.file)
+        return self._loaded(session, _open(session.file, int(number)), session.file)
 
     def phantom(self, session: Session) -> Changes:
         """Load the next phantom, with its box and truth."""
@@ -252,6 +253,13 @@ class Actions:
         folder = self.folder / secrets.token_hex(16)
         folder.mkdir(parents=True)
         return folder
+
+
+def _open(path: Path, frame: int) -> Picture:
+    with warnings.catch_warnings():
+        # Nobody draws a box on it the other way: the page shows the pixels as they are taken.
+        warnings.simplefilter("ignore", OrientationWarning)
+        return desk.open_picture(path, frame)
 
 
 def _picture(session: Session) -> Picture:

@@ -183,11 +183,11 @@ def test_a_drag_always_draws(tab: Any, tmp_path: Path) -> None:
         load(tab, picture(tmp_path / name, height, width))
         at = shown(tab)
         scale = at["width"] / width
-        for x0, y0, x1, y1 in ((30, 40, 150, 120), (60, 20, 190, 170), (190, 150, 61, 21), (62, 22, 100, 160)):
+        for x0, y0, x1, y1 in ((30, 40, 150, 120), (60, 20, 190, 170), (190, 150, 61, 21), (62, 22, 130, 160)):
             drag(tab, (at["x"] + x0 * scale, at["y"] + y0 * scale), (at["x"] + x1 * scale, at["y"] + y1 * scale))
             expect_box(tab, [min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)])
         tab.mouse.click(at["x"] + 5, at["y"] + 5)
-        expect_box(tab, [62, 22, 100, 160])
+        expect_box(tab, [62, 22, 130, 160])
         tab.click("#predict")
         tab.wait_for_selector("#mask img")
         tab.wait_for_selector(f"#files >> text={name[:-4]}_mask")
@@ -449,7 +449,8 @@ def test_without_a_mouse(tab: Any, tmp_path: Path) -> None:
 
 
 def test_a_film(tab: Any, tmp_path: Path) -> None:
-    first, second = (Image.fromarray(np.full((60, 90), grey, np.uint8)) for grey in (90, 40))
+    levels = np.random.default_rng(3).integers(0, 256, (2, 60, 90), np.uint8)
+    first, second = map(Image.fromarray, levels)
     first.save(tmp_path / "film.tif", save_all=True, append_images=[second])
     load(tab, tmp_path / "film.tif")
     tab.wait_for_selector("#frame input[type=number]")

@@ -12,16 +12,15 @@ import pytest
 from PIL import Image
 
 from flipagents.desk import Desk, offered
-from flipagents.interchange import nifti_bytes
 from flipagents.methods import make_method, run_method
 from flipagents.metrics import dice
 from flipagents.page_actions import Actions, Session
 from flipagents.page_messages import briefly, refused
 from flipenv.errors import BoxError, ConfigError, EpisodeError, FlipError, ImageError, MaskError
-from flipenv.sources import open_source
+from flipenv.sources import open_source, read_image
 from flipenv.types import Case
 
-pytest.importorskip("nibabel")
+nibabel = pytest.importorskip("nibabel")
 pytest.importorskip("pycocotools")
 
 
@@ -83,6 +82,20 @@ def test_a_film(actions: Actions, loaded: Session, phantoms: list[Case], tmp_pat
     assert actions.phantom(moved["session"])["frame"]["visible"] is False
     assert actions.open(moved["session"], str(tmp_path / "scan.one.png"))["frame"]["visible"] is False
     assert actions.frame(Session(), 1) == {}
+
+
+def test_a_turned_image_is_shown_as_it_is_taken(
+    actions: Actions, phantoms: list[Case], tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    exif = Image.Exif()
+    exif[274] = 6  # turned by a quarter
+    Image.fromarray(phantoms[0].image).save(tmp_path / "turned.png", exif=exif)
+    opened = actions.open(Session(), str(tmp_path / "turned.png"))
+    np.testing.assert_array_equal(opened["session"].picture.image, phantoms[0].image)
+    assert opened["drawing"]["value"]["height"] == phantoms[0].image.shape[0]
+    assert not recwarn.list
+    read_image(tmp_path / "turned.png")
+    assert len(recwarn.list) == 1
 
 
 def test_a_phantom_comes_with_box_and_truth(actions: Actions) -> None:
@@ -185,7 +198,7 @@ def test_what_was_taken_is_segmented_again(
     upload = tmp_path / "sent" / name
     upload.parent.mkdir()
     if name.endswith(".gz"):
-        upload.write_bytes(nifti_bytes(case.image > 100))
+        nibabel.Nifti1Image(case.image.T, np.eye(4)).to_filename(upload)
     elif name.endswith(".dcm"):
         pytest.importorskip("pydicom")
         write_dicom(upload, case.image)
@@ -326,6 +339,8 @@ def write_dicom(path: Path, image: np.ndarray[Any, Any]) -> None:
 def test_messages() -> None:
     assert refused(FlipError("<b>no</b>")) == '<span class="refused">&lt;b&gt;no&lt;/b&gt;</span>'
     assert briefly(FlipError("there is\n  none")) == "There is none"
+    box = FlipError("all pixels inside the box (17, 63, 29, 88) are grey level 3")  # rows first, as no part of the page
+    assert briefly(box) == "All pixels inside the box are grey level 3"
     long = briefly(FlipError("word " * 100))
     assert len(long) <= 222
     assert long.endswith("word …")
