@@ -307,7 +307,7 @@ def test_what_a_changed_box_makes_old(tab: Any, tmp_path: Path) -> None:
     tab.click("role=tab[name=Picture]")
     tab.evaluate("window.scrollTo(0, 0)")
     at = shown(tab)
-    drag(tab, (at["x"] + 20, at["y"] + 20), (at["x"] + 220, at["y"] + 200))
+    drag(tab, (at["x"] + 20, at["y"] + 20), (at["x"] + 350, at["y"] + 300))
     expect_old("Old: made with another box. Press 'Segment'.")
     assert tab.is_visible("#old")
     tab.fill("#margin input[type=number]", "5")
