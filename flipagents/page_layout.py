@@ -62,11 +62,11 @@ rect { fill: none; vector-effect: non-scaling-stroke; }
 # Gradio's own notes on each part that an event changes, "processing" or "Error", are hidden: the status says it once.
 CSS = """
 .gradio-container { max-width: 1360px !important; margin: 0 auto; }
-#head h1 { margin-bottom: 2px; }
+#head h1 { margin-bottom: 2px; font-size: 1.5em; }
 #head p { opacity: 0.75; }
 h3 { margin: 4px 0 0 !important; }
 h3 + p { margin-top: 2px !important; }
-#status { min-height: 3.2em; position: sticky; top: 4px; z-index: 5; pointer-events: none; }
+#status { min-height: 2.6em; position: sticky; top: 4px; z-index: 5; pointer-events: none; }
 [data-testid="status-tracker"] { display: none !important; }
 #status p { margin: 0; padding: 6px 10px; border-radius: 8px; background: var(--background-fill-secondary); }
 #status p:has(span:empty) { visibility: hidden; }

@@ -9,7 +9,7 @@ LONGEST = 220  # characters of a message
 # What errors say to programmers and on the command line, each with what is left of it on the page.
 ASIDES = (
     (r",? for example [^;]*", ""),
-    (r" \((Pillow mode|height x width|top == bottom|left == right)[^)]*\)", ""),
+    (r" \((Pillow mode|channels differ|height x width|top == bottom|left == right)[^)]*\)", ""),
     (r": --frame on the command line.*", ""),
     (r"; expected a file with one, or the number of the boxed one.*", "; choose one below 'Open an image'"),
     (r"; train your own with `flip train.*", ""),
