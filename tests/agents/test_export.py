@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="networks to export are torch's")
-pytest.importorskip("monai", reason="a pipeline's students are MONAI's networks")
+pytest.importorskip("monai", reason="a pipeline's students are taught by MONAI's loss")
 pytest.importorskip("onnxscript", reason="export needs flip-learning[agents]")
 pytest.importorskip("onnxruntime", reason="what was exported needs flip-learning[onnx]")
 from flipagents.agents import load_agent, make_agent  # noqa: E402
