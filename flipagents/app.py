@@ -17,6 +17,7 @@ from flipagents.page_actions import CORNERS, VIEWS, Actions, Changes
 from flipagents.page_guard import Guard, broken, quiet
 from flipagents.page_layout import CSS, layout, page_script
 from flipagents.page_messages import refused
+from flipagents.page_turns import LeftError
 from flipagents.ports import check_port
 from flipenv.errors import FlipError
 from flipenv.sources.extras import need
@@ -126,6 +127,8 @@ def _connect(gr: Any, parts: dict[str, Any], actions: Actions) -> None:
         def one_by_one(*values: Any) -> Iterator[Any]:
             try:
                 yield from map(shown, action(*values))
+            except LeftError:
+                yield gr.skip()  # Gradio shows what comes last once more
             except Exception as error:
                 yield failed(error)
 
@@ -156,8 +159,8 @@ def _connect(gr: Any, parts: dict[str, Any], actions: Actions) -> None:
     picture += [*corners, *VIEWS, "views", "walk", "note", "old"]
     made = ["session", *VIEWS, "views", "walk", "curve", "files", "table", "tabs"]
     # They wait for each other themselves, and say so.
-    heavy = {"concurrency_limit": WINDOWS, "concurrency_id": "networks"}
-    again = {"trigger_mode": "always_last"}
+    heavy: dict[str, Any] = {"concurrency_limit": WINDOWS, "concurrency_id": "networks"}
+    again: dict[str, Any] = {"trigger_mode": "always_last"}
 
     walk = on(
         parts["watch"].click,
@@ -169,15 +172,15 @@ def _connect(gr: Any, parts: dict[str, Any], actions: Actions) -> None:
     predict = on(parts["predict"].click, actions.segment, ["session", *choice, *corners], made, **heavy)
     cut = on(parts["cut"].click, actions.superpixels, ["session", *corners], ["cells", "count", "tabs"], **heavy)
     # What is computed for one picture would else be shown beside the next.
-    ends = {"cancels": [walk, predict, cut]}
+    ends: dict[str, Any] = {"cancels": [walk, predict, cut]}
     on(parts["open"].upload, actions.open, ["session", "open"], picture, **ends)
     on(parts["phantom"].click, actions.phantom, ["session"], picture, **ends)
     on(parts["frame"].input, actions.frame, ["session", "frame"], picture, **ends, **again)
     on(parts["compare"].upload, actions.truth, ["session", "compare"], ["session", "table", *VIEWS], cancels=[walk])
     on(parts["stop"].click, actions.stopped, [], [], cancels=[walk])
 
-    on(parts["drawing"].drawn, actions.drawn, ["session", "drawing"], ["drawing", *corners], **again)
-    marks = {"inputs": ["session", *choice, *corners], "outputs": ["note", "old"], "answers": False}
+    on(parts["drawing"].drawn, actions.drawn, ["session", "drawing"], ["drawing", *corners], trigger_mode="multiple")
+    marks: dict[str, Any] = {"inputs": ["session", *choice, *corners], "outputs": ["note", "old"], "answers": False}
     for name in CORNERS:
         on(parts[name].input, actions.typing, ["session", "drawing", *corners], ["drawing"], answers=False, **again)
         for event in (parts[name].submit, parts[name].blur):

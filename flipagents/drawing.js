@@ -49,7 +49,10 @@ function describe() {
 function show() {
   const value = props.value;
   const same = picture && value && value.image === picture.image;
-  if (same && value.turn < turn) return; // an answer to a box that was drawn over meanwhile
+  if (same && value.turn < turn) {
+    props.value = picture; // this answers a box that was drawn over meanwhile
+    return;
+  }
   if (!same) {
     drag = null;
     turn = 0;

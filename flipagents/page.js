@@ -1,17 +1,22 @@
-// Pictures that Gradio shows have no alternative text of their own: they get it here, by the id of their part.
-// ALTERNATIVES is put in front of this by `flipagents.page_layout`.
+// What Gradio's own parts lack: alternative texts of their pictures, and choices that the arrow keys move through.
+// ALTERNATIVES, by the id of a part, and CHOICES, ids, are put in front of this by `flipagents.page_layout`.
 
-function name_pictures() {
+function complete() {
   for (const [part, text] of Object.entries(ALTERNATIVES)) {
     for (const picture of document.querySelectorAll(`#${part} img`)) {
       if (picture.alt !== text) picture.alt = text;
     }
   }
+  for (const part of CHOICES) {
+    for (const button of document.querySelectorAll(`#${part} input[type=radio]`)) {
+      if (button.name !== part) button.name = part; // of one name they are one choice
+    }
+  }
 }
 
-new MutationObserver(name_pictures).observe(document.body, {
+new MutationObserver(complete).observe(document.body, {
   childList: true,
   subtree: true,
-  attributeFilter: ["src"],
+  attributeFilter: ["src", "name"],
 });
-name_pictures();
+complete();

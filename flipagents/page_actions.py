@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-import threading
+import warnings
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import quote
@@ -17,15 +17,14 @@ from urllib.parse import quote
 from flipagents import desk
 from flipagents.desk import AGENTS, Desk, Picture, Result
 from flipagents.page_messages import doing
-from flipenv.errors import BoxError, ConfigError, EpisodeError
+from flipagents.page_turns import Turns, Visit
+from flipenv.errors import BoxError, ConfigError, EpisodeError, OrientationWarning
 from flipenv.render import Scene, draw
 from flipenv.types import Box
 
 FIRST_PHANTOM = 1_000_005  # nobody trains on seeds from 1_000_000 on, and this one shows what agents can do
 NO_TRUTH = "Where the true mask is known, Dice and distances are shown here."
 NO_MASK = "No mask yet: draw a box and press 'Segment'."
-WAITING = "Another window is computing. Yours is next; nothing else to press."
-PATIENCE = 0.5  # s, after which somebody who waits is told so
 CORNERS = ("x0", "y0", "x1", "y1")  # parts of the page
 VIEWS = ("overlay", "outline", "mask", "erased")
 
@@ -46,6 +45,7 @@ class Session:
     walk_of: tuple[Box, int] | None = None  # box and margin of that walk; None where it did not come to its end
     result: Result | None = None
     given: Given | None = None  # what the result was made from
+    visit: Visit = field(default_factory=Visit)
 
 
 class Actions:
@@ -56,17 +56,17 @@ class Actions:
 
     def __init__(self, work: Desk, folder: Path) -> None:
         self.work, self.folder = work, folder
-        self._turn = threading.Lock()
+        self._turns = Turns()
 
     def open(self, session: Session, file: str) -> Changes:
         """Load an uploaded image, of a film the first frame."""
-        return self._loaded(session, desk.open_picture(Path(file), 0), Path(file))
+        return self._loaded(session, _open(Path(file), 0), Path(file))
 
     def frame(self, session: Session, number: int) -> Changes:
         """Load another frame of the film."""
         if session.file is None:
             return {}
-        return self._loaded(session, desk.open_picture(session.file, int(number)), session.file)
+        return self._loaded(session, _open(session.file, int(number)), session.file)
 
     def phantom(self, session: Session) -> Changes:
         """Load the next phantom, with its box and truth."""
@@ -116,7 +116,9 @@ class Actions:
         """Show what the agents walk over."""
         picture = _picture(session)
         box = desk.box_of(picture, corners)
-        shown, count = yield from self._in_turn("Cutting superpixels …", lambda: self.work.superpixels(picture, box))
+        shown, count = yield from self._in_turn(
+            session, "Cutting superpixels …", lambda: self.work.superpixels(picture, box)
+        )
         told = f"{count} superpixels: what the agents of the last stage walk over."
         yield {
             "cells": {"value": shown},
@@ -132,14 +134,15 @@ class Actions:
         yield {"tabs": {"selected": "agents"}, "film": {"value": None}, "gif": {"visible": False}}
         walked: tuple[Scene, ...] = ()
         walk = self.work.walk(picture, box, margin)
-        while (scene := (yield from self._in_turn("The agents walk …", lambda: next(walk, None)))) is not None:
+        what = said = "The agents walk …"
+        yield {"status": {"value": doing(what)}}
+        while (scene := (yield from self._in_turn(session, what, lambda: next(walk, None), said))) is not None:
             walked = (*walked, scene)
             last = len(walked) - 1
             yield {
                 "session": dataclasses.replace(session, walked=walked, walk_of=None),
                 "film": {"value": draw(scene)},
                 "step": {"maximum": max(last, 1), "value": last, "interactive": last > 0},
-                "status": {"value": ""},
             }
         yield {"session": dataclasses.replace(session, walked=walked, walk_of=(box, margin)), "status": {"value": ""}}
 
@@ -171,7 +174,7 @@ class Actions:
         if name is None:
             raise ConfigError("there is no method yet; choose one")
         made = yield from self._in_turn(
-            f"Segmenting with {name} …", lambda: self._made(session, picture, (box, margin, name))
+            session, f"Segmenting with {name} …", lambda: self._made(session, picture, (box, margin, name))
         )
         assert made.result is not None
         files = [str(path) for path in desk.write_files(self._new_folder(), picture, made.result)]
@@ -208,31 +211,24 @@ class Actions:
             session = dataclasses.replace(session, walked=walked, walk_of=(box, margin))
         return session
 
-    def _in_turn(self, what: str, compute: Callable[[], Value]) -> Generator[Changes, None, Value]:
-        """What `compute` returns, once nobody else computes; somebody who has left by then is not computed for.
-
-        Nothing is held while it yields, so that a window that is closed in between keeps nobody waiting.
-        """
-        said = what
-        yield {"status": {"value": doing(what)}}
+    def _in_turn(
+        self, session: Session, what: str, compute: Callable[[], Value], said: str = ""
+    ) -> Generator[Changes, None, Value]:
+        """As `Turns.take`, with what it says in the status."""
+        turn = self._turns.take(session.visit, what, compute, said)
         while True:
-            if not self._turn.acquire(timeout=PATIENCE):
-                said = WAITING
-                yield {"status": {"value": doing(WAITING)}}
-                continue
             try:
-                if said == what:
-                    return compute()
-            finally:
-                self._turn.release()
-            said = what
-            yield {"status": {"value": doing(what)}}
+                text = next(turn)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return] # what `compute` returns
+            yield {} if text is None else {"status": {"value": doing(text)}}
 
     def _loaded(self, session: Session, picture: Picture, file: Path | None = None) -> Changes:
         """A new picture: nothing of the one before stays."""
         empty = {name: {"value": None} for name in (*VIEWS, "curve", "film", "cells")}
         last = picture.frames - 1
         shown = desk.write_image(self._new_folder(), picture)
+        session.visit.over = True
         session = Session(picture, f"gradio_api/file={quote(shown.as_posix())}", file, session.phantoms)
         return {
             **empty,
@@ -257,6 +253,13 @@ class Actions:
         folder = self.folder / secrets.token_hex(16)
         folder.mkdir(parents=True)
         return folder
+
+
+def _open(path: Path, frame: int) -> Picture:
+    with warnings.catch_warnings():
+        # Nobody draws a box on it the other way: the page shows the pixels as they are taken.
+        warnings.simplefilter("ignore", OrientationWarning)
+        return desk.open_picture(path, frame)
 
 
 def _picture(session: Session) -> Picture:

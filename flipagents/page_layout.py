@@ -59,6 +59,7 @@ rect { fill: none; vector-effect: non-scaling-stroke; }
 .dark { stroke: #000; stroke-width: 4px; opacity: 0.5; }
 .bright { stroke: #34d399; stroke-width: 2px; }
 """
+# Gradio's own notes on each part that an event changes, "processing" or "Error", are hidden: the status says it once.
 CSS = """
 .gradio-container { max-width: 1360px !important; margin: 0 auto; }
 #head h1 { margin-bottom: 2px; }
@@ -66,6 +67,7 @@ CSS = """
 h3 { margin: 4px 0 0 !important; }
 h3 + p { margin-top: 2px !important; }
 #status { min-height: 3.2em; }
+[data-testid="status-tracker"] { display: none !important; }
 #status p { margin: 0; padding: 6px 10px; border-radius: 8px; background: var(--background-fill-secondary); }
 #status p:has(span:empty) { visibility: hidden; }
 #status .refused { color: #b91c1c; font-weight: 600; }
@@ -87,7 +89,9 @@ button:focus-visible, a:focus-visible, label:focus-within, input:focus-visible, 
 
 def page_script() -> str:
     """What the browser runs once, as HTML for the page's head."""
-    return f"<script>const ALTERNATIVES = {json.dumps(ALTERNATIVES)};\n{_script('page.js')}</script>"
+    given = {"ALTERNATIVES": ALTERNATIVES, "CHOICES": ["method", "other"]}
+    constants = "\n".join(f"const {name} = {json.dumps(value)};" for name, value in given.items())
+    return f"<script>(() => {{\n{constants}\n{_script('page.js')}\n}})();</script>"
 
 
 class Parts(dict[str, Any]):

@@ -15,6 +15,7 @@ ASIDES = (
     (r"; train your own with `flip train.*", ""),
     (r": set the header's cal_min and cal_max, or rescale to uint8", "; save it with a display window"),
     (r"`([^`]*)`", r"'\1'"),
+    (r" \(\d+, \d+, \d+, \d+\)", ""),
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,13 +12,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
 from flipagents.label_studio import Backend
+from flipagents.origins import HERE, foreign
 from flipagents.ports import check_port
 from flipenv.errors import FlipError
 
 LONGEST = 100_000_000  # bytes of a request: an image of 64 MB in base64, and the rest
 PATIENCE = 30  # s until a client has to send on
 AT_ONCE = 4  # requests whose bodies are in memory
-HERE = ("127.0.0.1", "localhost")
 
 
 class RefusedError(Exception):
@@ -41,11 +42,15 @@ def make_server(backend: Backend, host: str, port: int) -> ThreadingHTTPServer:
 
     class Bound(Handler):
         model = backend
-        names = HERE if host in HERE else ()
+        alone = host in HERE
         places = threading.BoundedSemaphore(AT_ONCE)
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """Say in a line that a client went away in the middle, in place of a traceback."""
+            print(f"a request ended early: {type(sys.exception()).__name__}", flush=True)
 
     return Server((host, port), Bound)
 
@@ -54,7 +59,7 @@ class Handler(BaseHTTPRequestHandler):
     """JSON in, JSON out; errors are {"error": reason}."""
 
     model: ClassVar[Backend]
-    names: ClassVar[tuple[str, ...]]  # the hosts that it answers to; () for any
+    alone: ClassVar[bool]  # whether it answers this machine alone
     places: ClassVar[threading.BoundedSemaphore]
     timeout = PATIENCE
     server_version = "flip"
@@ -112,9 +117,9 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self, act: Any) -> None:
         status, content = HTTPStatus.OK, {}
         try:
-            host = self.headers.get("Host", "").rpartition(":")[0] or self.headers.get("Host", "")
-            if self.names and host not in self.names:
-                raise RefusedError(HTTPStatus.FORBIDDEN, f"expected the host {' or '.join(self.names)}")
+            reason = foreign(self.headers.get("Host", ""), self.headers.get("Origin")) if self.alone else None
+            if reason is not None:
+                raise RefusedError(HTTPStatus.FORBIDDEN, reason)
             content = act()
         except RefusedError as error:
             status, content = error.status, {"error": str(error)}

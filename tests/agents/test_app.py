@@ -112,9 +112,9 @@ def load(tab: Any, path: Path) -> None:
 
 def drag(tab: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
     """Drag from one point of the screen to another."""
-    tab.mouse.move(*start)
+    tab.mouse.move(*map(float, start))
     tab.mouse.down()
-    tab.mouse.move(*end, steps=5)
+    tab.mouse.move(*map(float, end), steps=5)
     tab.mouse.up()
 
 
@@ -183,11 +183,11 @@ def test_a_drag_always_draws(tab: Any, tmp_path: Path) -> None:
         load(tab, picture(tmp_path / name, height, width))
         at = shown(tab)
         scale = at["width"] / width
-        for x0, y0, x1, y1 in ((30, 40, 150, 120), (60, 20, 190, 170), (190, 150, 61, 21), (62, 22, 100, 160)):
+        for x0, y0, x1, y1 in ((30, 40, 150, 120), (60, 20, 190, 170), (190, 150, 61, 21), (62, 22, 130, 160)):
             drag(tab, (at["x"] + x0 * scale, at["y"] + y0 * scale), (at["x"] + x1 * scale, at["y"] + y1 * scale))
             expect_box(tab, [min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)])
         tab.mouse.click(at["x"] + 5, at["y"] + 5)
-        expect_box(tab, [62, 22, 100, 160])
+        expect_box(tab, [62, 22, 130, 160])
         tab.click("#predict")
         tab.wait_for_selector("#mask img")
         tab.wait_for_selector(f"#files >> text={name[:-4]}_mask")
@@ -288,7 +288,9 @@ def test_numbers_and_keys_move_the_box(tab: Any, tmp_path: Path) -> None:
 
 def test_what_a_changed_box_makes_old(tab: Any, tmp_path: Path) -> None:
     load(tab, picture(tmp_path / "scan.png", 100, 150))
-    assert tab.text_content("#note").strip() == "No mask yet: draw a box and press 'Segment'."
+    tab.click("role=tab[name=Mask]")
+    assert tab.inner_text("#note").strip() == "No mask yet: draw a box and press 'Segment'."
+    tab.click("role=tab[name=Picture]")
     type_box(tab, [40, 30, 110, 70])
     choose(tab, "polar")
     tab.click("#predict")
@@ -348,9 +350,8 @@ def test_a_second_window_says_that_it_waits(
     load(other, picture(tmp_path / "next.png", 120, 90))
     other.wait_for_function("document.querySelector('#status').innerText.trim() === ''")
     go_on.set()
-    for each in (tab,):
-        each.wait_for_selector("#files a")
-        each.wait_for_function("document.querySelector('#status').innerText.trim() === ''")
+    tab.wait_for_selector("#files a")
+    tab.wait_for_function("document.querySelector('#status').innerText.trim() === ''")
     type_box(other, [20, 30, 60, 80])
     other.click("#predict")
     other.wait_for_selector("#files >> text=next_mask")
@@ -417,7 +418,7 @@ def test_without_a_mouse(tab: Any, tmp_path: Path) -> None:
               const seen = each => each.checkVisibility({visibilityProperty: true}) && each.getClientRects().length;
               const named = each => each.getAttribute('aria-label') || each.title || each.innerText?.trim()
                 || [...(each.labels || [])].some(label => label.innerText.trim())
-                || each.closest('label')?.innerText.trim();
+                || each.closest('label')?.innerText.trim() || each.querySelector('img')?.alt;
               const parts = [...document.querySelectorAll('input, button, textarea, select, [tabindex="0"]')];
               const pictures = [...document.querySelectorAll('img')].filter(each => seen(each) && !each.alt);
               return [...parts.filter(each => seen(each) && each.type !== 'file' && !named(each)), ...pictures]
@@ -448,7 +449,8 @@ def test_without_a_mouse(tab: Any, tmp_path: Path) -> None:
 
 
 def test_a_film(tab: Any, tmp_path: Path) -> None:
-    first, second = (Image.fromarray(np.full((60, 90), grey, np.uint8)) for grey in (90, 40))
+    levels = np.random.default_rng(3).integers(0, 256, (2, 60, 90), np.uint8)
+    first, second = map(Image.fromarray, levels)
     first.save(tmp_path / "film.tif", save_all=True, append_images=[second])
     load(tab, tmp_path / "film.tif")
     tab.wait_for_selector("#frame input[type=number]")

@@ -281,6 +281,8 @@ def test_what_http_refuses(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
         (411, "POST", "/predict", iter([b"{}"]), JSON),  # in chunks
         (413, "POST", "/predict", None, JSON | {"Content-Length": str(10**9)}),
         (403, "GET", "/health", None, {"Host": "rebound.example:9090"}),
+        (403, "GET", "/health", None, {"Origin": "http://elsewhere.example"}),
+        (403, "POST", "/predict", b"{}", {**JSON, "Origin": "null"}),
     ]:
         found, answer = ask(port, method, path, body, headers)
         assert (found, list(answer)) == (status, ["error"]), (method, path, headers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from flipagents.desk import Desk, offered
 from flipagents.methods import make_method, run_method
 from flipagents.metrics import dice
 from flipagents.page_actions import Actions, Session
+from flipagents.page_messages import briefly, refused
 from flipenv.errors import BoxError, ConfigError, EpisodeError, FlipError, ImageError, MaskError
+from flipenv.sources import open_source, read_image
 from flipenv.types import Case
 
-pytest.importorskip("nibabel")
+nibabel = pytest.importorskip("nibabel")
 pytest.importorskip("pycocotools")
 
 
@@ -44,12 +47,12 @@ def last(changes: Any) -> Any:
 
 def test_an_image_and_its_mask(actions: Actions, loaded: Session, phantoms: list[Case], tmp_path: Path) -> None:
     case = phantoms[1]
-    changes = last(actions.segment(loaded, "polar", 0, *corners(case)))
+    changes = last(actions.segment(loaded, "polar", None, 0, *corners(case)))
     (expected,) = run_method(make_method("polar"), [case])
     np.testing.assert_array_equal(changes["mask"]["value"] > 0, expected)
-    assert changes["curve"] == {"value": None}
+    assert changes["walk"] == {"visible": False}
     files = {Path(path).name: Path(path) for path in changes["files"]["value"]}
-    assert sorted(files) == ["scan_coco.json", "scan_mask.nii.gz", "scan_mask.png", "scan_overlay.png"]
+    assert sorted(files) == [f"scan.one_{end}" for end in ("coco.json", "mask.nii.gz", "mask.png", "overlay.png")]
     assert all(path.is_relative_to(tmp_path / "made") for path in files.values())
     assert "Dice" not in changes["table"]["value"].replace("Dice and distances", "")
 
@@ -72,13 +75,27 @@ def test_a_film(actions: Actions, loaded: Session, phantoms: list[Case], tmp_pat
     np.testing.assert_array_equal(opened["session"].picture.image, images[0])
     moved = actions.frame(opened["session"], 1)
     np.testing.assert_array_equal(moved["session"].picture.image, images[1])
-    files = last(actions.segment(moved["session"], "box", 0, 10, 10, 40, 40))["files"]["value"]
+    files = last(actions.segment(moved["session"], None, "box", 0, 10, 10, 40, 40))["files"]["value"]
     assert "film-frame1_mask.png" in {Path(path).name for path in files}
     with pytest.raises(ImageError, match=r"^film\.tif: has no frame 2"):
         actions.frame(opened["session"], 2)
     assert actions.phantom(moved["session"])["frame"]["visible"] is False
     assert actions.open(moved["session"], str(tmp_path / "scan.one.png"))["frame"]["visible"] is False
     assert actions.frame(Session(), 1) == {}
+
+
+def test_a_turned_image_is_shown_as_it_is_taken(
+    actions: Actions, phantoms: list[Case], tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    exif = Image.Exif()
+    exif[274] = 6  # turned by a quarter
+    Image.fromarray(phantoms[0].image).save(tmp_path / "turned.png", exif=exif)
+    opened = actions.open(Session(), str(tmp_path / "turned.png"))
+    np.testing.assert_array_equal(opened["session"].picture.image, phantoms[0].image)
+    assert opened["drawing"]["value"]["height"] == phantoms[0].image.shape[0]
+    assert not recwarn.list
+    read_image(tmp_path / "turned.png")
+    assert len(recwarn.list) == 1
 
 
 def test_a_phantom_comes_with_box_and_truth(actions: Actions) -> None:
@@ -95,33 +112,123 @@ def test_a_phantom_comes_with_box_and_truth(actions: Actions) -> None:
 
 
 def test_the_drawing_and_the_numbers_tell_the_same(actions: Actions, loaded: Session) -> None:
-    """The drawing shows small pictures enlarged; every box comes back as it was typed."""
+    """Every box comes back as it was typed."""
     generator = np.random.default_rng(5)
     height, width = loaded.picture.image.shape  # type: ignore[union-attr]
-    for _ in range(50):
+    for turn in range(50):
         x0, y0 = generator.integers(0, width - 2), generator.integers(0, height - 2)
         box = [int(x0), int(y0), int(generator.integers(x0 + 1, width)), int(generator.integers(y0 + 1, height))]
-        drawing = actions.typed(loaded, *box)["drawing"]["value"]
-        assert drawing["image"].shape[0] > height
+        drawing = actions.typed(loaded, {"turn": turn}, *box)["drawing"]["value"]
+        assert (drawing["width"], drawing["height"], drawing["turn"]) == (width, height, turn)
         drawn = actions.drawn(loaded, drawing)
         assert [drawn[name]["value"] for name in ("x0", "y0", "x1", "y1")] == box
-    assert actions.drawn(loaded, {"boxes": []})["x0"] == {"value": None}
-    assert actions.typed(loaded, 1, 2, None, 4) == {}
+        assert drawn["drawing"]["value"] == drawing
+    assert actions.drawn(loaded, {"box": None}) == {}
+    assert actions.typed(loaded, None, 1, 2, None, 4) == {}
+    assert actions.typing(loaded, None, 9, 2, 3, 4) == {}
+
+
+@pytest.mark.parametrize(
+    ("sides", "box"),
+    [
+        ([10.4, 20.5, 30.5, 40.4], [10, 20, 31, 40]),
+        ([-59, -0.2, 20, 1e9], [0, 0, 20, 160]),
+        ([30, 40, 30.2, 40], [30, 40, 31, 41]),
+        ([-5, -5, -1, -1], [0, 0, 1, 1]),
+        ([500, 500, 600, 600], [223, 159, 224, 160]),
+    ],
+)
+def test_a_box_that_is_dragged_never_leaves_the_image(
+    actions: Actions, tmp_path: Path, sides: list[float], box: list[int]
+) -> None:
+    cv2.imwrite(str(tmp_path / "scan.png"), np.zeros((160, 224), np.uint8))
+    loaded = actions.open(Session(), str(tmp_path / "scan.png"))["session"]
+    drawn = actions.drawn(loaded, {"box": sides})
+    assert [drawn[name]["value"] for name in ("x0", "y0", "x1", "y1")] == box
+
+
+@pytest.mark.parametrize("sides", [[1, 2, 3], "abcd", [1, 2, 3, "4"], [1, 2, 3, float("nan")], {}])
+def test_sides_that_are_none(actions: Actions, loaded: Session, sides: Any) -> None:
+    with pytest.raises(BoxError):
+        actions.drawn(loaded, {"box": sides})
 
 
 @pytest.mark.parametrize(
     ("box", "fault"),
     [
         ([0, 0, 0, 0], "there is no box yet"),
-        ([1, 2, None, 4], "there is no box yet"),
-        ([5, 5, 5, 9], r"X0 5, Y0 5, X1 5, Y1 9: .* has no width"),
-        ([30, 5, 20, 9], "is inverted"),
-        ([5, 5, 9999, 9], "reaches outside its image"),
+        ([None, None, None, None], "there is no box yet"),
+        ([1, 2, None, 4], "the box has four whole numbers"),
+        ([1, 2, 30.5, 40], "the box has four whole numbers"),
+        ([5, 5, 5, 9], "the box holds nothing"),
+        ([30, 5, 20, 9], "the box holds nothing"),
+        ([5, 5, 9999, 9], "the box leaves the image; X goes from 0 to "),
+        ([-59, 5, 50, 9], "the box leaves the image; X goes from 0 to "),
+        ([5, -1, 50, 9], "the box leaves the image; X goes from 0 to "),
     ],
 )
 def test_bad_boxes(actions: Actions, loaded: Session, box: list[Any], fault: str) -> None:
     with pytest.raises(BoxError, match=fault):
-        last(actions.segment(loaded, "box", 0, *box))
+        last(actions.segment(loaded, None, "box", 0, *box))
+
+
+def test_what_a_mask_was_made_from(actions: Actions, loaded: Session, phantoms: list[Case]) -> None:
+    box = corners(phantoms[1])
+    assert "No mask yet" in actions.changed(loaded, "polar", None, 0, *box)["note"]["value"]
+    session = last(actions.segment(loaded, "polar", None, 0, *box))["session"]
+    for method, other, margin, given, told in (
+        ("polar", None, 0, box, ""),
+        ("polar", None, 3, box, "Old: made with another box tolerance. Press 'Segment'."),
+        (None, "otsu", 0, box, "Old: made with another method. Press 'Segment'."),
+        ("polar", None, 0, [1, 2, 30, 40], "Old: made with another box. Press 'Segment'."),
+        ("polar", None, 0, [1, 2, 3, None], "Old: made with another box. Press 'Segment'."),
+    ):
+        changes = actions.changed(session, method, other, margin, *given)
+        assert changes == {"note": {"value": told}, "old": {"value": told}}
+
+
+@pytest.mark.parametrize(
+    ("name", "images"), [("1.2.840.7.png", 1), ("P003.2021.left.nii.gz", 1), ("1.2.840.8.dcm", 1), ("loop.v2.tif", 2)]
+)
+def test_what_was_taken_is_segmented_again(
+    actions: Actions, phantoms: list[Case], tmp_path: Path, name: str, images: int
+) -> None:
+    """The JSON beside the image is a source: same image, same box, same mask."""
+    case = phantoms[1]
+    upload = tmp_path / "sent" / name
+    upload.parent.mkdir()
+    if name.endswith(".gz"):
+        nibabel.Nifti1Image(case.image.T, np.eye(4)).to_filename(upload)
+    elif name.endswith(".dcm"):
+        pytest.importorskip("pydicom")
+        write_dicom(upload, case.image)
+    else:
+        first, *rest = [Image.fromarray(case.image[:: (-1) ** number]) for number in range(images)]
+        first.save(upload, **({"save_all": True, "append_images": rest} if rest else {}))
+    session = actions.open(Session(), str(upload))["session"]
+    if images > 1:
+        session = actions.frame(session, 1)["session"]
+    made = last(actions.segment(session, "ellipse", None, 0, *corners(case)))
+    taken = {Path(path).name: Path(path) for path in made["files"]["value"]}
+    stem = {"P003.2021.left.nii.gz": "P003.2021.left", "loop.v2.tif": "loop.v2-frame1"}.get(name, name[:-4])
+    assert f"{stem}_mask.png" in taken
+    shutil.copy(taken[f"{stem}_coco.json"], upload.parent)
+    source = open_source(f"coco:{upload.parent / f'{stem}_coco.json'}")
+    again = source.load(0)
+    assert len(source) == 1
+    assert again.box == case.box
+    np.testing.assert_array_equal(again.image, session.picture.image)
+    np.testing.assert_array_equal(again.mask, made["session"].result.mask)
+
+
+def test_a_phantom_is_taken_with_its_image(actions: Actions, tmp_path: Path) -> None:
+    opened = actions.phantom(Session())
+    box = [opened[name]["value"] for name in ("x0", "y0", "x1", "y1")]
+    made = last(actions.segment(opened["session"], "ellipse", None, 0, *box))
+    for path in made["files"]["value"]:
+        shutil.copy(path, tmp_path)
+    (path,) = tmp_path.glob("*_coco.json")
+    np.testing.assert_array_equal(open_source(f"coco:{path}").load(0).image, opened["session"].picture.image)
 
 
 def test_bad_files(actions: Actions, loaded: Session, phantoms: list[Case], tmp_path: Path) -> None:
@@ -134,6 +241,7 @@ def test_bad_files(actions: Actions, loaded: Session, phantoms: list[Case], tmp_
         ("deep.png", cv2.imencode(".png", image.astype(np.uint16) * 256)[1].tobytes(), "found 16-bit"),
         ("cut.png", whole[: len(whole) // 2], "damaged or cut short"),
         ("text.png", b"hello", "is no readable"),
+        ("clear.png", cv2.imencode(".png", np.dstack([colour, image]))[1].tobytes(), "alpha channel"),
         ("large.png", cv2.imencode(".png", np.zeros((4001, 4000), np.uint8))[1].tobytes(), "is 4001x4000 pixels"),
     ):
         (tmp_path / name).write_bytes(data)
@@ -141,6 +249,10 @@ def test_bad_files(actions: Actions, loaded: Session, phantoms: list[Case], tmp_
             actions.open(loaded, str(tmp_path / name))
         assert str(told.value).startswith(name)
         assert str(tmp_path) not in str(told.value)
+        said = briefly(told.value)
+        assert said.startswith(name)
+        assert len(said) <= 222
+        assert not [word for word in ("Image.", "convert(", "astype", "Pillow", "example", "`") if word in said]
     cv2.imwrite(str(tmp_path / "other.png"), image[:50])
     with pytest.raises(MaskError, match=r"^other\.png: mask is 50x"):
         actions.truth(loaded, str(tmp_path / "other.png"))
@@ -148,11 +260,13 @@ def test_bad_files(actions: Actions, loaded: Session, phantoms: list[Case], tmp_
 
 def test_what_comes_too_early_or_is_unknown(actions: Actions, loaded: Session, phantoms: list[Case]) -> None:
     with pytest.raises(EpisodeError, match="there is no picture yet"):
-        actions.superpixels(Session(), 1, 2, 3, 4)
+        last(actions.superpixels(Session(), 1, 2, 3, 4))
     with pytest.raises(EpisodeError, match="there is no walk to film yet"):
         actions.gif(loaded)
     with pytest.raises(ConfigError, match="unknown method"):
-        last(actions.segment(loaded, "unet:/etc/passwd", 0, *corners(phantoms[1])))
+        last(actions.segment(loaded, None, "unet:/etc/passwd", 0, *corners(phantoms[1])))
+    with pytest.raises(ConfigError, match="there is no method yet"):
+        last(actions.segment(loaded, None, None, 0, *corners(phantoms[1])))
     assert actions.step(loaded, 0) == {}
 
 
@@ -162,7 +276,7 @@ def test_methods_that_want_truth_or_a_file_are_not_offered(
 ) -> None:
     assert name not in offered()
     with pytest.raises(ConfigError, match="unknown method"):
-        last(actions.segment(loaded, name, 0, *corners(phantoms[1])))
+        last(actions.segment(loaded, None, name, 0, *corners(phantoms[1])))
 
 
 def test_agents_are_watched(phantoms: list[Case], loaded: Session, tmp_path: Path) -> None:
@@ -174,24 +288,26 @@ def test_agents_are_watched(phantoms: list[Case], loaded: Session, tmp_path: Pat
     tiny_students(tiny_pipeline(tmp_path / "weights"))
     actions = Actions(Desk(tmp_path / "weights"), tmp_path / "made")
     box = corners(phantoms[1])
-    cells = actions.superpixels(loaded, *box)
+    cells = last(actions.superpixels(loaded, *box))
     assert int(cells["count"]["value"].split()[0]) > 3
 
     seen = list(actions.watch(loaded, 0, *box))
     session = seen[-1]["session"]
     assert session.walk_of is not None
-    assert seen[1]["session"].walk_of is None
-    assert len(session.walked) == len(seen) - 2
-    np.testing.assert_array_equal(actions.step(session, 1)["film"]["value"], seen[2]["film"]["value"])
+    scenes = [each for each in seen if "step" in each]
+    assert scenes[0]["session"].walk_of is None
+    assert len(session.walked) == len(scenes)
+    np.testing.assert_array_equal(actions.step(session, 1)["film"]["value"], scenes[1]["film"]["value"])
     assert actions.step(session, len(session.walked)) == {}
     film = Path(actions.gif(session)["gif"]["value"])
-    assert film.name == "scan.gif"
+    assert film.name == "scan.one.gif"
     assert film.read_bytes().startswith(b"GIF8")
 
-    changes = last(actions.segment(session, "flip", 0, *box))
+    changes = last(actions.segment(session, "flip", None, 0, *box))
     assert changes["session"].walked is session.walked
-    np.testing.assert_array_equal(changes["curve"]["value"], seen[-2]["film"]["value"])
-    moved = last(actions.segment(session, "flip", 7, *box))
+    assert changes["walk"] == {"visible": True}
+    np.testing.assert_array_equal(changes["curve"]["value"], scenes[-1]["film"]["value"])
+    moved = last(actions.segment(session, "flip", None, 7, *box))
     assert moved["session"].walk_of == (session.walk_of[0], 7)
     assert (moved["session"].result.case.box != phantoms[1].box) == ("Box moved by" in moved["table"]["value"])
 
@@ -200,4 +316,31 @@ def test_errors_are_this_projects_own(actions: Actions, loaded: Session, phantom
     """A pipeline that is not there is told on the page as on the command line."""
     lost = Actions(Desk(Path("nowhere")), actions.folder)
     with pytest.raises(FlipError, match="nowhere"):
-        lost.superpixels(loaded, *corners(phantoms[1]))
+        last(lost.superpixels(loaded, *corners(phantoms[1])))
+
+
+def write_dicom(path: Path, image: np.ndarray[Any, Any]) -> None:
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    data.Rows, data.Columns = image.shape
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+    data.BitsAllocated = data.BitsStored = 8
+    data.HighBit, data.PixelRepresentation = 7, 0
+    data.PixelData = image.tobytes()
+    data.save_as(path, enforce_file_format=True)
+
+
+def test_messages() -> None:
+    assert refused(FlipError("<b>no</b>")) == '<span class="refused">&lt;b&gt;no&lt;/b&gt;</span>'
+    assert briefly(FlipError("there is\n  none")) == "There is none"
+    box = FlipError("all pixels inside the box (17, 63, 29, 88) are grey level 3")  # rows first, as no part of the page
+    assert briefly(box) == "All pixels inside the box are grey level 3"
+    long = briefly(FlipError("word " * 100))
+    assert len(long) <= 222
+    assert long.endswith("word …")
