@@ -72,7 +72,7 @@ def test_commands_exist(page: str) -> None:
     for line in "".join(blocks(page, "console")).splitlines():
         program, *words = shlex.split(line)
         assert program == "flip"
-        cli._parser().parse_args(words)
+        cli.make_parser().parse_args(words)
 
 
 def grey(*shape: int, dtype: str = "uint8") -> np.ndarray:
