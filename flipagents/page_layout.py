@@ -66,7 +66,7 @@ CSS = """
 #head p { opacity: 0.75; }
 h3 { margin: 4px 0 0 !important; }
 h3 + p { margin-top: 2px !important; }
-#status { min-height: 3.2em; }
+#status { min-height: 3.2em; position: sticky; top: 4px; z-index: 5; pointer-events: none; }
 [data-testid="status-tracker"] { display: none !important; }
 #status p { margin: 0; padding: 6px 10px; border-radius: 8px; background: var(--background-fill-secondary); }
 #status p:has(span:empty) { visibility: hidden; }
