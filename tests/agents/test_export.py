@@ -31,7 +31,7 @@ from flipenv.batch import Batch, to_numpy  # noqa: E402
 from flipenv.config import EnvConfig  # noqa: E402
 from flipenv.errors import ConfigError, MissingDependencyError  # noqa: E402
 from flipenv.pool import EpisodePool  # noqa: E402
-from flipenv.sources import read_image
+from flipenv.sources import read_image  # noqa: E402
 from flipenv.types import Case  # noqa: E402
 from tests.agents.test_student import TINY, tiny_students  # noqa: E402
 
