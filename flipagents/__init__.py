@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     __version__: str
 
-__all__ = ["Segmenter", "__version__"]
+__all__ = ["Segmenter"]
 
 
 def __getattr__(name: str) -> Any:

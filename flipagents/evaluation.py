@@ -14,8 +14,7 @@ from typing import Any
 from flipagents.methods import METHODS, Found, Mask, Method, has_runtimes, make_method, run_method
 from flipagents.outputs import file_names, write_texts
 from flipagents.provenance import code_digest, weights_digest, without_folders
-from flipagents.recipe import PIPELINE, Recipe
-from flipagents.runtimes import pipeline_folder
+from flipagents.runtimes import pipeline_folder, runtime_of
 from flipagents.scoring import CaseScore, Failure, from_csv, score, to_csv
 from flipenv.config import EnvConfig
 from flipenv.errors import FlipError, MissingDependencyError, SourceError
@@ -66,9 +65,7 @@ class Candidate:
         if not (self.margin or has_runtimes(self.method)):
             return None
         _, _, path = self.method.partition(":")
-        where = pipeline_folder(path or self.folder(seed), runtime, device)
-        # What only looks for boxes may lie in a folder without a pipeline.
-        return Recipe.read(where).runtime if (where / PIPELINE).exists() else "torch"
+        return runtime_of(pipeline_folder(path or self.folder(seed), runtime, device))
 
 
 class Cases:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import warnings
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -71,7 +72,7 @@ def test_commands_exist(page: str) -> None:
     for line in "".join(blocks(page, "console")).splitlines():
         program, *words = shlex.split(line)
         assert program == "flip"
-        cli._parser().parse_args(words)
+        cli.make_parser().parse_args(words)
 
 
 def grey(*shape: int, dtype: str = "uint8") -> np.ndarray:
@@ -88,6 +89,27 @@ def two_box_orders() -> None:
 def jpeg_mask() -> None:
     Image.fromarray(grey(120, 160)).save("mask.jpg")
     flipenv.sources.read_mask("mask.jpg", (120, 160))
+
+
+def negative_mask() -> None:
+    Image.fromarray(np.where(np.eye(120, 160), 1, -1).astype(np.int32)).save("mask.tif")
+    flipenv.sources.read_mask("mask.tif", (120, 160))
+
+
+def turned_photograph() -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(grey(120, 160)).save("phone.jpg", exif=exif)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        flipenv.sources.read_image("phone.jpg")
+    raise flipenv.FlipError(str(warned[0].message))
+
+
+def one_grey_level() -> None:
+    Image.fromarray(grey(120, 160)).save("scan.png")
+    Path("cases.csv").write_text("image,top,left,bottom,right\nscan.png,40,90,80,130\n")
+    flipenv.open_source("csv:cases.csv").load(0)
 
 
 def no_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,6 +143,9 @@ RAISED: dict[str, Callable[..., object]] = {
     "colour": lambda patch: case_of(grey(120, 160, 3)),
     "16 bits": lambda patch: case_of(grey(120, 160, dtype="uint16")),
     "jpeg": lambda patch: jpeg_mask(),
+    "negative": lambda patch: negative_mask(),
+    "turned": lambda patch: turned_photograph(),
+    "one level": lambda patch: one_grey_level(),
     "no scorer": lambda patch: flipenv.parallel_env("phantom:1", scorer=None),
     "no coarse": lambda patch: flipenv.parallel_env([case_of(grey(120, 160))], coarse_channels=True).reset(),
 }

@@ -13,7 +13,7 @@ from flipenv.errors import ConfigError
 from flipenv.types import Case
 
 pytest.importorskip("torch", reason="the network needs torch")
-pytest.importorskip("monai", reason="the network is one of MONAI's")
+pytest.importorskip("monai", reason="the network is taught by MONAI's loss")
 from flipagents.checkpoint import CheckpointError
 from flipagents.contour import Contour, find_prior, train_contour
 from flipagents.methods import make_method, run_method

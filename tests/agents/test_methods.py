@@ -208,7 +208,7 @@ def test_rules_run_without_torch() -> None:
 
 
 def test_the_student_is_one_pass(phantoms: list[Case], tmp_path: Path) -> None:
-    pytest.importorskip("monai", reason="a student is one of MONAI's networks")
+    pytest.importorskip("monai", reason="a student is taught by MONAI's loss")
     from flipagents.mapper import load_student
     from tests.agents.test_student import tiny_students
 
@@ -219,7 +219,7 @@ def test_the_student_is_one_pass(phantoms: list[Case], tmp_path: Path) -> None:
 
 
 def test_a_box_that_may_be_off_is_moved_first(phantoms: list[Case], tmp_path: Path) -> None:
-    pytest.importorskip("monai", reason="the network that looks is one of MONAI's")
+    pytest.importorskip("monai", reason="a student is taught by MONAI's loss")
     from flipagents.locate import relocate
     from flipagents.mapper import load_student
     from tests.agents.test_student import tiny_students

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def train(table: Path, folder: Path, agent: str = "ddqn", **options: Any) -> Pat
 
 def test_trains_without_masks_and_segments(table: Path, tmp_path: Path, own_cache: Path) -> None:
     folder = train(table, tmp_path / "run")
-    segmenter = Segmenter.from_pretrained(folder)
+    segmenter = Segmenter.from_pretrained(folder, runtime="torch")
     source = flipenv.open_source("phantom:12?height=96&width=136")
     cases = [source.load(index) for index in range(len(source))]
     masks = segmenter.predict_many([case.image for case in cases], [case.box for case in cases])
@@ -81,9 +82,15 @@ def test_trains_without_masks_and_segments(table: Path, tmp_path: Path, own_cach
     for method in (make_method("flip+student", folder), Found(make_method("polar"), 10, folder)):
         for case, mask in zip(shifted, run_method(method, shifted), strict=True):
             assert mask.shape == case.image.shape
+    if find_spec("onnxscript"):
+        copy = Segmenter.from_pretrained(folder, runtime="onnx")
+        copied = copy.predict_many([case.image for case in cases], [case.box for case in cases])
+        assert sum((one != other).sum() for one, other in zip(masks, copied, strict=True)) <= 1
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("tensors.safetensors")}
+    exported = {path: path.stat().st_mtime_ns for path in folder.rglob("network.onnx")}
     assert {path.parent.name for path in before} >= {"agent", "classifier", "contour", "student", "locator"}
-    again = Segmenter.from_pretrained(train(table, folder))
+    again = Segmenter.from_pretrained(train(table, folder), runtime="torch")
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("network.onnx")} == exported
     seen = again.predict_many([case.image for case in cases], [case.box for case in cases])
     assert all(np.array_equal(one, other) for one, other in zip(masks, seen, strict=True))
     kept = {path: path.stat().st_mtime_ns for path in folder.rglob("*/*/tensors.safetensors")}
@@ -156,7 +163,8 @@ def check_unfinished(folder: Path) -> None:
 def test_an_agent_with_a_loop_of_its_own(table: Path, tmp_path: Path, agent: str) -> None:
     """It trains both stages, is resumed, and is loaded by the segmenter."""
     pytest.importorskip("stable_baselines3", reason="needs Stable-Baselines3: pip install flip-learning[sb3]")
-    folder = train(table, tmp_path / "run", agent)
+    with pytest.warns(RuntimeWarning, match="gets no ONNX copy"):
+        folder = train(table, tmp_path / "run", agent)
     segmenter = Segmenter.from_pretrained(folder)
     assert [stage.name for stage in segmenter.stages] == [agent, agent]
     case = flipenv.open_source("phantom:1?first=99&height=96&width=136").load(0)
@@ -164,7 +172,8 @@ def test_an_agent_with_a_loop_of_its_own(table: Path, tmp_path: Path, agent: str
     assert len(np.unique(values.round(3))) > 5, "it is not equally sure everywhere"
     weights = folder / "stage1" / "agent" / "tensors.safetensors"
     before = weights.read_bytes()
-    train(table, folder, agent)
+    with pytest.warns(RuntimeWarning, match="gets no ONNX copy"):
+        train(table, folder, agent)
     assert weights.read_bytes() == before
     with pytest.raises(CheckpointError, match=f"agent: '{agent}' then, 'vdn' now"):
         train(table, folder, "vdn")

@@ -10,7 +10,7 @@ import pytest
 import flipenv
 
 torch = pytest.importorskip("torch", reason="a student needs torch")
-pytest.importorskip("monai", reason="a student is one of MONAI's networks")
+pytest.importorskip("monai", reason="a student is taught by MONAI's loss")
 from flipagents.baselines.geometry import ellipse  # noqa: E402 - what follows needs torch, or stands beside it
 from flipagents.baselines.polar import polar_probability  # noqa: E402
 from flipagents.checkpoint import CheckpointError  # noqa: E402
