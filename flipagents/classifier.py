@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from flipagents.calibration import Checks, check
 from flipagents.checkpoint import CheckpointError, Snapshot
 from flipagents.sites import Grey, PatchConfig, make_sites, normal_images
 from flipenv.errors import ConfigError
-from flipenv.options import read_config
+from flipenv.options import between, naming, read_config
 from flipenv.registry import Registry, unknown
 from flipenv.sources import SourceLike, open_source
 from flipenv.torch_scorer import TorchScorer
@@ -73,13 +74,16 @@ class ClassifierConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "patches", PatchConfig.of(self.patches))
         NETWORKS[self.network]
-        if self.schedule not in ("cosine", "constant"):
-            raise ConfigError(f"ClassifierConfig: {unknown('schedule', self.schedule, ('cosine', 'constant'))}")
-        if min(self.epochs, self.batch - 1, self.val_examples, self.learning_rate) <= 0 or self.examples < self.batch:
-            raise ConfigError(
-                f"ClassifierConfig: epochs={self.epochs}, batch={self.batch}, examples={self.examples}, "
-                f"learning_rate={self.learning_rate}; expected positive values, batch >= 2 and examples >= batch"
-            )
+        with naming("ClassifierConfig"):
+            if self.schedule not in ("cosine", "constant"):
+                raise ConfigError(unknown("schedule", self.schedule, ("cosine", "constant")))
+            for name in ("epochs", "val_examples"):
+                between(name, getattr(self, name), 1, 10**9, whole=True)
+            between("batch", self.batch, 2, 10**9, whole=True)
+            between("examples", self.examples, self.batch, 10**9, whole=True)
+            between("learning_rate", self.learning_rate, 1e-12, 10.0)
+            between("weight_decay", self.weight_decay, 0.0, math.inf)
+            between("seed", self.seed, 0, 2**63 - 1, whole=True)
 
     @classmethod
     def preset(cls, name: str = "small", **options: Any) -> ClassifierConfig:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from flipenv.errors import ConfigError
-from flipenv.options import between, known_fields, naming, one_of
+from flipenv.options import between, flag, known_fields, naming, one_of
 from flipenv.registry import unknown
 
 Trunk = Literal["resnet18", "small"]
@@ -68,8 +68,7 @@ class LearnerConfig:
             one_of("norm", self.norm, get_args(Norm))
             one_of("loss", self.loss, get_args(Loss))
             for name in ("duelling", "double", "autocast", "prioritised"):
-                if not isinstance(getattr(self, name), bool):
-                    raise ConfigError(f"{name}={getattr(self, name)!r}; expected True or False")
+                flag(name, getattr(self, name))
             for name in ("gamma", "priority_alpha", "priority_beta", "epsilon_start", "epsilon_end", "epsilon_share"):
                 between(name, getattr(self, name), 0.0, 1.0)
             for name in ("weight_decay", "checkpoint_minutes"):

@@ -35,7 +35,7 @@ from flipagents.sites import PatchConfig
 from flipagents.student import Student, StudentConfig
 from flipenv.config import COARSE, PAPER_COARSE, PAPER_FINE, EnvConfig
 from flipenv.errors import ConfigError
-from flipenv.pool import EpisodePool
+from flipenv.pool import EpisodePool, check_names
 from flipenv.progress import say
 from flipenv.registry import unknown
 from flipenv.scorer import Scorer
@@ -124,8 +124,11 @@ def train_pipeline(
         raise ConfigError(unknown("preset", preset, presets()))
     chosen, folder, device = presets()[preset], Path(folder), check_device(device)
     learner = chosen.learner.replace(**{"device": device, **(learner_options or {})})
+    learner = learner.replace(device=check_device(learner.device))
     stages = dict(zip(STAGES, (env.replace(**(env_options or {})) for env in chosen.env), strict=True))
     last = stages[STAGES[-1]]
+    for env in stages.values():
+        check_names(env)
     check_processes(make_agent(agent, last, learner))  # a fault shows before the classifier is trained
     asked = dict(classifier_options or {})
     patches = PatchConfig.of(asked.pop("patches", chosen.classifier.patches), env=last)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import math
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from flipenv.background import BACKGROUNDS
 from flipenv.config import COARSE, FINE, EnvConfig
 from flipenv.episode import grow_box, mask_on_canvas, prepare, shift_box
 from flipenv.errors import ConfigError, SourceError
-from flipenv.options import read_config
+from flipenv.options import between, naming, read_config, several
 from flipenv.registry import unknown
 from flipenv.sources import Source
 from flipenv.types import Box, Case
@@ -61,17 +62,31 @@ class PatchConfig:
         env = EnvConfig.of(self.env)
         # what agents see, are paid and walk makes no difference to a canvas, nor to whether two configs are the same
         object.__setattr__(self, "env", EnvConfig(**{name: getattr(env, name) for name in SHOWN}))
-        for name in ("backgrounds", "cell_areas", "mix"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        for name in self.backgrounds:
-            if name != ANYWHERE:
-                BACKGROUNDS[name]
-        if self.target not in get_args(Target):
-            raise ConfigError(f"PatchConfig: {unknown('target', self.target, get_args(Target))}")
-        if len(self.mix) != 4 or min(self.mix) < 0 or sum(self.mix) <= 0:
-            raise ConfigError(f"PatchConfig: mix={self.mix}; expected four shares: whole, in part, all erased, empty")
-        if min(self.variants, self.per_normal + 1, self.per_case + 1) < 1 or not self.backgrounds:
-            raise ConfigError("PatchConfig: expected variants >= 1, counts >= 0, and at least one background")
+        with naming("PatchConfig"):
+            for name, kind, count in (("backgrounds", str, None), ("cell_areas", float, None), ("mix", float, 4)):
+                object.__setattr__(self, name, several(name, getattr(self, name), kind, count))
+            for name in self.backgrounds:
+                if name != ANYWHERE:
+                    BACKGROUNDS[name]
+            if self.target not in get_args(Target):
+                raise ConfigError(unknown("target", self.target, get_args(Target)))
+            for share in self.mix:
+                between("mix", share, 0.0, 1e6)
+            for area in self.cell_areas:
+                between("cell_areas", area, 1.0, math.inf)
+            if not (self.backgrounds and self.cell_areas and sum(self.mix) > 0):
+                raise ConfigError(
+                    f"backgrounds={self.backgrounds}, cell_areas={self.cell_areas}, mix={self.mix}; expected at least "
+                    "one background and area, and four shares: whole, in part, all erased, empty"
+                )
+            between("variants", self.variants, 1, 10_000, whole=True)
+            for name in ("margin", "per_normal", "per_case"):
+                between(name, getattr(self, name), 0, 10_000, whole=True)
+            between("shift", self.shift, 0.0, 4096.0)
+            between("looseness", self.looseness, 0.0, 1.0)
+            between("pastes", self.pastes, 0.0, 1.0)
+            for name in ("gain", "gamma", "speckle"):
+                between(name, getattr(self, name), 0.0, 10.0)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; `PatchConfig.of` reads it back."""

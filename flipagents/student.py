@@ -19,8 +19,7 @@ from flipagents.checkpoint import CheckpointError, Snapshot
 from flipagents.crops import N_INPUTS, View
 from flipagents.mapper import Mapper
 from flipagents.unet import UNet
-from flipenv.errors import ConfigError
-from flipenv.options import between, known_fields, naming, one_of
+from flipenv.options import between, known_fields, naming, one_of, several
 
 KIND = "flipagents.student"
 
@@ -42,11 +41,9 @@ class StudentConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "features", tuple(self.features))
         with naming("StudentConfig"):
+            object.__setattr__(self, "features", several("features", self.features, int, 6))
             one_of("view", self.view, get_args(View))
-            if len(self.features) != 6:
-                raise ConfigError(f"features={self.features}; expected six numbers of channels")
             for number in self.features:
                 between("features", number, 1, 4096, whole=True)
             between("shift", self.shift, 0.0, 4096.0)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from flipenv.errors import ConfigError
-from flipenv.options import between, known_fields, naming, one_of
+from flipenv.options import between, flag, known_fields, naming, one_of, several
 
 CanvasKind = Literal["roi", "whole"]
 Csr = Literal["sign", "difference", "logit"]
@@ -92,12 +92,15 @@ class EnvConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "canvas", CanvasSpec.of(self.canvas))
-        object.__setattr__(self, "jitter", tuple(float(shift) for shift in self.jitter))
-        object.__setattr__(self, "channels", tuple(self.channels))
         with naming("EnvConfig"):
+            jitter = several("jitter", self.jitter, float, 2)
+            object.__setattr__(self, "jitter", tuple(float(shift) for shift in jitter))
+            object.__setattr__(self, "channels", several("channels", self.channels, str))
+            for name in ("coarse_channels", "standardise"):
+                flag(name, getattr(self, name))
             between("margin", self.margin, 0, 4096, whole=True)
             between("cell_area", self.cell_area, 1.0, math.inf)
-            if len(self.jitter) != 2 or not 0 <= self.jitter[0] <= self.jitter[1] < math.inf:
+            if not 0 <= self.jitter[0] <= self.jitter[1] < math.inf:
                 raise ConfigError(
                     f"jitter={self.jitter}; expected (least, largest) shift in pixels, 0 <= least <= largest"
                 )

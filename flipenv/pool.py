@@ -45,7 +45,7 @@ class EpisodePool:
         if len(self.source) == 0:
             raise SourceError(f"source {source!r} holds no case with a box; check its path, split and file names")
         self.config = config
-        _check_names(config)
+        check_names(config)
         self._cache = None if cache is False else EpisodeCache(None if cache is True else cache)
         self._kept: OrderedDict[int, Episode] = OrderedDict()
 
@@ -141,7 +141,7 @@ def _parts(config: EnvConfig) -> list[tuple[Registry[Any], str]]:
     return [(BACKGROUNDS, config.background), (SUPERPIXELS, config.superpixels), (ORDERS, config.order), *channels]
 
 
-def _check_names(config: EnvConfig) -> None:
+def check_names(config: EnvConfig) -> None:
     """Raise ConfigError for a part that is not registered, before an episode is drawn that needs it."""
     for registry, name in [*_parts(config), (REWARDS, config.reward)]:
         if name not in registry:

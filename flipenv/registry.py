@@ -36,7 +36,7 @@ class Registry(Generic[Part]):
         return add
 
     def __getitem__(self, name: str) -> Part:
-        if name not in self._parts:
+        if not isinstance(name, str) or name not in self._parts:
             raise ConfigError(unknown(self.kind, name, self._parts))
         return self._parts[name]
 

@@ -209,7 +209,7 @@ def test_config_round_trip() -> None:
     for bad, match in (
         ({"network": "smal"}, "did you mean 'small'"),
         ({"epoch": 3}, "did you mean 'epochs'"),
-        ({"batch": 1}, "batch >= 2"),
+        ({"batch": 1}, "batch=1; expected a whole number between 2"),
         ({"schedule": "step"}, "schedule"),
     ):
         with pytest.raises(ConfigError, match=match):

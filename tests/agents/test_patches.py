@@ -189,7 +189,7 @@ def test_config() -> None:
     assert other == SMALL, "the same canvases"
     with pytest.raises(ConfigError, match="did you mean 'margin'"):
         PatchConfig.of({"margins": 3})
-    with pytest.raises(ConfigError, match="four shares"):
+    with pytest.raises(ConfigError, match="mix=.*expected a list of 4 numbers"):
         PatchConfig(mix=(1, 1))  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="mirror"):
         PatchConfig(backgrounds=("miror",))

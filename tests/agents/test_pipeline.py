@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import json
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,17 +15,22 @@ import pytest
 from PIL import Image
 
 import flipenv
+from flipenv.config import EnvConfig
 from flipenv.episode import shift_box
-from flipenv.errors import ConfigError
+from flipenv.errors import ConfigError, FlipError
 
 pytest.importorskip("torch", reason="the pipeline trains with torch")
-from flipagents.checkpoint import CheckpointError
-from flipagents.config import PRESETS
+from flipagents import run_folder
+from flipagents.checkpoint import CheckpointError, plain
+from flipagents.classifier import ClassifierConfig
+from flipagents.config import PRESETS, LearnerConfig
 from flipagents.methods import Found, make_method, run_method
 from flipagents.metrics import dice
 from flipagents.pipeline import presets, train_pipeline
 from flipagents.run_folder import LOG, RUN
 from flipagents.segment import Segmenter
+from flipagents.sites import PatchConfig
+from flipagents.student import StudentConfig
 
 CANVAS = {"kind": "roi", "height": 48, "width": 48}
 ENV = {"canvas": CANVAS, "window": 32}
@@ -189,6 +195,50 @@ def test_an_unknown_agent_is_named_before_anything_is_trained(tmp_path: Path) ->
 def test_what_does_not_exist_is_named_before_anything_is_trained(tmp_path: Path, options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="did you mean"):
         train_pipeline("phantom:2", None, tmp_path / "run", **options)
+    assert not (tmp_path / "run").exists()
+
+
+VALUES = ("abc", "", [1], [], {}, {"a": 1}, None, 3, -1, 0, True, float("nan"), 1e30, [1, 2, 3, 4], ["x"] * 6, 10**30)
+CONFIGS = {
+    "env": EnvConfig,
+    "learner": LearnerConfig,
+    "classifier": ClassifierConfig,
+    "patches": PatchConfig,
+    "student": StudentConfig,
+}
+
+
+@pytest.mark.parametrize("part", CONFIGS)
+def test_a_value_of_the_wrong_kind_is_refused_at_once(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever `--set` may hold: one of the project's own errors, or a run that could begin."""
+
+    class BegunError(Exception):
+        pass
+
+    def begin(*_: Any, **options: Any) -> None:
+        json.dumps(plain(options["options"]))
+        raise BegunError
+
+    monkeypatch.setattr(run_folder, "begin", begin)
+    refused = 0
+    for field in dataclasses.fields(CONFIGS[part]):
+        for value in VALUES:
+            own = {field.name: value}
+            given = {"classifier_options": {"patches": own}} if part == "patches" else {f"{part}_options": own}
+            try:
+                train_pipeline("phantom:1", None, "nowhere", progress=False, **given)
+            except BegunError:
+                continue
+            except FlipError:
+                refused += 1
+    assert refused > 10 * len(dataclasses.fields(CONFIGS[part])) // 2
+
+
+@pytest.mark.parametrize("option", ["background", "superpixels", "order", "reward", "channels"])
+def test_a_part_that_nobody_registered_is_named_at_once(option: str, tmp_path: Path) -> None:
+    value = ["nobodys"] if option == "channels" else "nobodys"
+    with pytest.raises(ConfigError, match="unknown .* 'nobodys'"):
+        train_pipeline("phantom:1", None, tmp_path / "run", env_options={option: value})
     assert not (tmp_path / "run").exists()
 
 
