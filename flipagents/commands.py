@@ -260,11 +260,9 @@ def _listening(options: argparse.Namespace, can: str) -> str:
 
 def _segment_all(work: Work, paths: Paths, options: argparse.Namespace) -> list[Outcome]:
     """Segment and write the cases of these numbers; return what came of them."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     from flipagents.bulk import Worker
     from flipenv.errors import FlipError
+    from flipenv.progress import showing
 
     if options.engine == "ray":
         from flipagents import ray_engine
@@ -273,9 +271,7 @@ def _segment_all(work: Work, paths: Paths, options: argparse.Namespace) -> list[
     else:
         results = Worker(work).run(paths)
     outcomes: list[Outcome] = []
-    shown = len(paths) > 1 and sys.stderr.isatty() and not options.quiet
-    with Progress(console=Console(stderr=True), transient=True, disable=not shown) as bar:
-        task = bar.add_task("segmenting", total=len(paths))
+    with showing("segmenting", len(paths), quiet=options.quiet or len(paths) == 1) as shown:
         for each in results:
             if options.box is not None and each.error:
                 raise FlipError(each.error)
@@ -283,7 +279,7 @@ def _segment_all(work: Work, paths: Paths, options: argparse.Namespace) -> list[
             if options.json:
                 told = {"error": each.error} if each.error else each.told
                 _print_json(work.source.ids[each.index], paths[each.index][0], told)
-            bar.update(task, advance=1)
+            shown.advance(1)
     return outcomes
 
 
