@@ -271,7 +271,7 @@ def _segment_all(work: Work, paths: Paths, options: argparse.Namespace) -> list[
     else:
         results = Worker(work).run(paths)
     outcomes: list[Outcome] = []
-    with showing("segmenting", len(paths), quiet=options.quiet or len(paths) == 1) as shown:
+    with showing("segmenting", len(paths), quiet=options.quiet, brief=True) as shown:
         for each in results:
             if options.box is not None and each.error:
                 raise FlipError(each.error)
