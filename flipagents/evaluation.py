@@ -14,8 +14,7 @@ from typing import Any
 from flipagents.methods import METHODS, Found, Method, has_runtimes, make_method, run_method
 from flipagents.outputs import file_names, write_texts
 from flipagents.provenance import code_digest, weights_digest, without_folders
-from flipagents.recipe import Recipe
-from flipagents.runtimes import pipeline_folder
+from flipagents.runtimes import pipeline_folder, runtime_of
 from flipagents.scoring import CaseScore, from_csv, score, to_csv
 from flipenv.config import EnvConfig
 from flipenv.errors import SourceError
@@ -66,7 +65,7 @@ class Candidate:
         if not (self.margin or has_runtimes(self.method)):
             return None
         _, _, path = self.method.partition(":")
-        return Recipe.read(pipeline_folder(path or self.folder(seed), runtime, device)).runtime
+        return runtime_of(pipeline_folder(path or self.folder(seed), runtime, device))
 
 
 class Cases:

@@ -35,7 +35,7 @@ def pipeline_folder(folder: str | Path | None = None, runtime: str = "auto", dev
     where = SHIPPED if folder is None else Path(folder)
     if not (where / PIPELINE).exists():
         return where
-    if Recipe.read(where).runtime == "onnx":
+    if runtime_of(where) == "onnx":
         if runtime == "torch":
             raise CheckpointError(f"{where} holds networks for onnx, not for torch; give the folder that was exported")
         return where
@@ -51,6 +51,11 @@ def pipeline_folder(folder: str | Path | None = None, runtime: str = "auto", dev
     if (copy / PIPELINE).exists():
         warnings.warn(f"{fault}, so torch runs them; {remedy} anew", RuntimeWarning, stacklevel=2)
     return where
+
+
+def runtime_of(folder: Path) -> str:
+    """For which runtime the networks in a folder are, "onnx" or "torch"; without a pipeline they are torch's."""
+    return Recipe.read(folder).runtime if (folder / PIPELINE).exists() else "torch"
 
 
 def fault_of_copy(folder: Path) -> str | None:
