@@ -9,6 +9,7 @@ import pytest
 
 from flipenv import core
 from flipenv.arrays import pick, windows
+from flipenv.batch import Batch
 from flipenv.config import EnvConfig
 from flipenv.episode import stack
 from flipenv.observation import observe
@@ -181,3 +182,19 @@ def test_labels_beyond_the_canvas_repeat_the_edge():
     assert not after[0, 0, 2, :, 4:].any()
     *_, back = seen(config, (1,), (0,), (0,), (0,))
     np.testing.assert_array_equal(back[0, 0, 2], expected)
+
+
+@pytest.mark.parametrize("scorer", ["contrast", None])
+def test_advancing_is_stepping_without_pay(scorer):
+    config = EnvConfig(canvas={"kind": "roi", "height": 40, "width": 48}, window=16, beta=0.3 if scorer else None)
+    paid, unpaid = (Batch("phantom:3?height=80&width=112", 3, scorer=scorer, config=config, cache=False) for _ in "ab")
+    rng = np.random.default_rng(5)
+    for batch in (paid, unpaid):
+        batch.reset(cases=[0, 1, 2])
+    for _ in range(25):
+        actions = rng.integers(0, 2, (3, config.n_agents))
+        expected, found = paid.step(actions).state, unpaid.advance(actions)
+        assert unpaid.state is found
+        for name, array in vars(expected).items():
+            np.testing.assert_array_equal(getattr(found, name), array, err_msg=name)
+    assert found.erased.any()
