@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flipagents.evaluation import Candidate
-from flipagents.outputs import replacing, write_texts
-from flipagents.provenance import about
-from flipagents.report import REFERENCES, Report, evaluate
-from flipagents.summaries import Summary
-from flipagents.tables import latex_table, markdown_table, spread
+from flipagents.compare.evaluation import Candidate
+from flipagents.compare.report import REFERENCES, Report, evaluate
+from flipagents.compare.summaries import Summary
+from flipagents.compare.tables import latex_table, markdown_table, spread
+from flipagents.segment.outputs import replacing, write_texts
+from flipagents.store.provenance import about
 
 RESULTS = Path("benchmarks/results")
 QUICK = "phantom:4?height=112&width=152"
@@ -141,7 +141,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def _registered(file: Path) -> list[str]:
     """Names that a file of the user's adds to the methods."""
-    from flipagents.methods import METHODS
+    from flipagents.compare.methods import METHODS
 
     before = set(METHODS)
     runpy.run_path(str(file))

@@ -20,15 +20,15 @@ import cv2
 import numpy as np
 from common import parser, read, run, save_figures, told, write_json
 
-from flipagents.evaluation import Candidate
-from flipagents.figures import GREEN, INK, ORANGE, RED, new_figure
-from flipagents.methods import Flip, Mask
+from flipagents.classify.figures import GREEN, INK, ORANGE, RED, new_figure
+from flipagents.compare.evaluation import Candidate
+from flipagents.compare.methods import Flip, Mask
+from flipagents.compare.report import Report
+from flipagents.maps.tidy import tidy
 from flipagents.metrics import dice
-from flipagents.outputs import record
-from flipagents.postprocess import tidy
-from flipagents.report import Report
-from flipagents.segment import Segmenter
-from flipenv.render import FLIP, Scene, overlay
+from flipagents.segment.outputs import record
+from flipagents.segment.segmenter import Segmenter
+from flipenv.pictures.render import FLIP, Scene, overlay
 from flipenv.sources import find, open_source
 from flipenv.types import Box, Case
 

@@ -89,7 +89,7 @@ def turn(options: argparse.Namespace) -> list[tuple[str, str, int, list[float]]]
     import cv2
 
     import flipenv
-    from flipagents import methods
+    from flipagents.compare import methods
 
     cv2.setNumThreads(options.threads)
     source = flipenv.open_source(options.source)

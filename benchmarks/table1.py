@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from common import beside_paper, parser, read, run, write
 from paper import TABLE_1
 
-from flipagents.evaluation import Candidate
-from flipagents.plots import dice_figure
-from flipagents.report import Report
+from flipagents.compare.evaluation import Candidate
+from flipagents.compare.plots import dice_figure
+from flipagents.compare.report import Report
 
 OURS = ("flip", "flip+student")
 METHODS = (

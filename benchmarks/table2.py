@@ -27,17 +27,17 @@ from common import beside_paper, parser, read, run, write, write_json
 from joblib import Parallel, delayed
 from paper import TABLE_2
 
-from flipagents.checkpoint import SHIPPED
-from flipagents.classifier import Classifier
-from flipagents.classifier_training import train_classifier
-from flipagents.config import LearnerConfig
-from flipagents.evaluation import SEED, Candidate
-from flipagents.pipeline import Cost, presets, teach, train_stages
-from flipagents.plots import dice_figure
-from flipagents.recipe import CONTOUR, Recipe
-from flipagents.report import Report
-from flipagents.run_folder import CHECKPOINT
-from flipagents.tables import latex_table, markdown_table
+from flipagents.classify.classifier import Classifier
+from flipagents.classify.training import train_classifier
+from flipagents.compare.evaluation import SEED, Candidate
+from flipagents.compare.plots import dice_figure
+from flipagents.compare.report import Report
+from flipagents.compare.tables import latex_table, markdown_table
+from flipagents.learn.config import LearnerConfig
+from flipagents.store.checkpoint import SHIPPED
+from flipagents.store.recipe import CONTOUR, Recipe
+from flipagents.store.run_folder import CHECKPOINT
+from flipagents.train.pipeline import Cost, presets, teach, train_stages
 from flipenv.config import COARSE, FINE, EnvConfig
 from flipenv.sources import CaseSource, Source, open_source
 

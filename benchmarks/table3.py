@@ -15,11 +15,11 @@ from common import BEST, MEASURES, beside_paper, pairs, parser, read, run, save_
 from paper import TABLE_3
 from table1 import METHODS
 
-from flipagents.evaluation import FOUND, Candidate
-from flipagents.outputs import write_texts
-from flipagents.plots import shift_figure
-from flipagents.report import ALWAYS, Report
-from flipagents.tables import latex_table, markdown_table
+from flipagents.compare.evaluation import FOUND, Candidate
+from flipagents.compare.plots import shift_figure
+from flipagents.compare.report import ALWAYS, Report
+from flipagents.compare.tables import latex_table, markdown_table
+from flipagents.segment.outputs import write_texts
 
 TIGHT = "tight"
 SHOWN = (

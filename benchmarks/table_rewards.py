@@ -8,7 +8,7 @@ erasure and keeps it where it pays more than passing; the classifier that ships 
 is below the ellipse teaches a learner nothing that the box did not say. Below stand the rewards by prior, alone and
 with half the fall of the log-odds, as our preset has them; then the paper's reading, and the same by `logit`, with one
 other choice of the environment changed at a time. Fine superpixels, roi canvas, two agents, two traversals
-that no flipped tag ends; masks are tidied as the pipelines' are (`flipagents.postprocess.tidy`).
+that no flipped tag ends; masks are tidied as the pipelines' are (`flipagents.maps.tidy.tidy`).
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from typing import Any
 
 from common import parser, read, run, save_figures, told
 
-from flipagents.agents import make_agent
-from flipagents.checkpoint import SHIPPED
-from flipagents.classifier import Classifier
-from flipagents.contour import find_prior
-from flipagents.evaluation import Candidate
-from flipagents.methods import METHODS, Mask
-from flipagents.outputs import write_texts
-from flipagents.plots import dice_figure
-from flipagents.postprocess import tidy
-from flipagents.priors import Enriched
-from flipagents.report import Report
-from flipagents.rollout import masks_of
-from flipagents.tables import latex_table, markdown_table, signed, spread
+from flipagents.classify.classifier import Classifier
+from flipagents.compare.evaluation import Candidate
+from flipagents.compare.methods import METHODS, Mask
+from flipagents.compare.plots import dice_figure
+from flipagents.compare.report import Report
+from flipagents.compare.tables import latex_table, markdown_table, signed, spread
+from flipagents.learn.agents import make_agent
+from flipagents.learn.rollout import masks_of
+from flipagents.maps.contour import find_prior
+from flipagents.maps.rules import Enriched
+from flipagents.maps.tidy import tidy
+from flipagents.segment.outputs import write_texts
+from flipagents.store.checkpoint import SHIPPED
 from flipenv.config import EnvConfig
 from flipenv.pool import EpisodePool
 from flipenv.sources import CaseSource

@@ -54,7 +54,7 @@ PARTS = (  # columns of the table of shares
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", default="phantom:64")
-    parser.add_argument("--preset", nargs="+", default=["small"], help="of flipagents.pipeline: small, paper")
+    parser.add_argument("--preset", nargs="+", default=["small"], help="of flipagents.train.pipeline: small, paper")
     parser.add_argument("--stage", type=int, nargs="+", default=[1, 2], choices=(1, 2))
     parser.add_argument("--lanes", type=int, nargs="+", help="default: the preset's own, and 128")
     parser.add_argument("--device", nargs="+", help="cpu, cuda; default: all that are there")
@@ -78,7 +78,7 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
     import cv2
     import torch
 
-    from flipagents.pipeline import presets
+    from flipagents.train.pipeline import presets
 
     torch.set_num_threads(options.threads)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
@@ -102,10 +102,10 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
 def episodes(source: str, preset: Any, stage: int) -> Any:
     """The pool on which a stage of the preset trains, ellipses in place of the masks of stage 1."""
     import flipenv
-    from flipagents.baselines.geometry import ellipse
-    from flipagents.checkpoint import SHIPPED
-    from flipagents.contour import find_prior
-    from flipagents.priors import Enriched
+    from flipagents.maps.contour import find_prior
+    from flipagents.maps.geometry import ellipse
+    from flipagents.maps.rules import Enriched
+    from flipagents.store.checkpoint import SHIPPED
 
     opened = flipenv.open_source(source)
     cases = [opened.load(index) for index in range(len(opened))]
@@ -119,8 +119,8 @@ def make_learner(name: str, pool: Any, lanes: int, device: str, options: argpars
     """A learner that takes gradient steps already, its lanes spread over their walks."""
     import torch
 
-    from flipagents.learner import Learner
-    from flipagents.pipeline import presets
+    from flipagents.learn.learner import Learner
+    from flipagents.train.pipeline import presets
 
     changes = {key: json.loads(value) for key, _, value in (each.partition("=") for each in options.set)}
     own = presets()[name].learner
@@ -141,9 +141,9 @@ def make_learner(name: str, pool: Any, lanes: int, device: str, options: argpars
 def classifier(name: str) -> Any:
     import torch
 
-    from flipagents.checkpoint import SHIPPED
-    from flipagents.classifier import NETWORKS, Classifier
-    from flipagents.pipeline import presets
+    from flipagents.classify.classifier import NETWORKS, Classifier
+    from flipagents.store.checkpoint import SHIPPED
+    from flipagents.train.pipeline import presets
 
     if name == "small":
         return Classifier.load(SHIPPED / "classifier" / "classifier")

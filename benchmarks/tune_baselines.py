@@ -16,10 +16,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from flipagents import report
-from flipagents.baselines import RULES
-from flipagents.baselines.saliency import WHOLE
-from flipagents.methods import box_method
+from flipagents.compare import report
+from flipagents.compare.baselines import RULES
+from flipagents.compare.baselines.saliency import WHOLE
+from flipagents.compare.methods import box_method
 
 Grid = dict[str, tuple[Any, ...]]
 GRIDS: dict[str, Grid] = {

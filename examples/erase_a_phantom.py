@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 import flipenv
-from flipenv.film import write_gif
+from flipenv.pictures.film import write_gif
 
 case = flipenv.open_source("phantom:1?first=38").load(0)
 env = flipenv.parallel_env(case, seed=0, render_mode="rgb_array")

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 
 import flipenv
-from flipagents.baselines.geometry import ellipse, filled_box
+from flipagents.maps.geometry import ellipse, filled_box
+from flipagents.maps.rules import refined_prior
 from flipagents.metrics import dice
-from flipagents.priors import refined_prior
 
 OPTIONS = {
     "canvas": {"kind": "roi", "height": 48, "width": 48},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flipagents.segment import Segmenter
+    from flipagents.segment.segmenter import Segmenter
 
     __version__: str
 
@@ -20,6 +20,6 @@ def __getattr__(name: str) -> Any:
         return version("flip-learning")
     if name != "Segmenter":
         raise AttributeError(f"module 'flipagents' has no attribute {name!r}")
-    from flipagents.segment import Segmenter  # noqa: PLC0415
+    from flipagents.segment.segmenter import Segmenter  # noqa: PLC0415
 
     return Segmenter

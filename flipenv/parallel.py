@@ -17,12 +17,12 @@ from flipenv.checks import check_action
 from flipenv.config import EnvConfig
 from flipenv.errors import ActionError, EpisodeError
 from flipenv.infos import apart_infos, rows
+from flipenv.pictures.viewer import RENDER_FPS, RENDER_MODES, Viewer
 from flipenv.pool import EpisodePool
 from flipenv.scorer import Scorer
 from flipenv.sources import SourceLike
 from flipenv.spaces import agent_names, observation_space, state_space
 from flipenv.types import Array
-from flipenv.viewer import RENDER_FPS, RENDER_MODES, Viewer
 
 Pictures = dict[str, npt.NDArray[np.uint8]]
 Infos = dict[str, dict[str, Any]]

@@ -16,12 +16,12 @@ from flipenv.checks import check_actions
 from flipenv.config import EnvConfig
 from flipenv.errors import ConfigError, EpisodeError, MissingDependencyError
 from flipenv.infos import Arrays, apart_infos, joint_infos, rows
+from flipenv.pictures.viewer import Viewer
 from flipenv.pool import EpisodePool
 from flipenv.scorer import Scorer
 from flipenv.sources import SourceLike
 from flipenv.spaces import joint_actions, observation_space, split
 from flipenv.types import Array, Transition
-from flipenv.viewer import Viewer
 
 try:
     from stable_baselines3.common.vec_env import VecEnv

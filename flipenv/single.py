@@ -16,12 +16,12 @@ from flipenv.checks import check_action
 from flipenv.config import EnvConfig
 from flipenv.errors import EpisodeError
 from flipenv.infos import joint_infos, rows
+from flipenv.pictures.viewer import RENDER_FPS, RENDER_MODES, Viewer
 from flipenv.pool import EpisodePool
 from flipenv.scorer import Scorer
 from flipenv.sources import SourceLike
 from flipenv.spaces import joint_actions, observation_space, split
 from flipenv.types import Transition
-from flipenv.viewer import RENDER_FPS, RENDER_MODES, Viewer
 
 
 class EraseEnv(gymnasium.Env[npt.NDArray[np.uint8], int]):

@@ -18,12 +18,12 @@ from flipenv.checks import check_actions
 from flipenv.config import EnvConfig
 from flipenv.errors import ConfigError, EpisodeError
 from flipenv.infos import Arrays, joint_infos
+from flipenv.pictures.viewer import RENDER_FPS, RENDER_MODES, Viewer
 from flipenv.pool import EpisodePool
 from flipenv.scorer import Scorer
 from flipenv.sources import SourceLike
 from flipenv.spaces import joint_actions, observation_space, split
 from flipenv.types import Array, Transition
-from flipenv.viewer import RENDER_FPS, RENDER_MODES, Viewer
 
 Infos = dict[str, Any]
 

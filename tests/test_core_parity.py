@@ -17,8 +17,8 @@ from flipenv.channels import CHANNELS
 from flipenv.config import CanvasKind, CanvasSpec, Credit, Csr, EnvConfig, Idr, ObservationKind
 from flipenv.episode import prepare, shift_box, stack
 from flipenv.observation import observe
-from flipenv.phantom import phantom_case
 from flipenv.scorer import ContrastScorer
+from flipenv.sources.phantom import phantom_case
 from flipenv.types import Box, Case, Episodes, State, Transition
 from tests.reference import ReferenceEpisode
 

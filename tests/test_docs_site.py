@@ -34,7 +34,7 @@ def run(code: list[str]) -> dict[str, Any]:
 
 
 def test_your_own_parts_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from flipagents.agents import AGENTS
+    from flipagents.learn.agents import AGENTS
 
     monkeypatch.chdir(tmp_path)
     for registry in (flipenv.REWARDS, AGENTS):
@@ -67,7 +67,7 @@ def test_the_quick_start_segments() -> None:
 
 @pytest.mark.parametrize("page", ["quick-start.md", "bring-your-own.md", "faq.md"])
 def test_commands_exist(page: str) -> None:
-    from flipagents import cli
+    from flipagents.cli import parser as cli
 
     for line in "".join(blocks(page, "console")).splitlines():
         program, *words = shlex.split(line)

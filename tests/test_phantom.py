@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from flipenv.errors import ImageError
-from flipenv.phantom import normal_image, phantom_case
+from flipenv.sources.phantom import normal_image, phantom_case
 
 SMALL = (160, 224)
 SIZES = [(320, 448), (64, 96), (32, 32), (32, 200), (200, 32), (97, 61)]

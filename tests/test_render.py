@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flipenv import render
 from flipenv.errors import BoxError, ConfigError, FlipError, ImageError, MaskError, MissingDependencyError
-from flipenv.film import write_gif, write_mp4
-from flipenv.render import AGENTS, ERASED, MARGIN, SCORE, TRUTH, Scene, draw, overlay
+from flipenv.pictures import render
+from flipenv.pictures.film import write_gif, write_mp4
+from flipenv.pictures.render import AGENTS, ERASED, MARGIN, SCORE, TRUTH, Scene, draw, overlay
+from flipenv.pictures.window import Window
 from flipenv.types import Box
-from flipenv.window import Window
 
 CELL = 6  # px, side of a superpixel in the scenes below
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from flipenv.speckle import Probe, Tissue, envelope, scan
+from flipenv.sources.speckle import Probe, Tissue, envelope, scan
 
 SHAPE = (320, 448)
 RAYLEIGH_SNR = math.sqrt(math.pi / (4 - math.pi))  # mean over deviation, 1.913

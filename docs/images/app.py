@@ -15,8 +15,8 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 from saving import save
 
-from flipagents.app import build, launch
-from flipagents.desk import Desk
+from flipagents.serve.page import build, launch
+from flipagents.serve.service import Desk
 
 HERE = Path(__file__).parent
 SIZE = {"width": 1360, "height": 860}

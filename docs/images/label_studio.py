@@ -23,10 +23,10 @@ from playwright.sync_api import sync_playwright
 from saving import save
 
 import flipenv
-from flipagents.label_studio import read_box
-from flipagents.methods import make_method, run_method
+from flipagents.compare.methods import make_method, run_method
 from flipagents.metrics import dice
-from flipagents.outputs import png_bytes
+from flipagents.segment.outputs import png_bytes
+from flipagents.serve.label_studio import read_box
 from flipenv import Case
 
 HERE = Path(__file__).parent

@@ -12,9 +12,9 @@ from PIL import Image
 
 import flipenv
 from flipenv.episode import mask_on_canvas, prepare
-from flipenv.film import write_gif
-from flipenv.render import BACKDROP, BOX, ERASED, TEXT, Scene, draw
-from flipenv.viewer import Viewer
+from flipenv.pictures.film import write_gif
+from flipenv.pictures.render import BACKDROP, BOX, ERASED, TEXT, Scene, draw
+from flipenv.pictures.viewer import Viewer
 
 HERE = Path(__file__).parent
 LOBED = 38  # seed of a phantom with room beside its box, on which the contrast scorer's tag flips

@@ -14,7 +14,7 @@ from PIL import Image
 from qtpy.QtWidgets import QApplication
 from saving import save
 
-from flipagents.napari_plugin import segment_boxes_widget
+from flipagents.serve.napari import segment_boxes_widget
 from flipenv import open_source
 
 FILE = Path(__file__).parent / "napari.png"

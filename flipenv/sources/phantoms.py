@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from flipenv import phantom, speckle
 from flipenv.errors import ConfigError
+from flipenv.sources import phantom, speckle
 from flipenv.sources.base import ListedSource
 from flipenv.sources.contents import digest
 from flipenv.types import Case

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="what is trained is torch's")
-from flipagents import cli, dispatch
-from flipagents.ablation import DONE, REPORT, Plan, Run, table
 from flipagents.cli import main
+from flipagents.cli import parser as cli
+from flipagents.compare.ablation import DONE, REPORT, Plan, Run, table
+from flipagents.scale import engines as dispatch
 from flipenv.errors import ConfigError, SourceError
 
 PLAN: dict[str, Any] = {
@@ -36,7 +37,7 @@ def write(folder: Path, **changes: Any) -> Path:
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Calls of train_pipeline, which is not run, and fails for seed 7 of 'full' the first time."""
-    import flipagents.pipeline
+    import flipagents.train.pipeline
 
     calls: list[dict[str, Any]] = []
 
@@ -46,7 +47,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
             raise SourceError("the disk\nwent away")
         return folder
 
-    monkeypatch.setattr(flipagents.pipeline, "train_pipeline", train_pipeline)
+    monkeypatch.setattr(flipagents.train.pipeline, "train_pipeline", train_pipeline)
     return calls
 
 

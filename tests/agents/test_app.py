@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flipagents.desk import Desk
+from flipagents.serve.service import Desk
 from flipenv.sources import open_source, read_mask
 
 pytest.importorskip("gradio", reason="the page needs the extra app")
@@ -44,7 +44,7 @@ class Served:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    from flipagents.app import build, launch
+    from flipagents.serve.page import build, launch
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

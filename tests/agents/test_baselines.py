@@ -14,16 +14,17 @@ import scipy.ndimage
 import scipy.stats
 from PIL import Image
 
-from flipagents import cli, report
-from flipagents.baselines import MAKERS, RULES
-from flipagents.baselines.grabcut import grabcut
-from flipagents.baselines.oracle import Oracle
-from flipagents.baselines.otsu import above_otsu, otsu
-from flipagents.baselines.region_growing import grow, neighbours
-from flipagents.baselines.saliency import spectral_residual
-from flipagents.baselines.smooth import smoothed
 from flipagents.cli import main
-from flipagents.methods import METHODS, make_method, run_method
+from flipagents.cli import parser as cli
+from flipagents.compare import report
+from flipagents.compare.baselines import MAKERS, RULES
+from flipagents.compare.baselines.grabcut import grabcut
+from flipagents.compare.baselines.oracle import Oracle
+from flipagents.compare.baselines.otsu import above_otsu, otsu
+from flipagents.compare.baselines.region_growing import grow, neighbours
+from flipagents.compare.baselines.saliency import spectral_residual
+from flipagents.compare.baselines.smooth import smoothed
+from flipagents.compare.methods import METHODS, make_method, run_method
 from flipagents.metrics import dice
 from flipenv.errors import MaskError, MissingDependencyError
 from flipenv.types import Box, Case

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from flipagents import brush
+from flipagents.formats import brush_rle as brush
 
 
 def decoded(values: list[int], height: int, width: int) -> NDArray[np.bool_]:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from flipagents.bulk import Work, Worker, share_of, waiting
 from flipagents.cli import main
-from flipagents.outputs import file_names, output_paths
+from flipagents.scale.worker import Work, Worker, share_of, waiting
+from flipagents.segment.outputs import file_names, output_paths
 from flipenv.errors import ConfigError
 from flipenv.sources import open_source, read_image
 

@@ -11,7 +11,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 
 import flipenv
-from flipagents.calibration import (
+from flipagents.classify.checks import (
     SHARES,
     Checks,
     auc,
@@ -22,7 +22,7 @@ from flipagents.calibration import (
     reliability,
     sigmoid,
 )
-from flipagents.sites import PatchConfig, Sites, make_sites, normal_images
+from flipagents.classify.sites import PatchConfig, Sites, make_sites, normal_images
 from flipenv.errors import ConfigError
 
 RNG = np.random.default_rng(0)
@@ -139,7 +139,7 @@ def test_numbers_of_known_scores() -> None:
 
 def test_figures(sites: Sites, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="figures need matplotlib")
-    from flipagents.figures import save_figures
+    from flipagents.classify.figures import save_figures
 
     checks = check(flipenv.ContrastScorer(), sites)
     paths = save_figures(checks, tmp_path / "new", before=checks)

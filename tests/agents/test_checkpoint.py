@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="checkpoints hold tensors")
-from flipagents import checkpoint  # noqa: E402 - needs torch
-from flipagents.checkpoint import ABOUT, TENSORS, CheckpointError, Snapshot  # noqa: E402
+from flipagents.store import checkpoint  # noqa: E402 - needs torch
+from flipagents.store.checkpoint import ABOUT, TENSORS, CheckpointError, Snapshot  # noqa: E402
 
 KIND = "test"
 
@@ -87,8 +87,8 @@ def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
 
 FULL_DISK = """
 import resource, sys
-from flipagents import checkpoint
-from flipagents.checkpoint import Snapshot
+from flipagents.store import checkpoint
+from flipagents.store.checkpoint import Snapshot
 import torch
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:

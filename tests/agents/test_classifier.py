@@ -17,10 +17,10 @@ from flipenv.testing import check_scorer
 
 torch = pytest.importorskip("torch", reason="the classifier needs torch")
 cv2 = pytest.importorskip("cv2")
-from flipagents.checkpoint import CheckpointError  # noqa: E402 - imports torch
-from flipagents.classifier import NETWORKS, Classifier, ClassifierConfig, SmallNetwork  # noqa: E402 - imports torch
-from flipagents.classifier_training import train_classifier  # noqa: E402
-from flipagents.sites import normal_images  # noqa: E402
+from flipagents.classify.classifier import NETWORKS, Classifier, ClassifierConfig, SmallNetwork  # noqa: E402 - imports torch
+from flipagents.classify.sites import normal_images  # noqa: E402
+from flipagents.classify.training import train_classifier  # noqa: E402
+from flipagents.store.checkpoint import CheckpointError  # noqa: E402 - imports torch
 
 ENV = {"canvas": {"kind": "roi", "height": 48, "width": 64}, "cell_area": 40.0}
 PATCHES = {"env": ENV, "variants": 2, "per_normal": 3, "per_case": 1, "margin": 8, "cell_areas": (40.0, 120.0)}

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flipagents import cli
 from flipagents.cli import main
-from flipagents.methods import Found, make_method, run_method
+from flipagents.cli import parser as cli
+from flipagents.compare.methods import Found, make_method, run_method
 from flipenv.types import Case
 from tests.agents.test_outputs import small_disk
 
@@ -186,7 +186,7 @@ def test_failures_do_not_stop_the_others(table: Path, tmp_path: Path, capsys: py
 def test_a_method_that_fails_on_one_case(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flipagents.methods import METHODS, box_method
+    from flipagents.compare.methods import METHODS, box_method
     from flipenv.errors import ImageError
 
     monkeypatch.setattr(METHODS, "_parts", dict(METHODS._parts))
@@ -278,7 +278,7 @@ def test_demo_without_weights(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("torch", reason="the agents need torch")
-    monkeypatch.setattr("flipagents.runtimes.SHIPPED", tmp_path / "none")
+    monkeypatch.setattr("flipagents.segment.runtimes.SHIPPED", tmp_path / "none")
     assert main(["demo", "-o", str(tmp_path / "demo")]) == 2
     assert "flip train" in one_line(capsys)
     assert not (tmp_path / "demo").exists()
@@ -288,7 +288,7 @@ def test_demo_without_weights(
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Calls of train_pipeline, which is not run."""
     pytest.importorskip("torch", reason="the agents need torch")
-    import flipagents.pipeline
+    import flipagents.train.pipeline
 
     calls: list[Any] = []
 
@@ -296,12 +296,12 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         calls.append((train, val, folder, options))
         return folder
 
-    monkeypatch.setattr(flipagents.pipeline, "train_pipeline", train_pipeline)
+    monkeypatch.setattr(flipagents.train.pipeline, "train_pipeline", train_pipeline)
     return calls
 
 
 def test_train_on_busi(tmp_path: Path, trained: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flipagents.devices._need_torch", lambda name: None)  # as where there is a GPU
+    monkeypatch.setattr("flipagents.machine.devices._need_torch", lambda name: None)  # as where there is a GPU
     (tmp_path / "busi" / "Dataset_BUSI_with_GT").mkdir(parents=True)
     settings = ["learner.epochs=5", "env.jitter=[0, 10]", "env.beta=null", "classifier.network=small", "env.csr=sign"]
     settings.append("student.epochs=9")
@@ -339,12 +339,12 @@ def test_training_onto_a_full_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("torch", reason="the agents need torch")
-    import flipagents.pipeline
+    import flipagents.train.pipeline
 
     def full(*_: Any, **__: Any) -> Path:
         raise OSError(28, "cannot write checkpoint run (No space left on device); free space on that disk")
 
-    monkeypatch.setattr(flipagents.pipeline, "train_pipeline", full)
+    monkeypatch.setattr(flipagents.train.pipeline, "train_pipeline", full)
     assert main(["train", "--data", "phantom:2", "--out", str(tmp_path / "run")]) == 2
     assert "flip train: " in (told := one_line(capsys))
     assert "free space on that disk" in told
@@ -374,7 +374,7 @@ def test_the_page_is_for_this_machine(
     words: list[str], host: str, warned: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr("flipagents.app.serve", lambda *values, **options: asked.append((values, options)))
+    monkeypatch.setattr("flipagents.serve.page.serve", lambda *values, **options: asked.append((values, options)))
     assert main(["app", *words, "--weights", "mine"]) == 0
     assert asked == [((host, 7860), {"weights": Path("mine"), "device": "cpu", "runtime": "auto"})]
     assert ("no password" in capsys.readouterr().err) == warned
@@ -398,8 +398,8 @@ def test_documented_commands_exist() -> None:
 def test_documented_python_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pipeline: str, phantoms: list[Case]
 ) -> None:
-    from flipagents.agents import AGENTS
-    from flipagents.methods import METHODS
+    from flipagents.compare.methods import METHODS
+    from flipagents.learn.agents import AGENTS
 
     monkeypatch.chdir(tmp_path)
     for registry in (AGENTS, METHODS):
@@ -416,7 +416,7 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     def missing(*arguments: object, **options: object) -> None:
         raise ModuleNotFoundError("No module named 'scipy'", name="scipy")
 
-    monkeypatch.setattr("flipagents.report.evaluate", missing)
+    monkeypatch.setattr("flipagents.compare.report.evaluate", missing)
     assert main(["evaluate", "--data", "phantom:2", "--methods", "ellipse"]) == 2
     assert "scipy is not installed; pip install 'flip-learning[agents]'" in capsys.readouterr().err
 
@@ -553,6 +553,6 @@ def test_a_process_that_is_stopped_says_so(
     def stopped(*_: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("flipagents.bulk.Worker.run", stopped)
+    monkeypatch.setattr("flipagents.scale.worker.Worker.run", stopped)
     assert main(["segment", scan[0], "--box", *scan[1], "-o", str(tmp_path / "out"), "--method", "box"]) == 130
     assert "the same command goes on from here" in capsys.readouterr().err

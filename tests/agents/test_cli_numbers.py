@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flipagents import devices
 from flipagents.cli import main
-from flipagents.run_folder import begin
+from flipagents.machine import devices
+from flipagents.store.run_folder import begin
 from flipenv.types import Case
 
 
@@ -77,7 +77,7 @@ def test_no_good_case_is_a_fault_of_the_call(table: Path, capsys: pytest.Capture
 def test_a_wrong_call_is_said_before_anything_is_read(
     words: list[str], fault: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flipagents.evaluation.Cases.load", lambda self, index: pytest.fail("a case was read"))
+    monkeypatch.setattr("flipagents.compare.evaluation.Cases.load", lambda self, index: pytest.fail("a case was read"))
     assert main(["evaluate", "--data", "phantom:2", *words]) == 2
     (line,) = lines_of(capsys)
     assert fault in line

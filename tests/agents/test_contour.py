@@ -14,14 +14,14 @@ from flipenv.types import Case
 
 pytest.importorskip("torch", reason="the network needs torch")
 pytest.importorskip("monai", reason="the network is taught by MONAI's loss")
-from flipagents.checkpoint import CheckpointError
-from flipagents.contour import Contour, find_prior, train_contour
-from flipagents.methods import make_method, run_method
+from flipagents.compare.methods import make_method, run_method
+from flipagents.maps.contour import Contour, find_prior, train_contour
+from flipagents.maps.network import Student, StudentConfig
+from flipagents.maps.rules import PRIORS, refined_prior
+from flipagents.maps.tidy import tidy
 from flipagents.metrics import dice
-from flipagents.postprocess import tidy
-from flipagents.priors import PRIORS, refined_prior
-from flipagents.recipe import CONTOUR
-from flipagents.student import Student, StudentConfig
+from flipagents.store.checkpoint import CheckpointError
+from flipagents.store.recipe import CONTOUR
 
 TINY = StudentConfig(features=(4, 4, 8, 8, 8, 4), epochs=4, batch=4, warp=0.25)
 

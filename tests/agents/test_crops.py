@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from flipagents.baselines.geometry import ellipse_radius
-from flipagents.crops import N_INPUTS, SIZE, SQUARE, STRETCHED, Crop, inputs
+from flipagents.maps.crops import N_INPUTS, SIZE, SQUARE, STRETCHED, Crop, inputs
+from flipagents.maps.geometry import ellipse_radius
 from flipenv.types import Box
 
 BOX = Box(40, 30, 88, 110)  # 48 high, 80 wide

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from flipagents import devices
-from flipagents.devices import check_device
+from flipagents.machine import devices
+from flipagents.machine.devices import check_device
 from flipenv.errors import ConfigError, MissingDependencyError
 
 
@@ -123,7 +123,7 @@ def test_onnxruntime_without_a_gpu():
 
 def test_cpu_and_wrong_names_import_no_torch():
     code = (
-        "import sys\nfrom flipagents.devices import check_device\ncheck_device('cpu')\n"
+        "import sys\nfrom flipagents.machine.devices import check_device\ncheck_device('cpu')\n"
         "try:\n check_device('cudua')\nexcept ValueError: pass\nassert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

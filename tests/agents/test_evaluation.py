@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flipagents import evaluation, metrics
-from flipagents.baselines.geometry import ellipse
-from flipagents.evaluation import Candidate, Cases, Evaluation, Store
-from flipagents.methods import METHODS, Method, box_method
+from flipagents import metrics
+from flipagents.compare import evaluation
+from flipagents.compare.evaluation import Candidate, Cases, Evaluation, Store
+from flipagents.compare.methods import METHODS, Method, box_method
+from flipagents.maps.geometry import ellipse
 from flipenv.config import EnvConfig
 from flipenv.errors import ImageError, MissingDependencyError, SourceError
 from flipenv.pool import EpisodePool

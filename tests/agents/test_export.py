@@ -14,19 +14,19 @@ torch = pytest.importorskip("torch", reason="networks to export are torch's")
 pytest.importorskip("monai", reason="a pipeline's students are taught by MONAI's loss")
 pytest.importorskip("onnxscript", reason="export needs flip-learning[agents]")
 pytest.importorskip("onnxruntime", reason="what was exported needs flip-learning[onnx]")
-from flipagents.agents import load_agent, make_agent  # noqa: E402
-from flipagents.checkpoint import SHIPPED, CheckpointError  # noqa: E402
-from flipagents.classifier import NETWORKS, Classifier, ClassifierConfig  # noqa: E402
+from flipagents.classify.classifier import NETWORKS, Classifier, ClassifierConfig  # noqa: E402
 from flipagents.cli import main  # noqa: E402
-from flipagents.export import _agent, export_pipeline  # noqa: E402
-from flipagents.exported import NETWORK, open_network  # noqa: E402
-from flipagents.mapper import load_mapper  # noqa: E402
-from flipagents.methods import make_method  # noqa: E402
-from flipagents.onnx_networks import OnnxAgent, OnnxMapper  # noqa: E402
-from flipagents.recipe import Recipe, networks  # noqa: E402
-from flipagents.runtimes import COPY, fault_of_copy  # noqa: E402
-from flipagents.segment import Segmenter  # noqa: E402
-from flipagents.student import Student  # noqa: E402
+from flipagents.compare.methods import make_method  # noqa: E402
+from flipagents.learn.agents import load_agent, make_agent  # noqa: E402
+from flipagents.maps.mapper import load_mapper  # noqa: E402
+from flipagents.maps.network import Student  # noqa: E402
+from flipagents.segment.export import _agent, export_pipeline  # noqa: E402
+from flipagents.segment.onnx import OnnxAgent, OnnxMapper  # noqa: E402
+from flipagents.segment.runtimes import COPY, fault_of_copy  # noqa: E402
+from flipagents.segment.segmenter import Segmenter  # noqa: E402
+from flipagents.store.checkpoint import SHIPPED, CheckpointError  # noqa: E402
+from flipagents.store.onnx import NETWORK, open_network  # noqa: E402
+from flipagents.store.recipe import Recipe, networks  # noqa: E402
 from flipenv.batch import Batch, to_numpy  # noqa: E402
 from flipenv.config import EnvConfig  # noqa: E402
 from flipenv.errors import ConfigError, MissingDependencyError  # noqa: E402

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from flipagents.cli import main
-from flipagents.methods import make_method, run_method
+from flipagents.compare.methods import make_method, run_method
 from flipenv.errors import SourceError
 from flipenv.sources import CocoSource, TableSource
 from flipenv.types import Case

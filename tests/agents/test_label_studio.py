@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flipagents import server
-from flipagents.baselines.geometry import ellipse
-from flipagents.desk import Desk
-from flipagents.label_studio import Backend, RequestError, read_box, read_tags
+from flipagents.maps.geometry import ellipse
+from flipagents.serve import http as server
+from flipagents.serve.label_studio import Backend, RequestError, read_box, read_tags
+from flipagents.serve.service import Desk
 from flipenv import Box, Case
 from flipenv.errors import BoxError, ConfigError, FlipError, ImageError, SourceError
 from tests.agents.test_brush import decoded
@@ -164,7 +164,7 @@ def test_images_that_are_refused(case: Case, media: Path, monkeypatch: pytest.Mo
     ]:
         with pytest.raises(ImageError, match=told):
             backend.image(data)
-    monkeypatch.setattr("flipagents.label_studio.LARGEST", 100)
+    monkeypatch.setattr("flipagents.serve.label_studio.LARGEST", 100)
     for address in (uri(case), "sub folder/scan 1.png"):
         with pytest.raises(ImageError, match="larger than 100 bytes"):
             backend.image(address)
@@ -286,7 +286,7 @@ def test_what_http_refuses(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     ]:
         found, answer = ask(port, method, path, body, headers)
         assert (found, list(answer)) == (status, ["error"]), (method, path, headers)
-    monkeypatch.setattr("flipagents.server.Handler.timeout", 0.2)
+    monkeypatch.setattr("flipagents.serve.http.Handler.timeout", 0.2)
     assert ask(port, "POST", "/predict", b"{", JSON | {"Content-Length": "50"})[0] == 408
 
 

@@ -15,17 +15,17 @@ import flipenv
 
 torch = pytest.importorskip("torch", reason="what learns needs torch")
 pytest.importorskip("monai", reason="the networks and heat maps are MONAI's")
-from flipagents.baselines import TRAINED, adversarial_erasing, box_losses, sdi  # noqa: E402 - what follows needs torch
-from flipagents.baselines.geometry import ellipse, ellipse_radius, filled_box  # noqa: E402
-from flipagents.baselines.heat import Heat, finest, hot  # noqa: E402
-from flipagents.baselines.trained import SHIPPED  # noqa: E402
-from flipagents.checkpoint import CheckpointError  # noqa: E402
-from flipagents.classifier import SmallNetwork, resnet18  # noqa: E402
+from flipagents.classify.classifier import SmallNetwork, resnet18  # noqa: E402
 from flipagents.cli import main  # noqa: E402
-from flipagents.methods import make_method, run_method  # noqa: E402
+from flipagents.compare.baselines import TRAINED, adversarial_erasing, box_losses, sdi  # noqa: E402 - what follows needs torch
+from flipagents.compare.baselines.heat import Heat, finest, hot  # noqa: E402
+from flipagents.compare.baselines.trained import SHIPPED  # noqa: E402
+from flipagents.compare.methods import make_method, run_method  # noqa: E402
+from flipagents.compare.trainers import TRAINERS, train_method, trainer_names  # noqa: E402
+from flipagents.maps.geometry import ellipse, ellipse_radius, filled_box  # noqa: E402
+from flipagents.maps.network import Student  # noqa: E402
 from flipagents.metrics import dice  # noqa: E402
-from flipagents.student import Student  # noqa: E402
-from flipagents.trainers import TRAINERS, train_method, trainer_names  # noqa: E402
+from flipagents.store.checkpoint import CheckpointError  # noqa: E402
 from flipenv.config import EnvConfig  # noqa: E402
 from flipenv.errors import ConfigError, MaskError  # noqa: E402
 from flipenv.sources import CaseSource  # noqa: E402

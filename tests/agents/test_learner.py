@@ -19,10 +19,10 @@ from array_api_compat import array_namespace
 
 torch = pytest.importorskip("torch", reason="the learner needs torch")
 import flipenv  # noqa: E402
-from flipagents.agents import Agent, make_agent  # noqa: E402 - needs torch
-from flipagents.checkpoint import TENSORS, CheckpointError  # noqa: E402
-from flipagents.config import LearnerConfig  # noqa: E402
-from flipagents.learner import Learner  # noqa: E402
+from flipagents.learn.agents import Agent, make_agent  # noqa: E402 - needs torch
+from flipagents.learn.config import LearnerConfig  # noqa: E402
+from flipagents.learn.learner import Learner  # noqa: E402
+from flipagents.store.checkpoint import TENSORS, CheckpointError  # noqa: E402
 from flipenv.arrays import pick, windows  # noqa: E402
 from flipenv.errors import ConfigError  # noqa: E402
 from flipenv.reward import REWARDS, Outcome  # noqa: E402

@@ -10,9 +10,9 @@ import pytest
 
 pytest.importorskip("torch")
 
-from flipagents.baselines import litemedsam
-from flipagents.baselines.geometry import filled_box
-from flipagents.methods import make_method, run_method
+from flipagents.compare.baselines import litemedsam
+from flipagents.compare.methods import make_method, run_method
+from flipagents.maps.geometry import filled_box
 from flipenv.errors import MissingDependencyError
 from flipenv.types import Case
 

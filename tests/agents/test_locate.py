@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flipagents.baselines.geometry import ellipse
+from flipagents.maps.geometry import ellipse
 
 pytest.importorskip("torch", reason="the network that looks needs torch")
-from flipagents.locate import best_place
+from flipagents.maps.locate import best_place
 from flipenv.episode import shift_box
 from flipenv.types import Box
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 torch = pytest.importorskip("torch", reason="the learner needs torch")
-from flipagents.losses import chosen, n_step_return, td_loss, td_target, value_decomposition  # noqa: E402 - needs torch
+from flipagents.learn.losses import chosen, n_step_return, td_loss, td_target, value_decomposition  # noqa: E402 - needs torch
 
 NEXT_TARGET = torch.tensor([[[1.0, 4.0], [2.0, -1.0]], [[5.0, 3.0], [0.5, 0.25]]])
 NEXT_ONLINE = torch.tensor([[[9.0, 8.0], [0.0, 1.0]], [[1.0, 2.0], [3.0, 4.0]]])

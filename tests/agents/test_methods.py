@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 import flipagents
-from flipagents import report
-from flipagents.baselines import MAKERS, RULES
-from flipagents.baselines.geometry import ellipse, filled_box
-from flipagents.baselines.polar import polar
 from flipagents.cli import main
-from flipagents.methods import METHODS, Found, box_method, make_method, method_names, run_method
-from flipagents.postprocess import tidy
+from flipagents.compare import report
+from flipagents.compare.baselines import MAKERS, RULES
+from flipagents.compare.methods import METHODS, Found, box_method, make_method, method_names, run_method
+from flipagents.maps.geometry import ellipse, filled_box
+from flipagents.maps.polar import polar
+from flipagents.maps.tidy import tidy
 from flipenv.errors import ConfigError, FlipError, MaskError, MissingDependencyError
 from flipenv.types import Box, Case
 
@@ -45,16 +45,16 @@ def test_the_tables_name_what_is_there() -> None:
         path = Path(flipagents.__file__).parent.joinpath(*module.split(".")[1:]).with_suffix(".py")
         assert re.search(rf"^(def|class) {attribute}\b", path.read_text(), flags=re.MULTILINE), where
     code = (
-        "import sys; from flipagents.methods import make_method, method_names\n"
+        "import sys; from flipagents.compare.methods import make_method, method_names\n"
         "make_method('box')\n"
-        "loaded = [name for name in sys.modules if name.startswith('flipagents.baselines.')]\n"
-        "assert loaded == ['flipagents.baselines.geometry'], loaded\n"
+        "loaded = [name for name in sys.modules if name.startswith('flipagents.compare.baselines.')]\n"
+        "assert loaded == ['flipagents.maps.geometry'], loaded\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_method_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = "flipagents.baselines.litemedsam"
+    module = "flipagents.compare.baselines.litemedsam"
     monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingDependencyError, match=r"'litemedsam' needs torch: pip install flip-learning\[agents\]"):
@@ -170,7 +170,7 @@ def test_a_mask_that_does_not_fit_is_refused(phantoms: list[Case], give: object,
 
 def test_flip_is_the_segmenter(phantoms: list[Case], tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="the agents need torch")
-    from flipagents.segment import Segmenter
+    from flipagents.segment.segmenter import Segmenter
     from tests.agents.test_segment import tiny_pipeline
 
     folder = tiny_pipeline(tmp_path)
@@ -183,8 +183,8 @@ def test_flip_is_the_segmenter(phantoms: list[Case], tmp_path: Path) -> None:
 
 def test_weights_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch", reason="the agents need torch")
-    from flipagents import runtimes
-    from flipagents.checkpoint import CheckpointError
+    from flipagents.segment import runtimes
+    from flipagents.store.checkpoint import CheckpointError
 
     monkeypatch.setattr(runtimes, "SHIPPED", tmp_path / "none")
     with pytest.raises(CheckpointError, match="weights that ship cannot be loaded.*`flip train --data PATH"):
@@ -197,7 +197,7 @@ def test_rules_run_without_torch() -> None:
     code = (
         "import sys; sys.modules['torch'] = sys.modules['onnxruntime'] = None\n"
         "from flipagents import report\n"
-        "from flipagents.methods import make_method\n"
+        "from flipagents.compare.methods import make_method\n"
         "found = report.evaluate('phantom:2?height=80&width=112', ['polar'], draws=10, progress=False)\n"
         "assert len(found.summaries) == 3\n"
         "try: make_method('flip')\n"
@@ -209,7 +209,7 @@ def test_rules_run_without_torch() -> None:
 
 def test_the_student_is_one_pass(phantoms: list[Case], tmp_path: Path) -> None:
     pytest.importorskip("monai", reason="a student is taught by MONAI's loss")
-    from flipagents.mapper import load_student
+    from flipagents.maps.mapper import load_student
     from tests.agents.test_student import tiny_students
 
     tiny_students(tmp_path)
@@ -220,8 +220,8 @@ def test_the_student_is_one_pass(phantoms: list[Case], tmp_path: Path) -> None:
 
 def test_a_box_that_may_be_off_is_moved_first(phantoms: list[Case], tmp_path: Path) -> None:
     pytest.importorskip("monai", reason="a student is taught by MONAI's loss")
-    from flipagents.locate import relocate
-    from flipagents.mapper import load_student
+    from flipagents.maps.locate import relocate
+    from flipagents.maps.mapper import load_student
     from tests.agents.test_student import tiny_students
 
     tiny_students(tmp_path)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from flipagents.baselines.geometry import ellipse
-from flipagents.methods import make_method, run_method
+from flipagents.compare.methods import make_method, run_method
+from flipagents.maps.geometry import ellipse
 from flipenv import Box, Case
 from flipenv.errors import BoxError, ConfigError, ImageError
 
@@ -19,7 +19,7 @@ pytest.importorskip("napari", reason="napari is not installed; the plugin needs 
 
 from napari.components import ViewerModel
 
-from flipagents.napari_plugin import look, segment_boxes, show
+from flipagents.serve.napari import look, segment_boxes, show
 
 FIRST, SECOND = Box(20, 30, 60, 90), Box(64, 100, 90, 130)
 
@@ -189,7 +189,7 @@ def window(request: pytest.FixtureRequest) -> Any:
 def test_in_a_window(window: Any, image: NDArray[np.uint8], request: pytest.FixtureRequest) -> None:
     from napari.utils.notifications import notification_manager
 
-    from flipagents.napari_plugin import segment_boxes_widget
+    from flipagents.serve.napari import segment_boxes_widget
 
     qtbot = request.getfixturevalue("qtbot")
     widget = segment_boxes_widget()

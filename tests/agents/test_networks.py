@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 torch = pytest.importorskip("torch", reason="the learner needs torch")
-from flipagents.config import LearnerConfig  # noqa: E402 - beside torch
-from flipagents.networks import IndependentQNetworks, QNetwork, make_network  # noqa: E402 - needs torch
+from flipagents.learn.config import LearnerConfig  # noqa: E402 - beside torch
+from flipagents.learn.networks import IndependentQNetworks, QNetwork, make_network  # noqa: E402 - needs torch
 from flipenv.config import EnvConfig  # noqa: E402
 from flipenv.errors import ConfigError  # noqa: E402
 

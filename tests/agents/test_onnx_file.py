@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flipagents.baselines.geometry import filled_box
 from flipagents.cli import main
-from flipagents.methods import make_method, run_method
+from flipagents.compare.methods import make_method, run_method
+from flipagents.maps.geometry import filled_box
 from flipenv.errors import ConfigError, MaskError, MissingDependencyError
 from flipenv.types import Case
 

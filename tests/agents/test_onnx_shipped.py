@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("onnxruntime", reason="what was exported needs flip-learning[onnx]")
 from flipagents import Segmenter
-from flipagents.methods import make_method
+from flipagents.compare.methods import make_method
 from flipenv.sources import open_source
 
 SOURCE = "phantom:2?height=112&width=152"

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from flipagents.cli import main
-from flipagents.origin import read_origin
+from flipagents.segment.origin import read_origin
 from flipenv.types import Case
 
 HEADER = "image,x0,y0,x1,y1\n"
@@ -94,8 +94,8 @@ def test_another_method_margin_or_weights_is_done_again(
     segment()
     assert "2 of them again (other method)" in segment(method="box")[1]
     assert mask(folder, "one").sum() == 40 * 30
-    monkeypatch.setattr("flipagents.baselines.RULES", {})
-    monkeypatch.setattr("flipagents.origin.RULES", {})
+    monkeypatch.setattr("flipagents.compare.baselines.RULES", {})
+    monkeypatch.setattr("flipagents.segment.origin.RULES", {})
     assert "2 of them again (other weights)" in segment(method="box")[1], "box counts as having weights now"
     assert "2 of them again (other weights)" in segment("--weights", str(folder / "t.csv"), method="box")[1]
 

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from flipagents.metrics import dice
-from flipagents.outputs import OutputError, file_names, output_paths, record, write_outputs, write_texts
-from flipenv.render import overlay
+from flipagents.segment.outputs import OutputError, file_names, output_paths, record, write_outputs, write_texts
+from flipenv.pictures.render import overlay
 from flipenv.scorer import ContrastScorer
 from flipenv.types import Case
 
@@ -46,8 +46,8 @@ def test_mask_and_overlay(phantoms: list[Case], tmp_path: Path) -> None:
 @pytest.mark.parametrize("scorer", [None, ContrastScorer()])
 def test_curve_and_film(phantoms: list[Case], tmp_path: Path, scorer: ContrastScorer | None) -> None:
     pytest.importorskip("torch", reason="the agents need torch")
-    from flipagents.recipe import Recipe
-    from flipagents.segment import Segmenter
+    from flipagents.segment.segmenter import Segmenter
+    from flipagents.store.recipe import Recipe
     from tests.agents.test_segment import tiny_pipeline
 
     case = phantoms[0]
@@ -76,7 +76,7 @@ def test_curve_and_film(phantoms: list[Case], tmp_path: Path, scorer: ContrastSc
 
 def test_dice_of_each_step(phantoms: list[Case], tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="the agents need torch")
-    from flipagents.segment import Segmenter
+    from flipagents.segment.segmenter import Segmenter
     from tests.agents.test_segment import tiny_pipeline
 
     case = phantoms[0]

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flipagents.desk import Desk, offered
-from flipagents.methods import make_method, run_method
+from flipagents.compare.methods import make_method, run_method
 from flipagents.metrics import dice
-from flipagents.page_actions import Actions, Session
-from flipagents.page_messages import briefly, refused
+from flipagents.serve.page_actions import Actions, Session
+from flipagents.serve.page_messages import briefly, refused
+from flipagents.serve.service import Desk, offered
 from flipenv.errors import BoxError, ConfigError, EpisodeError, FlipError, ImageError, MaskError
 from flipenv.sources import open_source, read_image
 from flipenv.types import Case

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flipagents.page_turns import WAITING, LeftError, Turns, Visit
+from flipagents.serve.page_turns import WAITING, LeftError, Turns, Visit
 
 
 def end_of(turn: Any) -> tuple[list[str | None], Any]:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import flipenv
-from flipagents.baselines.geometry import ellipse
-from flipagents.patches import draw, erasing_order, pasted, pixels_of
-from flipagents.sites import PatchConfig, Sites, make_sites, normal_images
+from flipagents.classify.examples import draw, erasing_order, pasted, pixels_of
+from flipagents.classify.sites import PatchConfig, Sites, make_sites, normal_images
+from flipagents.maps.geometry import ellipse
 from flipenv.episode import prepare
 from flipenv.errors import ConfigError, SourceError
 from flipenv.sources import CaseSource

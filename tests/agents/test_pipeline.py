@@ -20,17 +20,17 @@ from flipenv.episode import shift_box
 from flipenv.errors import ConfigError, FlipError
 
 pytest.importorskip("torch", reason="the pipeline trains with torch")
-from flipagents import run_folder
-from flipagents.checkpoint import CheckpointError, plain
-from flipagents.classifier import ClassifierConfig
-from flipagents.config import PRESETS, LearnerConfig
-from flipagents.methods import Found, make_method, run_method
+from flipagents.classify.classifier import ClassifierConfig
+from flipagents.classify.sites import PatchConfig
+from flipagents.compare.methods import Found, make_method, run_method
+from flipagents.learn.config import PRESETS, LearnerConfig
+from flipagents.maps.network import StudentConfig
 from flipagents.metrics import dice
-from flipagents.pipeline import presets, train_pipeline
-from flipagents.run_folder import LOG, RUN
-from flipagents.segment import Segmenter
-from flipagents.sites import PatchConfig
-from flipagents.student import StudentConfig
+from flipagents.segment.segmenter import Segmenter
+from flipagents.store import run_folder
+from flipagents.store.checkpoint import CheckpointError, plain
+from flipagents.store.run_folder import LOG, RUN
+from flipagents.train.pipeline import presets, train_pipeline
 
 CANVAS = {"kind": "roi", "height": 48, "width": 48}
 ENV = {"canvas": CANVAS, "window": 32}

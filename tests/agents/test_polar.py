@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from flipagents.baselines.geometry import ellipse, filled_box
-from flipagents.baselines.polar import JUMP, closed_paths, edges, polar, polar_probability
+from flipagents.maps.geometry import ellipse, filled_box
+from flipagents.maps.polar import JUMP, closed_paths, edges, polar, polar_probability
 from flipagents.metrics import dice
 from flipenv.types import Box
 

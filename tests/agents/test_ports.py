@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from flipagents.ports import check_port
+from flipagents.machine.ports import check_port
 from flipenv.errors import ConfigError
 
 
@@ -48,6 +48,9 @@ def test_a_port_that_is_taken() -> None:
 
 
 def test_nothing_heavy_is_imported() -> None:
-    asked = "import sys; import flipagents.ports; print([m for m in ('torch', 'gradio', 'monai') if m in sys.modules])"
+    asked = (
+        "import sys; import flipagents.machine.ports; "
+        "print([m for m in ('torch', 'gradio', 'monai') if m in sys.modules])"
+    )
     told = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True).stdout
     assert told.strip() == "[]"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flipagents.postprocess import tidy
+from flipagents.maps.tidy import tidy
 
 
 def block(*parts: tuple[slice, slice]) -> np.ndarray:

@@ -7,8 +7,8 @@ import pickle
 import numpy as np
 import pytest
 
+from flipagents.maps.rules import PRIORS, Enriched
 from flipagents.metrics import dice
-from flipagents.priors import PRIORS, Enriched
 from flipenv.sources import CaseSource
 from flipenv.types import Case
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flipagents import provenance
+from flipagents.store import provenance
 
 
 def imported(path: Path) -> Any:

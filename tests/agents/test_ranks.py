@@ -12,18 +12,19 @@ from typing import Any
 import pytest
 
 torch = pytest.importorskip("torch", reason="the learner needs torch")
-from flipagents import checkpoint, ranks  # noqa: E402 - needs torch
-from flipagents.agents import load_agent  # noqa: E402
-from flipagents.checkpoint import CheckpointError, Snapshot  # noqa: E402
-from flipagents.run_folder import AGENT, CHECKPOINT  # noqa: E402
+from flipagents.learn import ranks  # noqa: E402 - needs torch
+from flipagents.learn.agents import load_agent  # noqa: E402
+from flipagents.store import checkpoint  # noqa: E402 - needs torch
+from flipagents.store.checkpoint import CheckpointError, Snapshot  # noqa: E402
+from flipagents.store.run_folder import AGENT, CHECKPOINT  # noqa: E402
 from tests.agents.test_learner import TASK, dice_of, filled_box, phantoms, same, tiny  # noqa: E402
 
 SCRIPT = """
 import json, sys
 from pathlib import Path
-from flipagents import ranks
-from flipagents.config import LearnerConfig
-from flipagents.learner import Learner
+from flipagents.learn import ranks
+from flipagents.learn.config import LearnerConfig
+from flipagents.learn.learner import Learner
 from tests.agents.test_learner import TASK, phantoms, tiny
 
 task, folder, steps = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])

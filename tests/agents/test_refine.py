@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from flipagents.baselines.geometry import ellipse
+from flipagents.maps.geometry import ellipse
+from flipagents.maps.refine import refine
 from flipagents.metrics import dice
-from flipagents.refine import refine
 from flipenv.types import Box
 
 BOX = Box(40, 50, 90, 130)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 torch = pytest.importorskip("torch", reason="the learner needs torch")
-from flipagents.config import LearnerConfig  # noqa: E402 - beside torch
-from flipagents.replay import ReplayBuffer  # noqa: E402 - needs torch
+from flipagents.learn.config import LearnerConfig  # noqa: E402 - beside torch
+from flipagents.learn.replay import ReplayBuffer  # noqa: E402 - needs torch
 from flipenv.errors import ConfigError  # noqa: E402
 
 LANES, AGENTS, GAMMA = 3, 2, 0.5

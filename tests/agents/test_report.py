@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flipagents import metrics, report
-from flipagents.baselines.geometry import ellipse, filled_box
-from flipagents.checkpoint import CheckpointError
-from flipagents.evaluation import Candidate
-from flipagents.methods import METHODS, Method, box_method
-from flipagents.outputs import OutputError
-from flipagents.scoring import from_csv, score
-from flipagents.summaries import SIZES
+from flipagents import metrics
+from flipagents.compare import report
+from flipagents.compare.evaluation import Candidate
+from flipagents.compare.methods import METHODS, Method, box_method
+from flipagents.compare.scoring import from_csv, score
+from flipagents.compare.summaries import SIZES
+from flipagents.maps.geometry import ellipse, filled_box
+from flipagents.segment.outputs import OutputError
+from flipagents.store.checkpoint import CheckpointError
 from flipenv.errors import ConfigError, ImageError, SourceError
 from flipenv.types import Case
 

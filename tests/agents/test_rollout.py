@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch", reason="the agents need torch")
-from flipagents.agents import Agent, make_agent  # noqa: E402 - needs torch
-from flipagents.config import LearnerConfig  # noqa: E402
-from flipagents.rollout import maps_of, masks_of, weights_of  # noqa: E402
+from flipagents.learn.agents import Agent, make_agent  # noqa: E402 - needs torch
+from flipagents.learn.config import LearnerConfig  # noqa: E402
+from flipagents.learn.rollout import maps_of, masks_of, weights_of  # noqa: E402
 from flipenv.batch import Batch  # noqa: E402
 from flipenv.config import EnvConfig  # noqa: E402
 from flipenv.errors import ConfigError  # noqa: E402

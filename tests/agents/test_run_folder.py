@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from flipagents import run_folder
-from flipagents.checkpoint import CheckpointError
-from flipagents.outputs import OutputError
-from flipagents.run_folder import LOG, RUN, begin, check, log, merged, unfinished
+from flipagents.segment.outputs import OutputError
+from flipagents.store import run_folder
+from flipagents.store.checkpoint import CheckpointError
+from flipagents.store.run_folder import LOG, RUN, begin, check, log, merged, unfinished
 from flipenv.errors import FlipError, SourceError
 from flipenv.progress import say
 
@@ -173,8 +173,8 @@ def test_how_far_a_run_is(tmp_path: Path) -> None:
 
 
 def test_an_unfinished_run_as_weights(tmp_path: Path) -> None:
-    from flipagents.methods import make_method
-    from flipagents.segment import Recipe
+    from flipagents.compare.methods import make_method
+    from flipagents.store.recipe import Recipe
 
     folder = started(tmp_path / "run")
     with pytest.raises(CheckpointError, match="run is an unfinished training run: nothing done yet"):
@@ -198,7 +198,7 @@ def test_the_log_is_the_first_process_own(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_without_torch() -> None:
     code = (
-        "import sys\nfrom flipagents import run_folder, trainers\nfrom flipagents.ablation import Plan\n"
+        "import sys\nfrom flipagents import run_folder, trainers\nfrom flipagents.compare.ablation import Plan\n"
         "trainers.check_options(agent='vdn', learner={'lanes': 3})\nassert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("torch", reason="torch writes TensorBoard's events")
-from flipagents.runlog import RunLog
+from flipagents.learn.log import RunLog
 
 ROWS = [{"step": 10, "loss": 0.5}, {"step": 20, "loss": 0.25, "dice": 0.75}, {"step": 30, "loss": 0.125, "dice": 0.875}]
 

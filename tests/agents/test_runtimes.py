@@ -18,19 +18,19 @@ import flipenv
 torch = pytest.importorskip("torch", reason="the choice is between torch and onnxruntime")
 pytest.importorskip("onnxscript", reason="copies are written by flip-learning[agents]")
 pytest.importorskip("onnxruntime", reason="the choice is between torch and onnxruntime")
-from flipagents.agents import make_agent  # noqa: E402 - what follows needs torch
-from flipagents.bulk import Work, Worker  # noqa: E402
-from flipagents.checkpoint import SHIPPED, CheckpointError  # noqa: E402
 from flipagents.cli import main  # noqa: E402
-from flipagents.export import write_copy  # noqa: E402
-from flipagents.mapper import load_student  # noqa: E402
-from flipagents.methods import Finder, Found, make_method, run_method  # noqa: E402
-from flipagents.outputs import output_paths  # noqa: E402
-from flipagents.recipe import PIPELINE, Recipe  # noqa: E402
-from flipagents.report import evaluate  # noqa: E402
-from flipagents.runtimes import COPY, fault_of_copy, pipeline_folder  # noqa: E402
-from flipagents.segment import Segmenter  # noqa: E402
-from flipagents.student import Student  # noqa: E402
+from flipagents.compare.methods import Finder, Found, make_method, run_method  # noqa: E402
+from flipagents.compare.report import evaluate  # noqa: E402
+from flipagents.learn.agents import make_agent  # noqa: E402 - what follows needs torch
+from flipagents.maps.mapper import load_student  # noqa: E402
+from flipagents.maps.network import Student  # noqa: E402
+from flipagents.scale.worker import Work, Worker  # noqa: E402
+from flipagents.segment.export import write_copy  # noqa: E402
+from flipagents.segment.outputs import output_paths  # noqa: E402
+from flipagents.segment.runtimes import COPY, fault_of_copy, pipeline_folder  # noqa: E402
+from flipagents.segment.segmenter import Segmenter  # noqa: E402
+from flipagents.store.checkpoint import SHIPPED, CheckpointError  # noqa: E402
+from flipagents.store.recipe import PIPELINE, Recipe  # noqa: E402
 from flipenv.errors import ConfigError, MissingDependencyError  # noqa: E402
 from flipenv.types import Case  # noqa: E402
 from tests.agents.test_export import pipeline_of_every_kind  # noqa: E402

@@ -14,10 +14,10 @@ pytest.importorskip("stable_baselines3", reason="needs Stable-Baselines3: pip in
 import torch
 
 import flipenv
-from flipagents.agents import load_agent, make_agent
-from flipagents.checkpoint import TENSORS, CheckpointError
-from flipagents.config import LearnerConfig
-from flipagents.learner import Learner
+from flipagents.learn.agents import load_agent, make_agent
+from flipagents.learn.config import LearnerConfig
+from flipagents.learn.learner import Learner
+from flipagents.store.checkpoint import TENSORS, CheckpointError
 from flipenv.batch import to_numpy
 from flipenv.errors import ConfigError
 from tests.agents.test_learner import LEARNING, TASK, TINY, dice_of, filled_box, phantoms, same

@@ -8,8 +8,9 @@ import math
 import numpy as np
 import pytest
 
-from flipagents import metrics, scoring
-from flipagents.baselines.geometry import ellipse
+from flipagents import metrics
+from flipagents.compare import scoring
+from flipagents.maps.geometry import ellipse
 from flipenv.types import Case
 
 

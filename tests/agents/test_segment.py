@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="the agents need torch")
-from flipagents.agents import Agent, make_agent  # noqa: E402 - needs torch
-from flipagents.checkpoint import CheckpointError  # noqa: E402
-from flipagents.config import LearnerConfig  # noqa: E402
+from flipagents.learn.agents import Agent, make_agent  # noqa: E402 - needs torch
+from flipagents.learn.config import LearnerConfig  # noqa: E402
+from flipagents.maps.tidy import tidy  # noqa: E402
 from flipagents.metrics import boundary  # noqa: E402
-from flipagents.postprocess import tidy  # noqa: E402
-from flipagents.recipe import PIPELINE, Recipe  # noqa: E402
-from flipagents.segment import Segmenter, walking  # noqa: E402
+from flipagents.segment.segmenter import Segmenter, walking  # noqa: E402
+from flipagents.store.checkpoint import CheckpointError  # noqa: E402
+from flipagents.store.recipe import PIPELINE, Recipe  # noqa: E402
 from flipenv.batch import Batch  # noqa: E402
 from flipenv.config import EnvConfig  # noqa: E402
 from flipenv.episode import mask_on_canvas, prepare  # noqa: E402

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from flipagents.cli import main
-from flipagents.interchange import Scan
-from flipagents.spacing import spacing_of
+from flipagents.formats.coco import Scan
+from flipagents.formats.spacing import spacing_of
 from tests.sources.test_medical import LEVELS, write_dicom
 
 CM, SECONDS = 3, 4  # units of a region's axes

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from flipagents import metrics
-from flipagents.scoring import CaseScore
-from flipagents.summaries import ALL, SIZES, Summary, summarise, thirds
+from flipagents.compare.scoring import CaseScore
+from flipagents.compare.summaries import ALL, SIZES, Summary, summarise, thirds
 
 AREAS = [700, 100, 400, 200, 300, 600, 500]
 

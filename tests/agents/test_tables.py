@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from flipagents import tables
-from flipagents.summaries import summarise
+from flipagents.compare import tables
+from flipagents.compare.summaries import summarise
 from tests.agents.test_summaries import A, B, rows
 
 MISSING = {"sdi": "needs weights:\nrun it & see 50% of {this}"}

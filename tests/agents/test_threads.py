@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flipagents import threads
+from flipagents.machine import threads
 
 SMALL = "phantom:1?height=80&width=112"
 
@@ -47,7 +47,7 @@ def test_before_openmp_starts(tmp_path: Path, given: str) -> None:
 
 
 def test_importing_the_packages_sets_nothing() -> None:
-    code = "import os, flipenv, flipagents.segment, flipagents.methods\nprint(sorted(os.environ))"
+    code = "import os, flipenv, flipagents.segment.segmenter, flipagents.compare.methods\nprint(sorted(os.environ))"
     told = run(code).stdout
     assert not [name for name in threads.SETTINGS if f"'{name}'" in told]
 
@@ -56,8 +56,8 @@ def test_importing_the_packages_sets_nothing() -> None:
 def test_onnxruntime_never_spins(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
     pytest.importorskip("onnxruntime", reason="it is onnxruntime's threads")
     from flipagents import Segmenter
-    from flipagents.exported import MOST_THREADS
-    from flipagents.onnx_networks import OnnxAgent
+    from flipagents.segment.onnx import OnnxAgent
+    from flipagents.store.onnx import MOST_THREADS
 
     monkeypatch.setenv("OMP_NUM_THREADS", given or "0")
     for agent in Segmenter.from_pretrained(runtime="onnx").stages:

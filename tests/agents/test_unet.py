@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 torch = pytest.importorskip("torch", reason="the network needs torch")
-from flipagents.unet import UNet  # noqa: E402 - it needs torch
+from flipagents.maps.unet import UNet  # noqa: E402 - it needs torch
 
 
 @pytest.mark.parametrize(("n_inputs", "features"), [(3, (8, 8, 16, 32, 64, 8)), (5, (4, 6, 10, 8, 12, 5))])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from flipagents import views
+from flipagents.serve import pictures as views
 from flipenv.background import BACKGROUNDS
 from flipenv.config import EnvConfig
 from flipenv.episode import prepare
-from flipenv.render import BOX, ERASED, TRUTH
+from flipenv.pictures.render import BOX, ERASED, TRUTH
 from flipenv.types import Case
 from tests.conftest import SMALL
 

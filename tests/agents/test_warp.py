@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from flipagents.baselines.geometry import ellipse
+from flipagents.maps.geometry import ellipse
+from flipagents.maps.warp import warp
 from flipagents.metrics import dice
-from flipagents.warp import warp
 from flipenv.sources import tight_box
 from flipenv.types import Box, Case
 

@@ -15,7 +15,7 @@ def scripts(monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of the scripts, from which they are imported; no method that they register stays."""
     pytest.importorskip("matplotlib", reason="the scripts draw")
     pytest.importorskip("torch", reason="the scripts train and segment")
-    from flipagents.methods import METHODS
+    from flipagents.compare.methods import METHODS
 
     monkeypatch.setattr(METHODS, "_parts", dict(METHODS._parts))
     monkeypatch.syspath_prepend(str(SCRIPTS))

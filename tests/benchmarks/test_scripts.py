@@ -33,7 +33,7 @@ def test_table1_with_a_method_of_ones_own(scripts: Path, tmp_path: Path) -> None
     import table1
     from paper import TABLE_1
 
-    from flipagents.methods import METHODS
+    from flipagents.compare.methods import METHODS
 
     mine = own_method(scripts, tmp_path)
     words = some(tmp_path / "out", "--methods", "box", "polar", "nobody", "--methods-from", str(mine))
@@ -147,7 +147,7 @@ def test_readings_of_rewards() -> None:
 def test_the_maximiser_of_a_prior_erases_what_it_calls_nodule(phantoms: list[flipenv.Case]) -> None:
     import table_rewards
 
-    from flipagents.baselines.geometry import ellipse
+    from flipagents.maps.geometry import ellipse
     from flipagents.metrics import dice
 
     base = flipenv.EnvConfig(canvas={"height": 64, "width": 64}, beta=None, traversals=1, cell_area=16.0)  # type: ignore[arg-type]
@@ -174,7 +174,7 @@ def test_figure5(tmp_path: Path) -> None:
 def test_typical_cases() -> None:
     import figure5
 
-    from flipagents.report import Report
+    from flipagents.compare.report import Report
     from tests.agents.test_summaries import A, rows
 
     found = figure5.typical(Report(rows("flip", A) + rows("box", A[::-1]), [], None, {}, {}))

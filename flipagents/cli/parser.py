@@ -1,0 +1,262 @@
+"""The command `flip`: segment, app, serve, train, evaluate, export, ablate, demo, info, completion.
+
+Exit codes: 0 done; 1 done, but some images failed; 2 not done, and one line says why; 130 ended by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from flipagents.cli.commands import (
+    EXPORTS,
+    LOCAL,
+    ablate,
+    app,
+    completion,
+    demo,
+    evaluate,
+    export,
+    info,
+    segment,
+    serve,
+    train,
+)
+from flipagents.machine import threads
+
+FARTHEST = 1000  # px, of --margin: no box is off by more and still of that nodule
+SHELLS = ("bash", "zsh", "tcsh")
+SOURCE = """\
+where images and boxes come from:
+  DIRECTORY                       the BUSI folder, or subject folders with data.png and nodule.npy
+  FILE.json                       COCO instances
+  FILE.csv                        columns image, x0, y0, x1, y1 (or top, left, bottom, right)
+  busi:PATH?split=test, coco:..., csv:FILE?split=val, folders:PATH, phantom:20
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code. `arguments`: None for those of the process."""
+    threads.settle()
+    options = make_parser().parse_args(arguments)
+    from flipenv.errors import FlipError  # noqa: PLC0415 - `flip --help` must not wait for OpenCV
+
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _warner(options.command)
+            return int(options.run(options))
+    except FlipError as error:
+        reason = str(error)
+    except BrokenPipeError:  # `flip ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:  # a checkpoint on a full disk
+        reason = str(error)
+    except ModuleNotFoundError as error:
+        reason = f"{error.name} is not installed; pip install 'flip-learning[agents]'"
+    except KeyboardInterrupt:
+        print(f"\nflip {options.command}: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    print(f"flip {options.command}: {' '.join(reason.split())}", file=sys.stderr)
+    return 2
+
+
+def _warner(command: str) -> Callable[..., None]:
+    """A `warnings.showwarning` that tells a warning once, in one line, without the code that gave it."""
+
+    told: set[str] = set()
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        line = " ".join(str(message).split())
+        if line not in told:
+            print(f"flip {command}: warning: {line}", file=sys.stderr)
+        told.add(line)
+
+    return show
+
+
+class Parser(argparse.ArgumentParser):
+    """Names what was probably meant by a misspelt command or option."""
+
+    def __init__(self, *values: Any, **options: Any) -> None:
+        super().__init__(*values, **{**options, "allow_abbrev": False})
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse, with a suggestion."""
+        found, left = self.parse_known_args(args, namespace)
+        if left:
+            parser = found.parser if hasattr(found, "parser") else self
+            parser.error(f"unrecognized arguments: {' '.join(left)}{_meant(left, parser._option_string_actions)}")
+        return found
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            known = list(map(str, action.choices))
+            raise argparse.ArgumentError(
+                action, f"invalid choice: {value!r}{_meant([value], known)} (choose from {', '.join(known)})"
+            )
+
+
+def _meant(words: Sequence[str], known: Iterable[str]) -> str:
+    names = list(known)
+    close = [match for word in words for match in difflib.get_close_matches(word, names, n=1)]
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _between(low: int, high: int) -> Callable[[str], int]:
+    """The type of an option that is a whole number from `low` to `high`."""
+
+    def read(text: str) -> int:
+        number = int(text) if text.strip().lstrip("+-").isdigit() else None
+        if number is None or not low <= number <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {low} to {high}")
+        return number
+
+    return read
+
+
+class _Version(argparse.Action):
+    """Read only when it is asked for: it takes 30 ms."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
+        import flipagents  # noqa: PLC0415
+
+        print(f"flip {flipagents.__version__}")
+        parser.exit()
+
+
+def make_parser() -> Parser:
+    """The parser of all commands; what it returns has the function of the command as `run`."""
+    parser = Parser("flip", description="Box in, mask out, by Flip Learning.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(run: Any, name: str) -> argparse.ArgumentParser:
+        each: argparse.ArgumentParser = commands.add_parser(
+            name,
+            help=run.__doc__.splitlines()[0],
+            description=run.__doc__,
+            epilog=SOURCE if name in ("segment", "train", "evaluate") else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        each.set_defaults(run=run, parser=each)
+        return each
+
+    one, page, answering = command(segment, "segment"), command(app, "app"), command(serve, "serve")
+    two, three, four = command(train, "train"), command(evaluate, "evaluate"), command(demo, "demo")
+    five, six = command(export, "export"), command(ablate, "ablate")
+    seven, eight = command(info, "info"), command(completion, "completion")
+    _add_segment(one)
+    _add_train(two)
+    answering.add_argument("--media-root", type=Path, metavar="FOLDER", help="images that tasks may name lie in it")
+    answering.add_argument("--method", default="flip", help="as of `flip segment` (default flip)")
+    for each, port in ((page, 7860), (answering, 9090)):
+        each.add_argument("--port", type=_between(0, 65535), default=port, help=f"to listen on (default {port})")
+        each.add_argument(
+            "--host", default=LOCAL[0], help=f"address to listen on (default {LOCAL[0]}: this machine alone)"
+        )
+
+    three.add_argument("--data", required=True, help="cases with masks: see below")
+    three.add_argument("--split", help="such as val; leave it out where --data says it")
+    three.add_argument("--methods", nargs="+", default=["polar", "flip", "flip+student"], help="beside box and ellipse")
+    three.add_argument(
+        "--shift", nargs=2, type=float, default=(0.0, 0.0), metavar=("LOW", "HIGH"), help="px to move each box first"
+    )
+    three.add_argument("--again", action="store_true", help="run what is finished in --out once more")
+
+    four.add_argument("--count", type=_between(1, 10_000), default=4, help="phantoms (default 4)")
+
+    six.add_argument("plan", type=Path, help="JSON or YAML, see docs/scale.md")
+    six.add_argument("--engine", default="plain", help="plain (default, one after the other), slurm, or ray")
+
+    seven.add_argument(
+        "mask", nargs="?", type=Path, help="a mask that `flip segment` wrote: tell what it was made from"
+    )
+    eight.add_argument("shell", choices=SHELLS)
+
+    for each in (one, three, answering):
+        each.add_argument(
+            "--margin",
+            type=_between(0, FARTHEST),
+            default=0,
+            metavar="PX",
+            help="box tolerance: each box is first moved by at most so much to where the nodule is; its size stays",
+        )
+    for each in (one, page, answering, two, three, four):
+        each.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps, or auto")
+    for each in (one, page, answering, three, four):
+        each.add_argument(
+            "--runtime",
+            choices=("auto", "onnx", "torch"),
+            default="auto",
+            help="what runs the networks; auto (default): onnxruntime on a CPU, which starts faster, else torch",
+        )
+    for each in (one, page, answering, three, four, five, seven):
+        each.add_argument("--weights", type=Path, metavar="FOLDER", help="what `flip train` wrote; else what ships")
+    for each in (one, two, three, four, five, six):
+        each.add_argument("-q", "--quiet", action="store_true", help="no progress and no summary")
+    for each, default in ((one, None), (two, None), (three, None), (four, Path("demo")), (five, None), (six, None)):
+        required = each in (one, two, five, six)
+        each.add_argument("-o", "--out", type=Path, required=required, default=default, help="folder, made if need be")
+    return parser
+
+
+def _add_segment(one: argparse.ArgumentParser) -> None:
+    one.add_argument("input", help="an image (with --box), or images with boxes: see below")
+    one.add_argument(
+        "--box",
+        nargs=4,
+        metavar=("X0", "Y0", "X1", "Y1"),
+        help="columns first, X1 and Y1 excluded; pixels of the image, or percent of it: 10%% 20%% 60%% 80%%",
+    )
+    one.add_argument("--boxes", type=Path, metavar="FILE.csv", help="boxes on the images of a folder, named in it")
+    one.add_argument("--frame", type=int, metavar="K", help="of a DICOM cine loop or TIFF with several, from 0")
+    one.add_argument(
+        "--method",
+        default="flip",
+        help="flip (default), flip+student, polar, otsu, unet, ... (docs/baselines.md); NAME:PATH has its own weights",
+    )
+    one.add_argument("--gif", action="store_true", help="also film the agents")
+    one.add_argument("--only-masks", action="store_true", help="no overlay and no curve: twice as fast")
+    one.add_argument("--overwrite", action="store_true", help="replace existing results")
+    one.add_argument(
+        "--json", action="store_true", help="print a line of JSON for each image: mask, box, area, seconds"
+    )
+    one.add_argument(
+        "--export",
+        nargs="+",
+        action="extend",
+        default=[],
+        choices=tuple(EXPORTS),
+        help="coco: all masks in coco.json as run lengths; nifti: NAME_mask.nii.gz with the image's geometry; "
+        "dicom-seg: NAME_seg.dcm in the study of a DICOM image",
+    )
+    one.add_argument(
+        "--engine", choices=("plain", "ray"), default="plain", help="ray: on all CPUs or GPUs of a Ray cluster"
+    )
+    one.add_argument("--workers", type=_between(1, 100_000), metavar="N", help="of the engine ray, at most")
+    one.add_argument("--shard", metavar="I/N", help="only every N-th case from the I-th on, I from 1 to N")
+
+
+def _add_train(two: argparse.ArgumentParser) -> None:
+    two.add_argument("--data", required=True, help="the BUSI folder (its splits train and val), or: see below")
+    two.add_argument("--val", help="cases that calibrate the classifier; their masks are not read")
+    two.add_argument("--method", default="flip", help="flip (default), unet, box-unet, sdi, or another that learns")
+    two.add_argument("--preset", help="of flip: small (default, for CPUs) or paper")
+    two.add_argument(
+        "--agent", metavar="NAME", help="of flip: ddqn (default), independent, vdn, sb3-dqn, sb3-ppo, or your own"
+    )
+    two.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="OPTION=VALUE",
+        help="such as learner.epochs=5; of a baseline epochs=5",
+    )

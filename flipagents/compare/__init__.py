@@ -1,0 +1,1 @@
+"""Whether it is better than something else."""

@@ -1,0 +1,255 @@
+"""One method on all cases of a source: its rows are on the disk as soon as they are known, and are not made twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flipagents.compare.methods import METHODS, Found, Mask, Method, has_runtimes, make_method, run_method
+from flipagents.compare.scoring import CaseScore, Failure, from_csv, score, to_csv
+from flipagents.segment.outputs import file_names, write_texts
+from flipagents.segment.runtimes import pipeline_folder, runtime_of
+from flipagents.store.provenance import code_digest, weights_digest, without_folders
+from flipenv.config import EnvConfig
+from flipenv.errors import FlipError, MissingDependencyError, SourceError
+from flipenv.pool import EpisodePool
+from flipenv.sources import Source
+from flipenv.sources.contents import digest
+from flipenv.types import Case
+
+FOUND = "found"  # before the names of methods that get a box found again
+CHUNK = 128  # cases that a method gets in one call, at most
+KEPT = 512  # cases kept in memory for the next method; a larger source is read again for each
+SEED = "{seed}"  # in a folder's name, where each seed has weights of its own
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A method as it stands in a table: one row."""
+
+    method: str  # name, see `flipagents.compare.methods`
+    label: str = ""  # of the row; "" for the method's name, after `found` where it looks for its box
+    weights: str | Path | None = None  # folder, None for what ships; may hold {seed}
+    margin: int = 0  # px by which boxes may be off as far as it knows; above 0 it looks for them first
+
+    @property
+    def name(self) -> str:
+        """The row's label."""
+        return self.label or (f"{FOUND} {self.method}" if self.margin else self.method)
+
+    def folder(self, seed: int) -> Path | None:
+        """Weights of one seed."""
+        return None if self.weights is None else Path(str(self.weights).replace(SEED, str(seed)))
+
+    def make(self, seed: int, device: str, runtime: str = "auto") -> Method:
+        """Make the method; FlipError where it, its weights or what it needs is not there.
+
+        runtime: of methods that have a choice, see `flipagents.compare.methods.has_runtimes`, and of the search for the
+        box.
+        """
+        weights = self.folder(seed)
+        own = runtime if has_runtimes(self.method) else "auto"
+        method = make_method(self.method, weights, device, runtime=own, evaluation=True)
+        return Found(method, self.margin, weights, device, runtime) if self.margin else method
+
+    def runtime(self, seed: int, device: str, runtime: str = "auto") -> str | None:
+        """What `make` would let run the networks of a pipeline, "onnx" or "torch"; None where there are none.
+
+        FlipError as `make`.
+        """
+        if not (self.margin or has_runtimes(self.method)):
+            return None
+        _, _, path = self.method.partition(":")
+        return runtime_of(pipeline_folder(path or self.folder(seed), runtime, device))
+
+
+class Cases:
+    """The cases of a source, their boxes moved by one draw; as many as fit are kept in memory.
+
+    shift: least and largest distance in px of the image, evenly drawn in an even direction, the same for the same case
+    and seed.
+    """
+
+    def __init__(self, source: Source, shift: tuple[float, float] = (0.0, 0.0), seed: int = 0) -> None:
+        self.source, self.shift, self.seed = source, shift, seed
+        self._pool = EpisodePool(source, EnvConfig(jitter=shift, variants=seed + 1), cache=False)
+        self._kept: dict[int, Case] = {}
+        self._refused: dict[int, FlipError] = {}  # why, of cases that were tried
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_kept": {}}
+
+    def load(self, index: int) -> Case:
+        """Read one case; FlipError where it cannot be read, or has no mask. It is tried once."""
+        if index in self._kept:
+            return self._kept[index]
+        if index in self._refused:
+            raise self._refused[index]
+        try:
+            case = self._pool.case(index * (self.seed + 1) + self.seed)
+            if case.mask is None:
+                raise SourceError("has no mask, and an evaluation compares with masks")
+        except FlipError as error:
+            self._refused[index] = error
+            raise
+        if len(self) <= KEPT:
+            self._kept[index] = case
+        return case
+
+    def some(self, indices: Iterable[int]) -> tuple[list[Case], list[Failure]]:
+        """Those of these cases that can be read, in order, and why the others cannot."""
+        cases, failures = [], []
+        for index in indices:
+            try:
+                cases.append(self.load(index))
+            except FlipError as error:
+                failures.append(Failure(self.source.ids[index], str(error)))
+        return cases, failures
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Digest of all that they are, read once; of a case that cannot be read, why."""
+        moved = json.dumps([self.shift, self.seed if self.shift[1] else 0])
+        return digest(moved, *map(self._fingerprint, range(len(self))))
+
+    def _fingerprint(self, index: int) -> str:
+        try:
+            return self.source.fingerprint(index)
+        except FlipError as error:
+            return f"{self.source.ids[index]}: {error}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an evaluation gave: each of its cases is in one of the two."""
+
+    rows: list[CaseScore]
+    failures: list[Failure]
+
+    @property
+    def whole(self) -> bool:
+        """Whether the method segmented every case that can be read."""
+        return not any(failure.method for failure in self.failures)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One candidate on all cases with one seed."""
+
+    candidate: Candidate
+    cases: Cases
+    device: str = "cpu"
+    runtime: str = "auto"  # see `Candidate.make`
+
+    def make(self) -> Method:
+        """Make the method; FlipError as `Candidate.make`."""
+        return self.candidate.make(self.cases.seed, self.device, self.runtime)
+
+    def run(self, method: Method | None = None, tell: Callable[[int], object] = int) -> Outcome:
+        """Segment and score every case; one that cannot be read, or on which the method fails, does not end it.
+
+        method: what `make` gave, None to make it. tell: called with the number of cases that were tried since the last
+        call. Raises SourceError where no case can be read, MissingDependencyError where the method needs what is not
+        there, and as `make`.
+        """
+        method = method or self.make()
+        rows: list[CaseScore] = []
+        failures: list[Failure] = []
+        for start in range(0, len(self.cases), CHUNK):
+            chunk = range(start, min(start + CHUNK, len(self.cases)))
+            cases, unreadable = self.cases.some(chunk)
+            found, failed = self._segment(method, cases)
+            rows, failures = rows + found, failures + unreadable + failed
+            tell(len(chunk))
+        if not rows and not any(failure.method for failure in failures):
+            first = f"the first, {failures[0].case!r}: {failures[0].reason}" if failures else "there is none"
+            raise SourceError(f"none of {len(failures)} cases can be evaluated; {first}")
+        return Outcome(rows, failures)
+
+    def _segment(self, method: Method, cases: list[Case]) -> tuple[list[CaseScore], list[Failure]]:
+        """All cases in one call; where that fails, one after the other."""
+        name, seed = self.candidate.name, self.cases.seed
+        if not cases:
+            return [], []
+        started = time.perf_counter()
+        try:
+            masks: list[Mask] = run_method(method, cases)
+        except MissingDependencyError:
+            raise
+        except FlipError as error:
+            if len(cases) == 1:
+                return [], [Failure(cases[0].id, str(error), name)]
+            alone = [self._segment(method, [case]) for case in cases]
+            return [row for rows, _ in alone for row in rows], [each for _, failures in alone for each in failures]
+        ms = 1000 * (time.perf_counter() - started) / len(cases)
+        return [score(name, seed, case, mask, ms) for case, mask in zip(cases, masks, strict=True)], []
+
+    def key(self) -> str:
+        """Digest of all that its numbers depend on: method, weights, cases, device and code."""
+        candidate = self.candidate
+        told = json.dumps([candidate.method, candidate.margin, self.device, self.runtime])
+        weights = [weights_digest(candidate.folder(self.cases.seed))]
+        name, _, path = candidate.method.partition(":")  # as in onnx:FILE
+        weights.append(weights_digest(Path(path) if path else None))
+        makers = [METHODS[each] for each in METHODS if each == name]
+        return digest(told, *weights, self.cases.digest, code_digest(*makers))
+
+
+class Store:
+    """A folder of finished evaluations: NAME-KEY.csv holds the rows, NAME-KEY.json what they came from.
+
+    One in which the method failed on a case is not kept: what was missing then may be there the next time.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def load(self, evaluation: Evaluation) -> Outcome | None:
+        """What an evaluation that is finished gave, None where it is not, or where its files are damaged.
+
+        None, too, where a case can be read by now that could not be read then.
+        """
+        path = self._path(evaluation)
+        try:
+            rows = from_csv(path.read_text(encoding="utf-8"))
+            then = {each["case"] for each in json.loads(path.with_suffix(".json").read_text())["failed"]}
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
+        cases, (name, seed) = evaluation.cases, (evaluation.candidate.name, evaluation.cases.seed)
+        own = [dataclasses.replace(row, method=name, seed=seed) for row in rows]
+        _, failures = cases.some(index for index, each in enumerate(cases.source.ids) if each in then)
+        now = {failure.case for failure in failures}
+        same = now == then and [row.case for row in own] == [each for each in cases.source.ids if each not in now]
+        return Outcome(own, failures) if same else None
+
+    def save(self, evaluation: Evaluation, outcome: Outcome, about: dict[str, Any]) -> None:
+        """Write a whole outcome, or nothing; OutputError where the disk refuses."""
+        if not outcome.whole:
+            return
+        path = self._path(evaluation)
+        candidate = evaluation.candidate
+        told = {
+            "method": without_folders(candidate.method),
+            "margin": candidate.margin,
+            "weights": without_folders(str(candidate.folder(evaluation.cases.seed) or "")),
+            "shift": list(evaluation.cases.shift),
+            "seed": evaluation.cases.seed,
+            "device": evaluation.device,
+            "runtime": candidate.runtime(evaluation.cases.seed, evaluation.device, evaluation.runtime),
+            "failed": [{"case": each.case, "reason": without_folders(each.reason)} for each in outcome.failures],
+            **about,
+        }
+        write_texts({path.with_suffix(".json"): json.dumps(told, indent=1) + "\n", path: to_csv(outcome.rows)})
+
+    def _path(self, evaluation: Evaluation) -> Path:
+        name = file_names([evaluation.candidate.name])[0]
+        return self.folder / f"{name}-{evaluation.key()[:16]}.csv"

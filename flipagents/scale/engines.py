@@ -1,0 +1,104 @@
+"""Where the runs of an ablation are performed: here one after the other, on Slurm, or on a Ray cluster.
+
+Each engine yields a run as it ends, and why it failed, or nothing. A run that fails leaves the others as they are.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from flipagents.compare.ablation import Run, perform
+from flipagents.segment.outputs import write_texts
+from flipenv.errors import ConfigError, FlipError, MissingDependencyError
+from flipenv.registry import Registry
+
+JOBS, JOB = "slurm", "job.json"  # submitit's folder beside the runs; in a run's folder, who performs it
+
+Ended: TypeAlias = Iterator[tuple[Run, str]]
+ENGINES: Registry[Callable[[Sequence[Run], Path], Ended]] = Registry("engine")  # unfinished runs, their folder
+
+
+@ENGINES.register("plain")
+def plain(runs: Sequence[Run], folder: Path) -> Ended:
+    """One after the other, in this process."""
+    for run in runs:
+        yield run, _tried(run)
+
+
+@ENGINES.register("slurm")
+def slurm(runs: Sequence[Run], folder: Path, cluster: str = "slurm") -> Ended:
+    """Hand each run to Slurm through submitit, and wait for all of them.
+
+    The runs go on when this process ends; the same command then waits for those that are still under way instead of
+    handing them in again. cluster: "slurm", or "local" for processes of this machine. Raises MissingDependencyError
+    without submitit, ConfigError where there is no Slurm or it refuses the plan's options.
+    """
+    try:
+        import submitit  # noqa: PLC0415 - optional
+    except ImportError as error:
+        raise MissingDependencyError(f"engine 'slurm' needs {error.name}: pip install flip-learning[slurm]") from error
+    job_class = {"slurm": submitit.SlurmJob, "local": submitit.LocalJob}[cluster]
+    try:
+        executor = submitit.AutoExecutor(folder / JOBS, cluster=cluster)
+        executor.update_parameters(name="flip-ablate", **runs[0].plan.slurm)
+    except (RuntimeError, NameError, TypeError, AssertionError) as error:  # what it says of a machine without Slurm
+        raise ConfigError(f"engine 'slurm' cannot be used: {error}") from error
+    known = {run.folder: _under_way(run, job_class, folder / JOBS) for run in runs}
+    fresh = [run for run in runs if known[run.folder] is None]
+    if fresh:
+        with executor.batch():  # one array
+            handed = [executor.submit(_tried, run) for run in fresh]
+        for run, job in zip(fresh, handed, strict=True):
+            write_texts({run.folder / JOB: json.dumps({"id": job.job_id}) + "\n"})
+            known[run.folder] = job
+    for run in runs:
+        try:
+            yield run, str(known[run.folder].result())
+        except Exception as error:  # whatever ended it there; submitit's own have no base in common
+            yield run, f"job {known[run.folder].job_id} failed: {' '.join(str(error).split())}"
+
+
+@ENGINES.register("ray")
+def ray(runs: Sequence[Run], folder: Path) -> Ended:
+    """A task for each run on a Ray cluster: one GPU where the plan's device is cuda, one CPU otherwise.
+
+    `folder` must be where every machine sees it under the same name. Raises MissingDependencyError without Ray.
+    """
+    try:
+        import ray as cluster  # noqa: PLC0415 - optional
+    except ImportError as error:
+        raise MissingDependencyError(f"engine 'ray' needs {error.name}: pip install flip-learning[ray]") from error
+    if not cluster.is_initialized():
+        cluster.init(log_to_driver=False, logging_level=logging.ERROR)
+    gpu = runs[0].plan.device.startswith("cuda")
+    task = cluster.remote(num_cpus=1, num_gpus=1 if gpu else 0)(_tried)
+    waiting = {task.remote(run): run for run in runs}
+    while waiting:
+        (ended, *_), _ = cluster.wait(list(waiting))
+        run = waiting.pop(ended)
+        try:
+            yield run, cluster.get(ended)
+        except cluster.exceptions.RayError as error:
+            yield run, str(error)
+
+
+def _tried(run: Run) -> str:
+    """Perform a run; say why it failed."""
+    try:
+        perform(run)
+    except (FlipError, OSError) as error:
+        return str(error)
+    return ""
+
+
+def _under_way(run: Run, job_class: Any, folder: Path) -> Any:
+    """The job that was handed in for a run before and has not ended, None where there is none."""
+    path = run.folder / JOB
+    if not path.exists():
+        return None
+    job = job_class(folder, json.loads(path.read_text())["id"])
+    return None if job.done() else job

@@ -1,0 +1,78 @@
+"""Many images into files on a Ray cluster: one loaded method a worker, images handed out as workers get free.
+
+    export RAY_ADDRESS=auto     # on a cluster; without it Ray starts on this machine
+    flip segment cases.csv -o out/ --engine ray
+
+Ray Data gives blocks of images to a pool of actors and starts one anew when it dies; its block is then done again, but
+for the images whose files are there. So nothing is lost, and nothing that was finished is done twice.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flipagents.machine import threads
+from flipagents.scale.worker import CHUNK, Outcome, Paths, Work, Worker, waiting
+from flipenv.errors import MissingDependencyError
+
+
+def run(work: Work, paths: Paths, *, workers: int | None = None, block: int = CHUNK) -> Iterator[Outcome]:
+    """Segment and write cases; yield what came of each as it comes.
+
+    Image files and the folder for outputs must be where every machine sees them under the same name. What is done
+    already is not done again, see `flipagents.scale.worker.waiting`.
+
+    workers: at most so many, None for one a GPU (device cuda) or one a CPU of the cluster. block: images that a worker
+    takes at a time. Raises MissingDependencyError without Ray, OutputError as a Ray error: it ends everything.
+    """
+    try:
+        import ray  # noqa: PLC0415 - optional
+        import ray.data  # noqa: PLC0415
+    except ImportError as error:
+        raise MissingDependencyError(f"engine 'ray' needs {error.name}: pip install flip-learning[ray]") from error
+    if not ray.is_initialized():
+        ray.init(log_to_driver=False, logging_level=logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    gpu = work.device.startswith("cuda")
+    have = int(ray.cluster_resources().get("GPU" if gpu else "CPU", 1))
+    blocks = -(-len(paths) // block)
+    pool = ray.data.ActorPoolStrategy(size=max(min(workers or have, have, blocks), 1))
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    items = [{"number": index, "files": [str(file) for file in files]} for index, files in paths.items()]
+    done = ray.data.from_items(items, override_num_blocks=blocks).map_batches(
+        Actor,
+        fn_constructor_kwargs={"work": work},
+        compute=pool,
+        batch_size=block,
+        num_cpus=1,
+        num_gpus=1 if gpu else 0,
+    )
+    for row in done.iter_rows():
+        yield Outcome(int(row["number"]), str(row["error"]), json.loads(row["told"]))
+
+
+class Actor:
+    """What Ray keeps alive on a worker."""
+
+    def __init__(self, work: Work) -> None:
+        threads.settle()  # a cluster's processes have not the environment of the command
+        self.worker = Worker(work)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Segment a block; number, error and what is told of each image, see `Outcome`."""
+        numbers = [int(number) for number in batch["number"]]
+        paths = dict(zip(numbers, ([Path(file) for file in files] for files in batch["files"]), strict=True))
+        left = {index: paths[index] for index in waiting(self.worker.work, paths)}
+        outcomes = {index: Outcome(index) for index in numbers} | {each.index: each for each in self.worker.run(left)}
+        return {
+            "number": np.array(numbers),
+            "error": np.array([each.error for each in outcomes.values()]),
+            "told": np.array([json.dumps(each.told) for each in outcomes.values()]),
+        }

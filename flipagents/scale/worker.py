@@ -1,0 +1,182 @@
+"""Many images into files: what one worker does with its share, whoever hands it out."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from flipagents.compare.methods import Flip, Found, make_method, run_method
+from flipagents.formats.coco import read_voxels, scan_of
+from flipagents.formats.dicom_seg import check_scan
+from flipagents.formats.spacing import spacing_of
+from flipagents.segment.origin import Origins
+from flipagents.segment.outputs import OutputError, is_there, record, write_outputs
+from flipenv.errors import ConfigError, FlipError
+from flipenv.sources import Source
+from flipenv.sources.base import Unlabelled
+from flipenv.types import Case
+
+CHUNK = 64  # images in memory at once
+WALKED = ("_curve.png", ".gif")  # ends of the names of files that show a walk
+
+Paths = Mapping[int, Sequence[Path]]  # number of a case in its source -> where its files go, the mask's PNG first
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be done with each image; it travels to other processes."""
+
+    source: Source
+    method: str = "flip"
+    weights: Path | None = None  # None for those that ship
+    device: str = "cpu"
+    margin: int = 0  # px by which boxes may be off
+    gif: bool = False
+    runtime: str = "auto"  # see `flipagents.segment.runtimes`
+
+    @cached_property
+    def origins(self) -> Origins:
+        """What its masks are made from."""
+        return Origins(self.source, self.method, self.weights, self.margin)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one case."""
+
+    index: int  # its number in the source
+    error: str = ""  # why it failed; "" where it is done
+    told: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of the mask, as JSON holds it
+
+
+@dataclass(frozen=True, eq=False)
+class _Masked:
+    """A case on its way to its files."""
+
+    index: int
+    case: Case
+    mask: Any  # (height, width) bool
+    seconds: float  # of the method, its share of those of the chunk
+
+
+class Worker:
+    """One loaded method that segments cases into files. Raises as `make_method` does."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.method = make_method(work.method, work.weights, work.device, runtime=work.runtime)
+        self.runtime: str | None = getattr(self.method, "runtime", None)
+        self.agents = self.method if isinstance(self.method, Flip) else None
+        self.scorer = self.agents.scorer() if self.agents else None
+        if work.margin:
+            self.method = Found(self.method, work.margin, work.weights, work.device, work.runtime)
+
+    def run(self, paths: Paths) -> Iterator[Outcome]:
+        """Segment and write cases; yield what came of each. A case that fails leaves the others as they are.
+
+        OutputError that the next file would raise too ends everything.
+        """
+        waiting = list(paths)
+        for start in range(0, len(waiting), CHUNK):
+            for each in self._masks({index: paths[index] for index in waiting[start : start + CHUNK]}):
+                yield each if isinstance(each, Outcome) else self._written(each, paths[each.index])
+
+    def _written(self, each: _Masked, files: Sequence[Path]) -> Outcome:
+        started = time.perf_counter()
+        case = each.case
+        try:
+            recording = None
+            if self.agents and any(file.name.endswith(WALKED) for file in files):
+                walked = self.method.find([case])[0] if isinstance(self.method, Found) else case
+                recording = record(self.agents.segmenter, walked, scorer=self.scorer, film=self.work.gif)
+            scan = scan_of(self.work.source, each.index)
+            spacing = spacing_of(scan)
+            write_outputs(
+                files,
+                case,
+                each.mask,
+                recording,
+                voxels=read_voxels(scan.file) if scan is not None and _any(files, ".gz") else None,
+                scan=scan,
+                spacing_mm=spacing,
+                origin=self.work.origins.of(each.index, files[0].parent, case.box),
+            )
+        except OutputError as error:
+            if error.is_for_all:
+                raise
+            return Outcome(each.index, str(error))
+        except FlipError as error:
+            return Outcome(each.index, str(error))
+        seconds = each.seconds + time.perf_counter() - started
+        area = int(each.mask.sum())
+        told: dict[str, Any] = {"area_px": area, "seconds": round(seconds, 3)}
+        if self.runtime is not None:
+            told["runtime"] = self.runtime
+        if spacing is not None:
+            told |= {"spacing_mm": list(spacing), "area_mm2": round(area * spacing[0] * spacing[1], 4)}
+        return Outcome(each.index, told=told)
+
+    def _masks(self, paths: Paths) -> list[Outcome | _Masked]:
+        """What came of each case so far: its mask, or why there is none."""
+        cases: dict[int, Case] = {}
+        failed: dict[int, str] = {}
+        for index, files in paths.items():
+            try:
+                if _any(files, ".dcm"):
+                    check_scan(scan_of(self.work.source, index))
+                cases[index] = Unlabelled(self.work.source).load(index)
+            except FlipError as error:
+                failed[index] = str(error)
+        started = time.perf_counter()
+        try:
+            masks = dict(zip(cases, run_method(self.method, list(cases.values())), strict=True)) if cases else {}
+        except FlipError:
+            masks = {}
+            for index, case in cases.items():
+                try:
+                    masks[index] = run_method(self.method, [case])[0]
+                except FlipError as error:
+                    failed[index] = str(error)
+        seconds = (time.perf_counter() - started) / max(len(cases), 1)
+        return [
+            Outcome(index, failed[index]) if index in failed else _Masked(index, cases[index], masks[index], seconds)
+            for index in paths
+        ]
+
+
+def waiting(work: Work, paths: Paths) -> dict[int, str]:
+    """The cases that are not done, and what is another thing than when their mask was made: "" where there is none.
+
+    A case is done when all its files are there and its mask was made from the same image, box, method and weights.
+    Raises ConfigError where a mask is another image's, see `flipagents.segment.origin.Origins.change`.
+    """
+    found: dict[int, str] = {}
+    for index, files in paths.items():
+        try:
+            there = [is_there(file) for file in files]
+        except OSError:  # a name that is too long, a folder that may not be read: writing says so
+            there = [False]
+        change = work.origins.change(index, files[0]) if there[0] else ""
+        if change or not all(there):
+            found[index] = change
+    return found
+
+
+def _any(files: Sequence[Path], suffix: str) -> bool:
+    return any(file.suffix == suffix for file in files)
+
+
+def share_of(paths: Paths, shard: str) -> dict[int, Sequence[Path]]:
+    """The share `i/n` of the cases, i from 1 to n: every n-th, so that n shares are all of them, each once.
+
+    ConfigError for text that names no share.
+    """
+    number, slash, count = shard.partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise ConfigError(f"--shard {shard}: expected i/n with i from 1 to n, for example 3/100")
+    return dict(list(paths.items())[int(number) - 1 :: int(count)])

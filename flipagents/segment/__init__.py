@@ -1,0 +1,1 @@
+"""How a trained pipeline turns a box into a mask."""

@@ -1,0 +1,155 @@
+"""Write a trained pipeline as ONNX files, which segment without torch: `flip export`.
+
+Each network becomes one file whose inputs and outputs are what the project's own parts pass around, so that another
+program can run it too; the free first axis is called `batch`.
+
+    stage1/agent, stage2/agent    observation uint8, see `Agent.network` -> better (batch, agents) float32
+    contour, student, locator     crops (batch, channels, 64, 64) float32 -> probability (batch, 64, 64) float32
+    classifier/classifier         canvases (batch, height, width) uint8 -> score (batch,) float32
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from flipagents.classify.classifier import MEAN, STD, Classifier
+from flipagents.learn.agents import load_agent
+from flipagents.maps.crops import N_INPUTS, SIZE
+from flipagents.maps.network import Student, probability
+from flipagents.segment.onnx import AGENT, MAPPER, SCORER
+from flipagents.segment.runtimes import COPY, fault_of_copy, pipeline_folder
+from flipagents.store import checkpoint
+from flipagents.store.checkpoint import CheckpointError
+from flipagents.store.onnx import write_network
+from flipagents.store.recipe import CLASSIFIER, Recipe, networks
+from flipenv.errors import ConfigError, MissingDependencyError
+
+OPSET = 18
+EXAMPLES = 2  # in the batch that is traced: of one, the exporter would make a constant
+
+
+def export_pipeline(folder: str | Path | None, into: str | Path) -> list[Path]:
+    """Write all networks of a pipeline, and its recipe last, into a folder; return the networks' folders.
+
+    folder: what `flip train` wrote, None for the weights that ship. Raises CheckpointError where it is no such folder,
+    ConfigError where `into` is the same one, MissingDependencyError without onnx and onnxscript.
+    """
+    where, into = pipeline_folder(folder, "torch"), Path(into)
+    if into.resolve() == where.resolve():
+        raise ConfigError(f"{into} is the pipeline itself; give another folder for its export")
+    recipe = Recipe.read(where)
+    makers = dict.fromkeys(recipe.stages, _agent) | {CLASSIFIER: _scorer}
+    written = [makers.get(name, _mapper)(where / name, into / name) for name in networks(where, recipe)]
+    dataclasses.replace(recipe, runtime="onnx").write(into)
+    return written
+
+
+def write_copy(folder: Path) -> None:
+    """Write a pipeline's ONNX copy into its own folder (see `flipagents.segment.runtimes`), unless it is there.
+
+    What cannot be copied, such as an agent without a network, is told in a RuntimeWarning: torch runs it.
+    """
+    if fault_of_copy(folder) is None:
+        return
+    try:
+        export_pipeline(folder, folder / COPY)
+    except (ConfigError, CheckpointError, MissingDependencyError) as error:
+        warnings.warn(f"{folder} gets no ONNX copy, so torch runs it: {error}", RuntimeWarning, stacklevel=2)
+
+
+def _agent(folder: Path, into: Path) -> Path:
+    agent = load_agent(folder)
+    env = agent.env
+    agents = () if env.observation == "joint" else (env.n_agents,)
+    seen = torch.zeros((EXAMPLES, *agents, env.n_channels, env.window, env.window), dtype=torch.uint8)
+    about = {"env": env.to_dict(), "config": agent.config.to_dict()}
+    return _write(folder, into, agent.network(), {"observation": seen}, "better", {"role": AGENT, **about})
+
+
+def _mapper(folder: Path, into: Path) -> Path:
+    student = Student.load(folder)
+    seen = torch.zeros(EXAMPLES, N_INPUTS[student.view], SIZE, SIZE)
+    about = {"role": MAPPER, "view": student.view}
+    return _write(folder, into, _Probability(student.network), {"crops": seen}, "probability", about)
+
+
+def _scorer(folder: Path, into: Path) -> Path:
+    classifier = Classifier.load(folder)
+    canvas = classifier.config.patches.env.canvas
+    seen = torch.zeros((EXAMPLES, canvas.height, canvas.width), dtype=torch.uint8)
+    return _write(folder, into, _Score(classifier), {"canvases": seen}, "score", {"role": SCORER})
+
+
+class _Probability(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, crops: Tensor) -> Tensor:
+        return probability(self.network, crops)
+
+
+class _Score(nn.Module):
+    """As `flipenv.torch_scorer` asks a classifier."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.network, self.temperature = classifier.network, classifier.temperature
+
+    def forward(self, canvases: Tensor) -> Tensor:
+        logits = self.network((canvases[:, None].float() / 255 - MEAN) / STD)
+        scores: Tensor = (logits[:, 0] / self.temperature).sigmoid()
+        return scores
+
+
+def _write(
+    source: Path, into: Path, network: nn.Module, inputs: Mapping[str, Tensor], output: str, about: dict[str, Any]
+) -> Path:
+    """Export and write one network; the digest of the weights that it was made of is told with it."""
+    model = _model(network.eval(), inputs, output)
+    return write_network(into, model, {**about, "of": checkpoint.digest_of(source)})
+
+
+def _model(network: nn.Module, inputs: Mapping[str, Tensor], output: str) -> bytes:
+    """The bytes of an ONNX file."""
+    try:
+        import onnx  # noqa: F401, PLC0415 - what torch's exporter needs, and would not name
+        import onnxscript  # noqa: F401, PLC0415
+    except ImportError as error:
+        raise MissingDependencyError(f"export needs {error.name}: pip install flip-learning[agents]") from error
+    free = tuple({0: torch.export.Dim("batch")} for _ in inputs)
+    try:
+        with warnings.catch_warnings(), torch.inference_mode():
+            warnings.simplefilter("ignore")  # torch's exporter warns about itself, and about a torchvision it can miss
+            logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+            program = torch.onnx.export(
+                network,
+                tuple(inputs.values()),
+                input_names=list(inputs),
+                output_names=[output],
+                opset_version=OPSET,
+                dynamic_shapes=free,
+                external_data=False,
+                verbose=False,
+                dynamo=True,
+            )
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise CheckpointError(f"{type(network).__name__} cannot be written as ONNX: {error}") from error
+    assert program is not None
+    proto = program.model_proto
+    first = proto.graph.input[0].type.tensor_type.shape.dim[0]
+    if not first.dim_param:
+        raise CheckpointError(
+            f"{type(network).__name__} was written for {first.dim_value} pictures alone, not for any number"
+        )
+    for part in (proto, proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.graph.initializer):
+        del part.metadata_props[:]  # where the code lay on this machine
+    return bytes(proto.SerializeToString())

@@ -1,0 +1,72 @@
+"""Which library runs a pipeline's networks: onnxruntime on a CPU where their ONNX copy lies beside them, else torch.
+
+    FOLDER/pipeline.json, stage1/, ...      for torch, as `flip train` wrote them
+    FOLDER/onnx/pipeline.json, stage1/, ... the same for onnxruntime, as `flip export` wrote them
+
+A copy tells of what weights it was made, so that one of older weights is never taken for one of these.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+from flipagents.store import checkpoint
+from flipagents.store.checkpoint import SHIPPED, CheckpointError
+from flipagents.store.onnx import has_onnxruntime
+from flipagents.store.recipe import PIPELINE, Recipe, networks
+from flipenv.errors import ConfigError
+from flipenv.registry import unknown
+
+RUNTIMES = ("auto", "onnx", "torch")
+COPY = "onnx"  # folder in a pipeline's folder
+
+
+def pipeline_folder(folder: str | Path | None = None, runtime: str = "auto", device: str = "cpu") -> Path:
+    """Return the folder whose networks are to be run: a pipeline's own, or that of its ONNX copy.
+
+    folder: of a pipeline, None for the weights that ship. runtime: "onnx"; "torch"; "auto" for onnx where the device is
+    a CPU, the copy is there and onnxruntime is installed, and else torch. A copy of other weights is passed over with
+    a RuntimeWarning. A folder without a pipeline is returned as it is. Raises ConfigError for another runtime,
+    CheckpointError where the one that was asked for cannot be had.
+    """
+    if runtime not in RUNTIMES:
+        raise ConfigError(unknown("runtime", runtime, RUNTIMES))
+    where = SHIPPED if folder is None else Path(folder)
+    if not (where / PIPELINE).exists():
+        return where
+    if runtime_of(where) == "onnx":
+        if runtime == "torch":
+            raise CheckpointError(f"{where} holds networks for onnx, not for torch; give the folder that was exported")
+        return where
+    if runtime == "torch" or (runtime == "auto" and not (device == "cpu" and has_onnxruntime())):
+        return where
+    copy = where / COPY
+    fault = fault_of_copy(where)
+    if fault is None:
+        return copy
+    remedy = f"`flip export --weights {where} -o {copy}` writes it"
+    if runtime == "onnx":
+        raise CheckpointError(f"{fault}; {remedy}")
+    if (copy / PIPELINE).exists():
+        warnings.warn(f"{fault}, so torch runs them; {remedy} anew", RuntimeWarning, stacklevel=2)
+    return where
+
+
+def runtime_of(folder: Path) -> str:
+    """For which runtime the networks in a folder are, "onnx" or "torch"; without a pipeline they are torch's."""
+    return Recipe.read(folder).runtime if (folder / PIPELINE).exists() else "torch"
+
+
+def fault_of_copy(folder: Path) -> str | None:
+    """Why a pipeline for torch has no ONNX copy that can be used; None where it has one."""
+    copy = folder / COPY
+    if not (copy / PIPELINE).exists():
+        return f"{folder} has no ONNX copy"
+    recipe, copied = Recipe.read(folder), Recipe.read(copy)
+    ours = {name: checkpoint.digest_of(folder / name) for name in networks(folder, recipe)}
+    theirs = {name: checkpoint.about_of(copy / name).get("of") for name in networks(copy, copied)}
+    others = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
+    if others:
+        return f"{copy} is a copy of other weights than those in {folder} ({', '.join(others)})"
+    return f"{copy} has another {PIPELINE} than {folder}" if not copied.is_copy_of(recipe) else None

@@ -1,0 +1,195 @@
+"""Box in, mask out: the stages of a trained pipeline, one after the other, on many images at once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from flipagents.learn.agents import Agent, load_agent
+from flipagents.learn.rollout import maps_of, masks_of
+from flipagents.maps.contour import find_prior
+from flipagents.maps.rules import Prior
+from flipagents.maps.tidy import tidy
+from flipagents.segment.runtimes import pipeline_folder
+from flipagents.store.recipe import Recipe
+from flipenv.config import EnvConfig
+from flipenv.errors import BoxError, ConfigError, EpisodeError, FlipError
+from flipenv.pool import EpisodePool
+from flipenv.types import Box, Case
+
+CHUNK = 128  # images whose episodes and maps are in memory at once
+VOTED = ("margin", "background", "superpixels", "cell_area", "order")  # options in which votes may differ
+
+Mask = NDArray[np.bool_]  # (height, width)
+Map = NDArray[np.float32]  # (height, width) in [-1, 1]
+
+
+class Segmenter:
+    """Segments the nodule in a box.
+
+        seg = Segmenter.from_pretrained()
+        seg.set_image(image)      # (height, width) uint8
+        mask = seg.predict(box)   # (top, left, bottom, right) -> (height, width) bool
+
+    Deterministic; needs no classifier. stages: agents in order; each but the first sees the mask of the one before.
+    prior: gives the picture that every stage may see, from image and tight box.
+    """
+
+    def __init__(
+        self, stages: Sequence[Agent], recipe: Recipe | None = None, *, prior: Prior | None = None, lanes: int = 64
+    ) -> None:
+        self.stages, self.recipe, self.prior, self.lanes = list(stages), recipe or Recipe(), prior, lanes
+        self.folder: Path | None = None  # of the networks, where they were loaded
+        self._image: NDArray[np.uint8] | None = None
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        folder: str | Path | None = None,
+        *,
+        device: str = "cpu",
+        lanes: int = 64,
+        runtime: str = "auto",
+    ) -> Segmenter:
+        """Load the weights that ship with the package, or a folder that `flip train` or `flip export` wrote.
+
+        runtime: "onnx" for onnxruntime, "torch", or "auto": onnx on a CPU, where the weights' ONNX copy and onnxruntime
+        are there, and else torch; see `flipagents.segment.runtimes`. Both give the same masks. Raises CheckpointError
+        for a folder that holds no pipeline, or has nothing for that runtime; MissingDependencyError without the
+        library.
+        """
+        where = pipeline_folder(folder, runtime, device)
+        recipe = Recipe.read(where)
+        stages = [load_agent(where / name, device) for name in recipe.stages]
+        segmenter = cls(stages, recipe, prior=find_prior(recipe.prior, where, device), lanes=lanes)
+        segmenter.folder = where
+        return segmenter
+
+    @property
+    def runtime(self) -> str:
+        """What runs the networks: "onnx" or "torch"."""
+        return self.recipe.runtime
+
+    def set_image(self, image: NDArray[np.uint8]) -> None:
+        """Choose the image (height, width) uint8 for `predict`; it is checked together with the box."""
+        self._image = image
+
+    def predict(self, box: Sequence[int]) -> Mask:
+        """Mask (height, width) bool of the nodule in `box` = (top, left, bottom, right), pixels of the image set."""
+        if self._image is None:
+            raise EpisodeError("predict() before set_image(); call set_image(image) first")
+        return self.predict_many([self._image], [box])[0]
+
+    def predict_many(
+        self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[Sequence[int]], *, progress: bool = False
+    ) -> list[Mask]:
+        """One mask for each image and box: where the map is positive, tidied.
+
+        Raises ImageError or BoxError that names the number of the pair that does not fit.
+        """
+        return [tidy(values > 0, opening=self.recipe.opening) for values in self._maps(images, boxes, progress)]
+
+    def map_many(
+        self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[Sequence[int]], *, progress: bool = False
+    ) -> list[Map]:
+        """One map for each image and box: how much the agents prefer to erase, averaged over votes and smoothed.
+
+        Maps are (height, width) float32 in [-1, 1]. Raises as `predict_many`.
+        """
+        return list(self._maps(images, boxes, progress))
+
+    def informed(self, case: Case) -> Case:
+        """Return the case with its prior, if this pipeline has one."""
+        return case if self.prior is None else dataclasses.replace(case, prior=self.prior(case.image, case.box))
+
+    def before_last(self, cases: list[Case], *, progress: bool = False) -> list[Case]:
+        """Return `informed` cases as the last stage sees them: with the mask of the stage before it, if there is one.
+
+        Earlier stages walk once, in the environment that they were trained in; nothing is tidied.
+        """
+        for agent in self.stages[:-1]:
+            pool = EpisodePool(cases, walking(agent.env), cache=False)
+            masks = masks_of(agent, pool, **self._options(agent), progress=progress)
+            cases = [dataclasses.replace(case, coarse=mask) for case, mask in zip(cases, masks, strict=True)]
+        return cases
+
+    def _maps(
+        self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[Sequence[int]], progress: bool
+    ) -> Iterator[Map]:
+        if len(images) != len(boxes):
+            raise BoxError(f"{len(images)} images but {len(boxes)} boxes; expected one box for each image")
+        cases = []
+        for index, (image, box) in enumerate(zip(images, boxes, strict=True)):
+            try:
+                cases.append(Case(image, box, id=str(index)))  # type: ignore[arg-type] # any four whole numbers
+            except FlipError as error:
+                raise type(error)(f"image {index}: {error}") from None
+        for start in range(0, len(cases), CHUNK):
+            yield from self._vote([self.informed(case) for case in cases[start : start + CHUNK]], progress)
+
+    def _vote(self, cases: list[Case], progress: bool) -> Iterator[Map]:
+        turned = [_mirrored(case) for case in cases] if self.recipe.mirror else []
+        agent = self.stages[-1]
+        pool = Votes(
+            self.before_last(cases + turned, progress=progress),
+            [walking(agent.env, **vote) for vote in self.recipe.votes],
+        )
+        walks = maps_of(agent, pool, **self._options(agent), progress=progress)
+        count = len(self.recipe.votes)
+        for index, case in enumerate(cases):
+            votes = walks[index * count : (index + 1) * count]
+            if turned:
+                start = (len(cases) + index) * count
+                votes += [walk[:, ::-1] for walk in walks[start : start + count]]
+            yield self._smoothed(np.mean(votes, axis=0), case.box)
+
+    def _smoothed(self, mean: Map, box: Box) -> Map:
+        """Blur a map: superpixels end in steps, lesions do not."""
+        if self.recipe.smooth == 0:
+            return mean
+        sigma = self.recipe.smooth * (box.height * box.width) ** 0.5
+        return np.asarray(cv2.GaussianBlur(mean, (0, 0), sigma), np.float32)
+
+    def _options(self, agent: Agent) -> dict[str, Any]:
+        return {"lanes": self.lanes, "device": agent.batch_device, "workers": 1}
+
+
+class Votes(EpisodePool):
+    """Each case prepared in several environments, so that all its votes walk side by side as lanes of one batch.
+
+    The environments may differ in `VOTED` and in the canvas' kind and context; ConfigError where they do otherwise.
+    """
+
+    def __init__(self, cases: list[Case], envs: Sequence[EnvConfig]) -> None:
+        first = envs[0]
+        for env in envs:
+            canvas = dataclasses.replace(env.canvas, kind=first.canvas.kind, context=first.canvas.context)
+            if env.replace(canvas=canvas, **{name: getattr(first, name) for name in VOTED}) != first:
+                raise ConfigError(
+                    f"votes walk side by side, so they may differ in {', '.join(VOTED)} and in the canvas' kind and "
+                    f"context alone; got {env} beside {first}"
+                )
+        super().__init__(cases, first.replace(variants=len(envs)), cache=False)
+        self._envs = tuple(envs)
+
+    def config_of(self, index: int) -> EnvConfig:
+        """Environment of one vote on one case."""
+        return self._envs[index % len(self._envs)]
+
+
+def walking(env: EnvConfig, **options: Any) -> EnvConfig:
+    """The environment of a trained agent without classifier and jitter, as it walks at inference."""
+    return env.replace(beta=None, jitter=(0.0, 0.0), variants=1, **options)
+
+
+def _mirrored(case: Case) -> Case:
+    width = case.image.shape[1]
+    box = Box(case.box.top, width - case.box.right, case.box.bottom, width - case.box.left)
+    prior = None if case.prior is None else np.ascontiguousarray(case.prior[:, ::-1])
+    return Case(np.ascontiguousarray(case.image[:, ::-1]), box, id=f"{case.id} mirrored", prior=prior)

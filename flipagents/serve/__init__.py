@@ -1,0 +1,1 @@
+"""Using it without a command line: page, Label Studio, napari."""

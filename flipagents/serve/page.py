@@ -1,0 +1,201 @@
+"""The page of `flip app`: draw a box, watch the agents erase, take the mask. What each part does, and serving."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from inspect import isgeneratorfunction
+from pathlib import Path
+from typing import Any
+
+from flipagents.machine.ports import check_port
+from flipagents.serve.hosts import HERE
+from flipagents.serve.page_actions import CORNERS, VIEWS, Actions, Changes
+from flipagents.serve.page_guard import Guard, broken, quiet
+from flipagents.serve.page_layout import CSS, layout, page_script
+from flipagents.serve.page_messages import refused
+from flipagents.serve.page_turns import LeftError
+from flipagents.serve.service import Desk
+from flipenv.errors import FlipError
+from flipenv.sources.extras import need
+
+UPLOAD = "64mb"  # the largest file that is taken
+KEPT = 24 * 3600  # s, after which files and sessions of a page that runs on are dropped
+WINDOWS = 64  # whose sessions are kept; of more, those that were used last
+
+
+def serve(
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    *,
+    weights: Path | None = None,
+    device: str = "cpu",
+    runtime: str = "auto",
+) -> None:
+    """Show the page at http://HOST:PORT until Ctrl-C or SIGTERM; call it from the main thread.
+
+    What is uploaded or made lies in a folder of this process, which goes when it ends. Raises MissingDependencyError
+    without Gradio, ConfigError where it cannot listen there.
+    """
+    check_port(host, port)
+    # By itself SIGTERM, which service managers send, would leave patients' images behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with tempfile.TemporaryDirectory(prefix="flip-app-") as folder, suppress(KeyboardInterrupt):
+        page = build(Desk(weights, device, runtime), Path(folder))
+        print(f"{launch(page, host, port)} (Ctrl-C ends it)", flush=True)
+        page.block_thread()
+
+
+def launch(page: Any, host: str, port: int) -> str:
+    """Serve a page that `build` made, in a thread, and return its address; nothing is shared or fetched."""
+    gr = _gradio()
+    middleware = need("starlette.middleware", extra="app", purpose="serving the page")
+    fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
+    _, address, _ = page.launch(
+        server_name=host,
+        server_port=port,
+        share=False,
+        quiet=True,
+        prevent_thread_lock=True,
+        max_file_size=UPLOAD,
+        allowed_paths=[],
+        enable_monitoring=False,
+        ssr_mode=False,
+        mcp_server=False,
+        footer_links=[],
+        app_kwargs={"middleware": [middleware.Middleware(Guard, alone=host in HERE)]},
+        state_session_capacity=WINDOWS,
+        theme=gr.themes.Base(primary_hue="emerald", neutral_hue="slate", radius_size="md", **fonts),
+        css=CSS,
+        head=page_script(),
+    )
+    return str(address)
+
+
+def build(work: Desk, folder: Path) -> Any:
+    """The page, a gradio.Blocks, not yet served; all its files will lie in `folder`.
+
+    Raises MissingDependencyError without Gradio.
+    """
+    gr = _gradio()
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    with quiet(gr.Blocks)(title="Flip Learning", analytics_enabled=False, delete_cache=(KEPT, KEPT)) as page:
+        _connect(gr, layout(gr, KEPT), Actions(work, folder))
+
+        def forget(request: Any) -> None:
+            # By itself Gradio keeps a window that was closed for an hour, with all that was made in it.
+            page.state_holder.session_data.pop(request.session_hash, None)
+            page.state_holder.time_last_used.pop(request.session_hash, None)
+
+        forget.__annotations__["request"] = gr.Request  # by which Gradio knows what is wanted
+        page.unload(forget)
+    return page
+
+
+def _connect(gr: Any, parts: dict[str, Any], actions: Actions) -> None:
+    """Tell each part what it does."""
+
+    def on(
+        event: Any,
+        action: Callable[..., Any],
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        answers: bool = True,
+        **options: Any,
+    ) -> Any:
+        # answers: whether somebody asked for it, so that it says whether it was done
+        def shown(changes: Changes) -> Any:
+            return {
+                parts[name]: value if name == "session" else gr.update(**value) for name, value in changes.items()
+            } or gr.skip()
+
+        def failed(error: Exception) -> Any:
+            if not isinstance(error, FlipError):
+                broken()
+                error = FlipError("something went wrong; the terminal in which the page runs says what")
+            return shown({"status": {"value": refused(error)}})
+
+        def once(*values: Any) -> Any:
+            try:
+                return shown({"status": {"value": ""}, **action(*values)} if answers else action(*values))
+            except Exception as error:
+                return failed(error)
+
+        def one_by_one(*values: Any) -> Iterator[Any]:
+            try:
+                yield from map(shown, action(*values))
+            except LeftError:
+                yield gr.skip()  # Gradio shows what comes last once more
+            except Exception as error:
+                yield failed(error)
+
+        return event(
+            one_by_one if isgeneratorfunction(action) else once,
+            [parts[name] for name in inputs],
+            [parts[name] for name in (*outputs, "status")],
+            api_visibility="private",
+            show_progress="hidden",  # the status says it, and Gradio calls a walk that was stopped an error
+            **options,
+        )
+
+    corners, choice = list(CORNERS), ["method", "other", "margin"]
+    picture = [
+        "session",
+        "drawing",
+        "frame",
+        "film",
+        "gif",
+        "step",
+        "cells",
+        "count",
+        "curve",
+        "files",
+        "table",
+        "tabs",
+    ]
+    picture += [*corners, *VIEWS, "views", "walk", "note", "old"]
+    made = ["session", *VIEWS, "views", "walk", "curve", "files", "table", "tabs"]
+    # They wait for each other themselves, and say so.
+    heavy: dict[str, Any] = {"concurrency_limit": WINDOWS, "concurrency_id": "networks"}
+    again: dict[str, Any] = {"trigger_mode": "always_last"}
+
+    walk = on(
+        parts["watch"].click,
+        actions.watch,
+        ["session", "margin", *corners],
+        ["session", "film", "gif", "step", "tabs"],
+        **heavy,
+    )
+    predict = on(parts["predict"].click, actions.segment, ["session", *choice, *corners], made, **heavy)
+    cut = on(parts["cut"].click, actions.superpixels, ["session", *corners], ["cells", "count", "tabs"], **heavy)
+    # What is computed for one picture would else be shown beside the next.
+    ends: dict[str, Any] = {"cancels": [walk, predict, cut]}
+    on(parts["open"].upload, actions.open, ["session", "open"], picture, **ends)
+    on(parts["phantom"].click, actions.phantom, ["session"], picture, **ends)
+    on(parts["frame"].input, actions.frame, ["session", "frame"], picture, **ends, **again)
+    on(parts["compare"].upload, actions.truth, ["session", "compare"], ["session", "table", *VIEWS], cancels=[walk])
+    on(parts["stop"].click, actions.stopped, [], [], cancels=[walk])
+
+    on(parts["drawing"].drawn, actions.drawn, ["session", "drawing"], ["drawing", *corners], trigger_mode="multiple")
+    marks: dict[str, Any] = {"inputs": ["session", *choice, *corners], "outputs": ["note", "old"], "answers": False}
+    for name in CORNERS:
+        on(parts[name].input, actions.typing, ["session", "drawing", *corners], ["drawing"], answers=False, **again)
+        for event in (parts[name].submit, parts[name].blur):
+            on(event, actions.typed, ["session", "drawing", *corners], ["drawing"])
+    for name in (*CORNERS, "margin", "method", "other"):
+        on(parts[name].change, actions.changed, **marks, **again)
+    on(predict.then, actions.changed, **marks)
+    for name, rival in (("method", "other"), ("other", "method")):
+        parts[name].input(lambda: None, None, parts[rival], api_visibility="private", show_progress="hidden")
+
+    on(parts["step"].input, actions.step, ["session", "step"], ["film"], **again)
+    on(parts["make"].click, actions.gif, ["session"], ["film", "gif"])
+
+
+def _gradio() -> Any:
+    # Read when it is imported: without this it tells its makers that it was started.
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    return need("gradio", extra="app", purpose="the page of `flip app`")

@@ -1,0 +1,298 @@
+"""What each button of the page does: from a session and what the page holds to what the page shows next.
+
+An action returns, by the name of a part of the page, the properties that change, and the session as it is then.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+import warnings
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+from urllib.parse import quote
+
+from flipagents.serve import service as desk
+from flipagents.serve.page_messages import doing
+from flipagents.serve.page_turns import Turns, Visit
+from flipagents.serve.service import AGENTS, Desk, Picture, Result
+from flipenv.errors import BoxError, ConfigError, EpisodeError, OrientationWarning
+from flipenv.pictures.render import Scene, draw
+from flipenv.types import Box
+
+FIRST_PHANTOM = 1_000_005  # nobody trains on seeds from 1_000_000 on, and this one shows what agents can do
+NO_TRUTH = "Where the true mask is known, Dice and distances are shown here."
+NO_MASK = "No mask yet: draw a box and press 'Segment'."
+CORNERS = ("x0", "y0", "x1", "y1")  # parts of the page
+VIEWS = ("overlay", "outline", "mask", "erased")
+
+Changes: TypeAlias = dict[str, Any]  # part of the page -> its new properties; "session" -> the session
+Given: TypeAlias = tuple[Box, int, str]  # what a mask is made from: box, margin, method
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, eq=False)
+class Session:
+    """What one open page has so far."""
+
+    picture: Picture | None = None
+    address: str = ""  # of the picture as the browser loads it
+    file: Path | None = None  # that was uploaded as the picture
+    phantoms: int = 0  # made so far
+    walked: tuple[Scene, ...] = ()
+    walk_of: tuple[Box, int] | None = None  # box and margin of that walk; None where it did not come to its end
+    result: Result | None = None
+    given: Given | None = None  # what the result was made from
+    visit: Visit = field(default_factory=Visit)
+
+
+class Actions:
+    """The actions; files for download are written into new folders of `folder`.
+
+    One computes at a time: those that compute yield what they wait for, then what they do.
+    """
+
+    def __init__(self, work: Desk, folder: Path) -> None:
+        self.work, self.folder = work, folder
+        self._turns = Turns()
+
+    def open(self, session: Session, file: str) -> Changes:
+        """Load an uploaded image, of a film the first frame."""
+        return self._loaded(session, _open(Path(file), 0), Path(file))
+
+    def frame(self, session: Session, number: int) -> Changes:
+        """Load another frame of the film."""
+        if session.file is None:
+            return {}
+        return self._loaded(session, _open(session.file, int(number)), session.file)
+
+    def phantom(self, session: Session) -> Changes:
+        """Load the next phantom, with its box and truth."""
+        picture = desk.phantom(FIRST_PHANTOM + session.phantoms)
+        return self._loaded(dataclasses.replace(session, phantoms=session.phantoms + 1), picture)
+
+    def drawn(self, session: Session, drawing: dict[str, Any] | None) -> Changes:
+        """Put the box that was dragged into the four numbers."""
+        sides = (drawing or {}).get("box")
+        if session.picture is None or sides is None:
+            return {}
+        if not (isinstance(sides, list) and len(sides) == 4 and all(isinstance(side, int | float) for side in sides)):
+            raise BoxError("a box has four sides")
+        box = desk.box_drawn(session.picture, sides)
+        return {"drawing": {"value": _drawing(session, box, drawing)}, **_numbers(box)}
+
+    def typed(self, session: Session, drawing: dict[str, Any] | None, *corners: float | None) -> Changes:
+        """Draw the box of the four numbers, once all are there."""
+        if session.picture is None or any(corner is None for corner in corners):
+            return {}
+        return {"drawing": {"value": _drawing(session, desk.box_of(session.picture, corners), drawing)}}
+
+    def typing(self, session: Session, drawing: dict[str, Any] | None, *corners: float | None) -> Changes:
+        """As `typed`, but what is no box yet may become one with the next digit."""
+        try:
+            return self.typed(session, drawing, *corners)
+        except BoxError:
+            return {}
+
+    def changed(
+        self, session: Session, method: str | None, other: str | None, margin: int, *corners: float | None
+    ) -> Changes:
+        """Say of a mask and its files whether they are made from what the page has now."""
+        if session.picture is None or session.given is None:
+            return {"note": {"value": NO_MASK}, "old": {"value": ""}}
+        try:
+            box: Box | None = desk.box_of(session.picture, corners)
+        except BoxError:
+            box = None
+        now = (box, int(margin), method or other)
+        names = ("box", "box tolerance", "method")
+        parts = [name for name, one, two in zip(names, now, session.given, strict=True) if one != two]
+        told = f"Old: made with another {' and '.join(parts)}. Press 'Segment'." if parts else ""
+        return {"note": {"value": told}, "old": {"value": told}}
+
+    def superpixels(self, session: Session, *corners: float | None) -> Iterator[Changes]:
+        """Show what the agents walk over."""
+        picture = _picture(session)
+        box = desk.box_of(picture, corners)
+        shown, count = yield from self._in_turn(
+            session, "Cutting superpixels …", lambda: self.work.superpixels(picture, box)
+        )
+        told = f"{count} superpixels: what the agents of the last stage walk over."
+        yield {
+            "cells": {"value": shown},
+            "count": {"value": told},
+            "tabs": {"selected": "cells"},
+            "status": {"value": ""},
+        }
+
+    def watch(self, session: Session, margin: int, *corners: float | None) -> Iterator[Changes]:
+        """Show the agents at work, scene by scene; at the end the walk can be gone through again."""
+        picture = _picture(session)
+        box = desk.box_of(picture, corners)
+        yield {"tabs": {"selected": "agents"}, "film": {"value": None}, "gif": {"visible": False}}
+        walked: tuple[Scene, ...] = ()
+        walk = self.work.walk(picture, box, margin)
+        what = said = "The agents walk …"
+        yield {"status": {"value": doing(what)}}
+        while (scene := (yield from self._in_turn(session, what, lambda: next(walk, None), said))) is not None:
+            walked = (*walked, scene)
+            last = len(walked) - 1
+            yield {
+                "session": dataclasses.replace(session, walked=walked, walk_of=None),
+                "film": {"value": draw(scene)},
+                "step": {"maximum": max(last, 1), "value": last, "interactive": last > 0},
+            }
+        yield {"session": dataclasses.replace(session, walked=walked, walk_of=(box, margin)), "status": {"value": ""}}
+
+    def stopped(self) -> Changes:
+        """Say no more of what was stopped."""
+        return {}
+
+    def step(self, session: Session, number: int) -> Changes:
+        """Show one scene of the walk again."""
+        return {"film": {"value": draw(session.walked[number])}} if number < len(session.walked) else {}
+
+    def gif(self, session: Session) -> Changes:
+        """Make the film of the walk, which then plays and can be taken."""
+        if not session.walked:
+            raise EpisodeError("there is no walk to film yet; press 'Watch' first")
+        path = desk.write_film(self._new_folder(), _picture(session), session.walked)
+        return {"film": {"value": str(path)}, "gif": {"value": str(path), "visible": True}}
+
+    def segment(
+        self, session: Session, method: str | None, other: str | None, margin: int, *corners: float | None
+    ) -> Iterator[Changes]:
+        """Make the mask, show it in all ways, compare it with the truth, write the files.
+
+        method, other: the one that is chosen, and None.
+        """
+        picture = _picture(session)
+        box = desk.box_of(picture, corners)
+        name = method or other
+        if name is None:
+            raise ConfigError("there is no method yet; choose one")
+        made = yield from self._in_turn(
+            session, f"Segmenting with {name} …", lambda: self._made(session, picture, (box, margin, name))
+        )
+        assert made.result is not None
+        files = [str(path) for path in desk.write_files(self._new_folder(), picture, made.result)]
+        walk = name == AGENTS
+        yield {
+            **{part: {"value": view} for part, view in desk.pictures(picture, made.result).items()},
+            "tabs": {"selected": "mask"},
+            "session": made,
+            "views": {"visible": True},
+            "walk": {"visible": walk},
+            "curve": {"value": draw(made.walked[-1]) if walk else None},
+            "files": {"value": files, "visible": True},
+            "table": {"value": _table(picture, made.result, box)},
+            "status": {"value": ""},
+        }
+
+    def truth(self, session: Session, file: str) -> Changes:
+        """Load the true mask, and compare with it what is there already."""
+        picture = desk.with_truth(_picture(session), Path(file))
+        assert picture.truth is not None
+        session = dataclasses.replace(session, picture=picture)
+        changes: Changes = {"session": session, "table": {"value": f"True mask: {picture.truth.sum()} px."}}
+        if session.result is not None and session.given is not None:
+            changes["table"] = {"value": _table(picture, session.result, session.given[0])}
+            changes |= {name: {"value": view} for name, view in desk.pictures(picture, session.result).items()}
+        return changes
+
+    def _made(self, session: Session, picture: Picture, given: Given) -> Session:
+        """The session with a mask, and for the agents with a walk of the same box."""
+        box, margin, method = given
+        session = dataclasses.replace(session, result=self.work.segment(picture, box, method, margin), given=given)
+        if method == AGENTS and session.walk_of != (box, margin):
+            walked = tuple(self.work.walk(picture, box, margin))
+            session = dataclasses.replace(session, walked=walked, walk_of=(box, margin))
+        return session
+
+    def _in_turn(
+        self, session: Session, what: str, compute: Callable[[], Value], said: str = ""
+    ) -> Generator[Changes, None, Value]:
+        """As `Turns.take`, with what it says in the status."""
+        turn = self._turns.take(session.visit, what, compute, said)
+        while True:
+            try:
+                text = next(turn)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return] # what `compute` returns
+            yield {} if text is None else {"status": {"value": doing(text)}}
+
+    def _loaded(self, session: Session, picture: Picture, file: Path | None = None) -> Changes:
+        """A new picture: nothing of the one before stays."""
+        empty = {name: {"value": None} for name in (*VIEWS, "curve", "film", "cells")}
+        last = picture.frames - 1
+        shown = desk.write_image(self._new_folder(), picture)
+        session.visit.over = True
+        session = Session(picture, f"gradio_api/file={quote(shown.as_posix())}", file, session.phantoms)
+        return {
+            **empty,
+            "session": session,
+            "frame": {"value": picture.frame or 0, "maximum": max(last, 1), "visible": last > 0},
+            "drawing": {"value": _drawing(session, picture.box)},
+            "views": {"visible": False},
+            "walk": {"visible": False},
+            "files": {"visible": False},
+            "gif": {"visible": False},
+            "step": {"value": 0, "interactive": False},
+            "count": {"value": ""},
+            "note": {"value": NO_MASK},
+            "old": {"value": ""},
+            "table": {"value": NO_TRUTH if picture.truth is None else "The true mask is known: press 'Segment'."},
+            "tabs": {"selected": "picture"},
+            **_numbers(picture.box),
+        }
+
+    def _new_folder(self) -> Path:
+        """A folder that no other page has, because files of one name may differ."""
+        folder = self.folder / secrets.token_hex(16)
+        folder.mkdir(parents=True)
+        return folder
+
+
+def _open(path: Path, frame: int) -> Picture:
+    with warnings.catch_warnings():
+        # Nobody draws a box on it the other way: the page shows the pixels as they are taken.
+        warnings.simplefilter("ignore", OrientationWarning)
+        return desk.open_picture(path, frame)
+
+
+def _picture(session: Session) -> Picture:
+    if session.picture is None:
+        raise EpisodeError("there is no picture yet; open an image, or make a phantom")
+    return session.picture
+
+
+def _drawing(session: Session, box: Box | None, answered: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The picture and its box as `drawing.js` takes them; answered: what it told, where this answers it."""
+    picture = _picture(session)
+    height, width = picture.image.shape
+    corners = None if box is None else [box.left, box.top, box.right, box.bottom]
+    turn = (answered or {}).get("turn", 0)
+    about = {"image": session.address, "name": picture.file, "width": width, "height": height}
+    return {**about, "box": corners, "turn": turn if isinstance(turn, int) else 0}
+
+
+def _numbers(box: Box | None) -> Changes:
+    corners = (None,) * 4 if box is None else (box.left, box.top, box.right, box.bottom)
+    return {name: {"value": corner} for name, corner in zip(CORNERS, corners, strict=True)}
+
+
+def _table(picture: Picture, result: Result, given: Box) -> str:
+    """How good the mask is, as Markdown; and where the box was found, where it was looked for."""
+    found = result.case.box
+    lines = []
+    if found != given:
+        lines.append(f"Box moved by {found.left - given.left:+d} px across, {found.top - given.top:+d} px down.\n")
+    if picture.truth is None:
+        return "\n".join([*lines, f"Mask: {result.mask.sum()} px. {NO_TRUTH}"])
+    lines += ["| | Dice | HD, px | ASD, px |", "|---|---:|---:|---:|"]
+    for name, overlap, largest, mean in desk.compare(result, picture.truth):
+        shown = f"**{name}**" if name == result.method else name
+        lines.append(f"| {shown} | {overlap:.3f} | {largest:.1f} | {mean:.2f} |")
+    return "\n".join(lines)

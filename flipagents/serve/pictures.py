@@ -1,0 +1,63 @@
+"""What can be looked at beside the overlay: superpixels, a bare outline, and the picture with its nodule erased."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from flipenv.background import BACKGROUNDS
+from flipenv.episode import grow_box
+from flipenv.pictures.render import BOX, ERASED, PANEL, TRUTH, Rgb
+from flipenv.types import Box, Case, Episode
+
+Mask: TypeAlias = NDArray[np.bool_]  # (height, width)
+
+
+def superpixels(episode: Episode) -> Rgb:
+    """The superpixels that agents walk over, outlined on the canvas, enlarged to about 560 px: (h, w, 3) uint8."""
+    scale = max(1, round(PANEL / max(episode.image.shape)))
+    picture = _rgb(_enlarged(episode.image, scale, cv2.INTER_CUBIC))
+    labels = _enlarged(episode.labels, scale, cv2.INTER_NEAREST)
+    edges = np.zeros(labels.shape, np.bool_)
+    edges[1:] = labels[1:] != labels[:-1]
+    edges[:, 1:] |= labels[:, 1:] != labels[:, :-1]
+    picture[edges] = ERASED
+    box = Box(*(value * scale for value in episode.box))
+    cv2.rectangle(picture, (box.left, box.top), (box.right - 1, box.bottom - 1), BOX, max(1, scale // 2))
+    return picture
+
+
+def outline(image: NDArray[np.uint8], mask: Mask, truth: Mask | None = None) -> Rgb:
+    """The rim of a mask in green, and that of the truth in yellow, on the image: (height, width, 3) uint8.
+
+    Nothing is filled, so that the edge below can be judged; the lines lie on the masks' own pixels.
+    """
+    picture = _rgb(image)
+    line = max(1, round(max(image.shape) / 400))
+    for each, colour in ((truth, TRUTH), (mask, ERASED)):
+        if each is not None:
+            inside = cv2.copyMakeBorder(each.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
+            core = cv2.erode(inside, np.ones((3, 3), np.uint8), iterations=line)
+            picture[(inside > core)[1:-1, 1:-1]] = colour
+    return picture
+
+
+def erased(case: Case, mask: Mask, background: str, margin: int = 0) -> NDArray[np.uint8]:
+    """The image with a mask erased: its pixels show the background that agents erase with, (height, width) uint8.
+
+    background: its name in `flipenv.BACKGROUNDS`; margin: image px around the box that may be painted over. Mask pixels
+    beyond that keep the image.
+    """
+    painted = BACKGROUNDS[background](case.image, grow_box(case.box, margin, case.image.shape))
+    return np.where(mask, painted, case.image)
+
+
+def _rgb(grey: NDArray[Any]) -> Rgb:
+    return np.repeat(np.asarray(grey, np.uint8)[..., None], 3, axis=2)
+
+
+def _enlarged(picture: NDArray[Any], scale: int, interpolation: int) -> NDArray[Any]:
+    return cv2.resize(picture, None, fx=scale, fy=scale, interpolation=interpolation)

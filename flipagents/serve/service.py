@@ -1,0 +1,261 @@
+"""What `flip app` does behind its page: pictures and boxes in, walks, masks and files out. It knows no page."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flipagents.compare.methods import Finder, Flip, Method, has_runtimes, make_method, method_names, run_method
+from flipagents.formats.coco import Labelled, Voxels, coco_json, read_voxels
+from flipagents.maps.geometry import ellipse, filled_box
+from flipagents.metrics import average_surface_distance, dice, hausdorff
+from flipagents.segment.outputs import (
+    file_names,
+    output_paths,
+    png_bytes,
+    replacing,
+    scenes,
+    write_outputs,
+    write_texts,
+)
+from flipagents.serve.pictures import erased, outline, superpixels
+from flipenv.checks import check_contrast
+from flipenv.config import EnvConfig
+from flipenv.episode import prepare
+from flipenv.errors import BoxError, ConfigError, FlipError
+from flipenv.pictures.film import write_gif
+from flipenv.pictures.render import Rgb, Scene, draw, overlay
+from flipenv.registry import unknown
+from flipenv.sources import count_frames, open_source, read_image, read_mask
+from flipenv.sources.files import frame_name, image_name
+from flipenv.types import Box, Case
+
+LIMIT = 16_000_000  # px of an image; a file of a few kB may hold a thousand times more
+AGENTS = "flip"  # the method whose agents can be watched
+USUAL = (AGENTS, "flip+student", "polar", "grabcut-fair")  # methods that people use; the others are compared with
+KEPT_BACK = ("onnx", "oracle")  # methods that want a file of the disk, or the true mask
+
+Mask: TypeAlias = NDArray[np.bool_]  # (height, width)
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """What was loaded."""
+
+    file: str  # its name, without folders
+    image: NDArray[np.uint8]  # (height, width)
+    box: Box | None = None  # where one is known already
+    truth: Mask | None = None  # (height, width), to compare with; no method sees it
+    voxels: Voxels | None = None  # how it lies in space, where it is NIfTI
+    frame: int | None = None  # of the file, where it has several
+    frames: int = 1  # that the file has
+    made: bool = False  # here, so that nobody has its file
+
+    @property
+    def name(self) -> str:
+        """What files about it are called."""
+        return file_names([frame_name(image_name(self.file), self.frame)])[0]
+
+    def case(self, box: Box) -> Case:
+        """The picture with a box, without the truth."""
+        return Case(self.image, box, id=self.name)
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What a method gave."""
+
+    method: str
+    case: Case  # with the box that the method got
+    mask: Mask
+
+
+def open_picture(path: Path, frame: int | None = None, *, upright: bool = False) -> Picture:
+    """Read an uploaded image, of a film the frame; one that is no film has no frames, whatever `frame` says.
+
+    Raises as `flipenv.sources.read_image`, which see for `upright`, the file called by its name alone.
+    """
+    with _by_name(path):
+        frames = count_frames(path)
+        chosen = frame if frames > 1 else None
+        image = read_image(path, frame=chosen, limit=LIMIT, upright=upright)
+        return Picture(path.name, image, voxels=read_voxels(path), frame=chosen, frames=frames)
+
+
+def phantom(seed: int) -> Picture:
+    """A synthetic image with its tight box and its true mask; the same seed gives the same."""
+    case = open_source(f"phantom:1?first={seed}").load(0)
+    return Picture(f"{case.id}.png", np.asarray(case.image), case.box, np.asarray(case.mask), made=True)
+
+
+def with_truth(picture: Picture, path: Path) -> Picture:
+    """Put an uploaded mask beside the picture; raises as `flipenv.sources.read_mask`, the file called by its name."""
+    with _by_name(path):
+        return dataclasses.replace(picture, truth=read_mask(path, picture.image.shape, limit=LIMIT))
+
+
+def box_of(picture: Picture, corners: Sequence[float | None]) -> Box:
+    """The box of X0, Y0, X1, Y1 as the page has them; BoxError where one is missing or they are no box of the image."""
+    if not any(corners):  # an empty number of the page is a 0
+        raise BoxError("there is no box yet; drag one around the nodule, or type its four numbers")
+    if any(corner is None or not float(corner).is_integer() for corner in corners):
+        raise BoxError("the box has four whole numbers: X0, Y0, X1, Y1")
+    x0, y0, x1, y1 = (int(corner) for corner in corners if corner is not None)
+    height, width = picture.image.shape
+    if x0 < 0 or y0 < 0 or x1 > width or y1 > height:
+        raise BoxError(f"the box leaves the image; X goes from 0 to {width}, Y from 0 to {height}")
+    if x0 >= x1 or y0 >= y1:
+        raise BoxError("the box holds nothing; X1 is larger than X0, and Y1 than Y0")
+    return Box(y0, x0, y1, x1)
+
+
+def box_drawn(picture: Picture, sides: Sequence[float]) -> Box:
+    """The box of a drag, from its left, top, right and bottom in px of the image, between pixels.
+
+    It is `Box.covering`, but no part of it is outside the image, and it holds a pixel at least. BoxError for a side
+    that is no finite number.
+    """
+    x0, y0, x1, y1 = sides
+    box = Box.covering(y0, x0, y1, x1)
+    height, width = picture.image.shape
+    top, left = min(max(box.top, 0), height - 1), min(max(box.left, 0), width - 1)
+    return Box(top, left, min(max(box.bottom, top + 1), height), min(max(box.right, left + 1), width))
+
+
+def offered() -> list[str]:
+    """The methods to choose from, those that people use first."""
+    return [*USUAL, *(name for name in method_names() if name not in (*USUAL, *KEPT_BACK))]
+
+
+class Desk:
+    """Methods that were made once, by name, and what they do with a picture and its box.
+
+    weights, device: as `flipagents.compare.methods.make_method`; runtime: of the methods that have a choice.
+    """
+
+    def __init__(self, weights: Path | None = None, device: str = "cpu", runtime: str = "auto") -> None:
+        self.weights, self.device, self.runtime = weights, device, runtime
+        self._made: dict[str, Method] = {}
+
+    def superpixels(self, picture: Picture, box: Box) -> tuple[Rgb, int]:
+        """What the agents of the last stage walk over, drawn, and the number of superpixels."""
+        from flipagents.segment.segmenter import walking  # noqa: PLC0415 - torch is slow to import
+
+        segmenter = self._agents().segmenter
+        env: EnvConfig = walking(segmenter.stages[-1].env, **segmenter.recipe.votes[0])
+        episode = prepare(segmenter.informed(picture.case(box)), env.replace(coarse_channels=False))
+        return superpixels(episode), episode.n_superpixels
+
+    def walk(self, picture: Picture, box: Box, margin: int = 0) -> Iterator[Scene]:
+        """Let the agents erase; a scene every few steps, see `flipagents.segment.outputs.scenes`."""
+        (case,) = self._placed([picture.case(box)], margin)
+        return scenes(self._agents().segmenter, case, scorer=self._scorer, truth=picture.truth)
+
+    def segment(self, picture: Picture, box: Box, method: str, margin: int = 0) -> Result:
+        """Let a method segment the picture; margin: px by which the box may be moved, see `Finder`."""
+        made = self.method(method)
+        (case,) = self._placed([picture.case(box)], margin)
+        return Result(method, case, run_method(made, [case])[0])
+
+    def masks(self, image: NDArray[np.uint8], boxes: Sequence[Box], method: str, margin: int = 0) -> list[Mask]:
+        """Let a method segment one image in several boxes; one mask a box. margin: as `segment`."""
+        made = self.method(method)
+        return run_method(made, self._placed([Case(image, box, id=str(n)) for n, box in enumerate(boxes, 1)], margin))
+
+    def method(self, name: str) -> Method:
+        """A method of those `offered`, made when it is first asked for; ConfigError for another."""
+        # A name is chosen from the list: those that make_method would also take may name a folder of the disk.
+        if name not in offered():
+            raise ConfigError(unknown("method", name, offered()))
+        if name not in self._made:
+            runtime = self.runtime if has_runtimes(name) else "auto"
+            self._made[name] = make_method(name, self.weights, self.device, runtime=runtime)
+        return self._made[name]
+
+    def _agents(self) -> Flip:
+        agents = self.method(AGENTS)
+        assert isinstance(agents, Flip)
+        return agents
+
+    @cached_property
+    def _scorer(self) -> Any:
+        return self._agents().scorer()
+
+    @cached_property
+    def _finder(self) -> Finder:
+        return Finder(self.weights, self.device, self.runtime)
+
+    def _placed(self, cases: list[Case], margin: int) -> list[Case]:
+        """The cases with their boxes moved to where the pipeline sees the nodule; as they are with margin 0.
+
+        Raises ImageError where a box, as it was given, shows one grey level.
+        """
+        for case in cases:
+            check_contrast(case.image, case.box)
+        return cases if margin == 0 else self._finder(cases, margin)
+
+
+def compare(result: Result, truth: Mask) -> list[tuple[str, float, float, float]]:
+    """(name, Dice, HD in px, ASD in px) of the method, and of box and ellipse, which a method has to beat."""
+    box, shape = result.case.box, truth.shape
+    masks = {result.method: result.mask, "box": filled_box(box, shape), "ellipse": ellipse(box, shape)}
+    return [
+        (name, dice(mask, truth), hausdorff(mask, truth), average_surface_distance(mask, truth))
+        for name, mask in masks.items()
+    ]
+
+
+def pictures(picture: Picture, result: Result) -> dict[str, NDArray[np.uint8]]:
+    """Overlay, outline, mask and erased picture, each (height, width) or (height, width, 3) uint8."""
+    case, mask, env = result.case, result.mask, EnvConfig()
+    return {
+        "overlay": overlay(case.image, mask, case.box, picture.truth),
+        "outline": outline(case.image, mask, picture.truth),
+        "mask": mask.astype(np.uint8) * 255,
+        "erased": erased(case, mask, env.background, env.margin),
+    }
+
+
+def write_files(folder: Path, picture: Picture, result: Result) -> list[Path]:
+    """Write what can be downloaded: mask and overlay as PNG, the mask as NIfTI and as COCO; and an image that was made.
+
+    The COCO file names the image as it was uploaded: beside it, it can be segmented again.
+    """
+    paths = output_paths(folder, picture.name, nifti=True)
+    write_outputs(paths, result.case, result.mask, voxels=picture.voxels, truth=picture.truth)
+    coco = folder / f"{picture.name}_coco.json"
+    write_texts({coco: coco_json([Labelled(picture.file, result.case.box, result.mask, picture.frame)])})
+    return [*paths, coco, *([write_image(folder, picture)] if picture.made else [])]
+
+
+def write_image(folder: Path, picture: Picture) -> Path:
+    """Write the image as NAME.png, pixel by pixel."""
+    path = folder / f"{picture.name}.png"
+    with replacing([path]) as parts:
+        parts[path].write_bytes(png_bytes(picture.image))
+    return path
+
+
+def write_film(folder: Path, picture: Picture, walked: Sequence[Scene]) -> Path:
+    """Write a walk as a GIF."""
+    path = folder / f"{picture.name}.gif"
+    with replacing([path]) as parts:
+        write_gif(parts[path], (draw(scene) for scene in walked), fps=12)
+    return path
+
+
+@contextmanager
+def _by_name(path: Path) -> Iterator[None]:
+    """Call a file by its name in errors: its folder is nobody's business."""
+    try:
+        yield
+    except FlipError as error:
+        raise type(error)(str(error).replace(str(path), path.name)) from None

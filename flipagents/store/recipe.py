@@ -1,0 +1,61 @@
+"""What a pipeline's folder says of itself: how its stages are put together, and for which runtime its networks are."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flipagents.store import checkpoint
+from flipagents.store.checkpoint import CheckpointError
+
+PIPELINE = "pipeline.json"
+CONTOUR = "contour"  # folder of the network behind the prior of this name
+CLASSIFIER = "classifier/classifier"
+OTHERS = (CONTOUR, "student", "locator", CLASSIFIER)  # networks beside the stages, where a pipeline has them
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the stages of a pipeline are put together; what `pipeline.json` holds."""
+
+    stages: tuple[str, ...] = ("stage1", "stage2")  # folders of agents, in order
+    votes: tuple[Mapping[str, Any], ...] = field(default=({},))  # changes of the last stage's environment, to average
+    prior: str | None = None  # whose picture every stage may see: see `flipagents.maps.contour.find_prior`
+    mirror: bool = True  # each vote is also taken on the image mirrored left to right
+    smooth: float = 0.0  # deviation of the blur of the averaged map, share of the square root of the box's area
+    opening: int = 0  # of the mask, see `flipagents.maps.tidy.tidy`
+    runtime: str = "torch"  # what runs the networks in the folder, see `flipagents.segment.runtimes`
+
+    @classmethod
+    def read(cls, folder: Path) -> Recipe:
+        """Read a pipeline's recipe; CheckpointError where there is none or it is damaged."""
+        path = folder / PIPELINE
+        try:
+            values = json.loads(path.read_text())
+            return cls(tuple(values.pop("stages")), tuple(values.pop("votes")), **values)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            from flipagents.store.run_folder import unfinished  # noqa: PLC0415 - it imports this module
+
+            raise CheckpointError(
+                unfinished(folder)
+                or f"{path} is no pipeline ({error}); expected a folder that `flip train` wrote, with {PIPELINE} in it"
+            ) from None
+
+    def write(self, folder: Path) -> None:
+        """Write under a temporary name and rename."""
+        part = folder / f".{PIPELINE}.part"
+        part.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
+        part.replace(folder / PIPELINE)
+
+    def is_copy_of(self, other: Recipe) -> bool:
+        """Whether both are the same but for the runtime."""
+        return dataclasses.replace(self, runtime=other.runtime) == other
+
+
+def networks(folder: Path, recipe: Recipe) -> list[str]:
+    """Folders of all networks of a pipeline, relative to its own."""
+    return [*recipe.stages, *(name for name in OTHERS if checkpoint.exists(folder / name))]

@@ -1,0 +1,280 @@
+"""Train everything that a mask needs: classifier, prior, stage 1 on coarse superpixels, stage 2 on fine ones, students.
+
+Each part writes into its own folder and goes on where it stopped, so the same command resumes a run that was killed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flipagents.classify.classifier import Classifier, ClassifierConfig
+from flipagents.classify.sites import PatchConfig
+from flipagents.classify.training import train_classifier
+from flipagents.learn import ranks
+from flipagents.learn.agents import load_agent, make_agent
+from flipagents.learn.config import LearnerConfig
+from flipagents.learn.learner import Learner, check_processes
+from flipagents.learn.rollout import masks_of
+from flipagents.machine.devices import check_device
+from flipagents.maps.contour import find_prior, train_contour
+from flipagents.maps.network import Student, StudentConfig
+from flipagents.maps.rules import Enriched
+from flipagents.maps.training import distil
+from flipagents.segment.export import write_copy
+from flipagents.segment.segmenter import Segmenter, walking
+from flipagents.store import checkpoint, run_folder
+from flipagents.store.checkpoint import CheckpointError
+from flipagents.store.recipe import CONTOUR, Recipe
+from flipagents.store.run_folder import AGENT, CLASSIFIER, FINAL, STAGES
+from flipenv.config import COARSE, PAPER_COARSE, PAPER_FINE, EnvConfig
+from flipenv.errors import ConfigError
+from flipenv.pool import EpisodePool, check_names
+from flipenv.progress import say
+from flipenv.registry import unknown
+from flipenv.scorer import Scorer
+from flipenv.sources import Source, SourceLike, open_source
+from flipenv.types import Case
+
+CONTEXTS = (0.45, 0.55)  # of the canvases that vote; trained on 0.5
+SMOOTH = 0.03  # chosen with CONTEXTS on BUSI val, see docs/experiments.md
+WARP = 0.25  # of what networks are taught on, likewise
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What differs between the paper's pipeline and ours."""
+
+    env: tuple[EnvConfig, EnvConfig]  # of the two stages
+    learner: LearnerConfig
+    classifier: ClassifierConfig
+    recipe: Recipe  # its prior is also what rewards may use
+    contour: StudentConfig = field(default_factory=StudentConfig)  # of that prior, where it learns
+    students: tuple[tuple[str, StudentConfig], ...] = ()  # name, each taught by the one before, the first by the agents
+
+
+def presets() -> dict[str, Preset]:
+    """`paper`: as faithful as its text allows. `small`: our best, small enough for two CPU cores."""
+    ours = EnvConfig(
+        channels=("superpixel", "box", "ellipse", "prior"),
+        frames=2,
+        csr="logit",
+        csr_weight=0.5,
+        credit="sequential",
+        idr_weight=0.0,
+        prior_weight=1.0,
+        beta=None,
+        traversals=1,
+    )
+    return {
+        "paper": Preset(
+            env=(EnvConfig.paper(1), EnvConfig.paper(2)),
+            learner=LearnerConfig.paper(),
+            classifier=ClassifierConfig.preset("paper", patches={"cell_areas": (PAPER_FINE, PAPER_COARSE)}),
+            recipe=Recipe(mirror=False, opening=2),
+        ),
+        "small": Preset(
+            env=(ours.replace(cell_area=COARSE), ours.replace(coarse_channels=True)),
+            learner=LearnerConfig.small(gamma=0.0, lanes=32, epochs=3, replay=20_000, weight_decay=1e-4),
+            classifier=ClassifierConfig.preset("small"),
+            recipe=Recipe(
+                prior=CONTOUR,
+                votes=tuple({"canvas": {"kind": "roi", "context": context}} for context in CONTEXTS),
+                mirror=False,
+                smooth=SMOOTH,
+            ),
+            contour=StudentConfig(warp=WARP),
+            students=(("student", StudentConfig(warp=WARP)), ("locator", StudentConfig.loose())),
+        ),
+    }
+
+
+def train_pipeline(
+    train: SourceLike,
+    val: SourceLike | None,
+    folder: str | Path,
+    *,
+    preset: str = "small",
+    agent: str = "ddqn",
+    device: str = "cpu",
+    progress: bool = True,
+    env_options: Mapping[str, Any] | None = None,
+    learner_options: Mapping[str, Any] | None = None,
+    classifier_options: Mapping[str, Any] | None = None,
+    student_options: Mapping[str, Any] | None = None,
+) -> Path:
+    """Train the pipeline of a preset on images and boxes; return its folder, which `Segmenter.from_pretrained` reads.
+
+    agent: who learns both stages, a name of `flipagents.learn.agents`.
+    No mask is looked at: neither of `train` nor of `val`, which calibrates the classifier. Before anything is computed:
+    ConfigError for an unknown preset, agent, device or option, CheckpointError where the folder holds a run of other
+    options or data, OutputError where it cannot be written into.
+
+    The folder gets `run.json` at once, and lines of progress in `train.log` (see `flipagents.store.run_folder`).
+
+    Processes that `flipagents.learn.ranks.together` joined train the stages together; the first does the rest.
+    """
+    if preset not in presets():
+        raise ConfigError(unknown("preset", preset, presets()))
+    chosen, folder, device = presets()[preset], Path(folder), check_device(device)
+    learner = chosen.learner.replace(**{"device": device, **(learner_options or {})})
+    learner = learner.replace(device=check_device(learner.device))
+    stages = dict(zip(STAGES, (env.replace(**(env_options or {})) for env in chosen.env), strict=True))
+    last = stages[STAGES[-1]]
+    for env in stages.values():
+        check_names(env)
+    check_processes(make_agent(agent, last, learner))  # a fault shows before the classifier is trained
+    asked = dict(classifier_options or {})
+    patches = PatchConfig.of(asked.pop("patches", chosen.classifier.patches), env=last)
+    config = ClassifierConfig.of(chosen.classifier, **asked, patches=patches)
+    changes = student_options or {}
+    contour = {CONTOUR: chosen.contour.replace(**changes)} if chosen.recipe.prior == CONTOUR else {}
+    students = {name: pupil.replace(**changes) for name, pupil in chosen.students}
+    options = {
+        **run_folder.merged({name: env.to_dict() for name, env in stages.items()}, "env"),
+        **run_folder.merged({"": learner.to_dict()}, "learner"),
+        **run_folder.merged({"": config.to_dict()}, "classifier"),
+        **run_folder.merged({name: vars(own) for name, own in {**contour, **students}.items()}, "student"),
+    }
+    source = open_source(train)
+    known = None if val is None else open_source(val)
+    begin = partial(run_folder.begin, folder, preset=preset, agent=agent, options=options, data=train, val=val)
+    ranks.first(partial(begin, parts=[CLASSIFIER, *contour, *stages, *students]))
+    with run_folder.log(folder):
+        scorer = _judge(source, known, folder / CLASSIFIER, config, device, progress)
+        train_stages(
+            source,
+            stages,
+            folder,
+            learner=learner,
+            agent=agent,
+            scorer=scorer,
+            recipe=chosen.recipe,
+            contour=contour.get(CONTOUR),
+            progress=progress,
+        )
+        ranks.first(partial(teach, source, folder, students, device=device, progress=progress))
+        ranks.first(partial(write_copy, folder))
+    return folder
+
+
+def _judge(
+    source: Source, val: Source | None, into: Path, config: ClassifierConfig, device: str, progress: bool
+) -> Scorer:
+    """Read the classifier that lies in a folder, or train it into it; CheckpointError where it had another config."""
+
+    def train() -> None:
+        if not checkpoint.exists(into / FINAL):
+            train_classifier(source, config=config, val=val, folder=into, device=device, progress=progress)
+
+    ranks.first(train)
+    classifier = Classifier.load(into / FINAL)
+    if classifier.config != config:
+        raise CheckpointError(f"{into} was trained with other options; choose another folder, or remove it")
+    return classifier.scorer(device)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What training one stage took."""
+
+    episodes: int
+    steps: int  # joint steps of all lanes together
+    seconds: float  # in the training loop
+
+
+def train_stages(
+    source: Source,
+    stages: Mapping[str, EnvConfig],
+    folder: Path,
+    *,
+    learner: LearnerConfig,
+    scorer: Scorer | None,
+    agent: str = "ddqn",
+    recipe: Recipe | None = None,
+    contour: StudentConfig | None = None,
+    progress: bool = True,
+) -> dict[str, Cost]:
+    """Train agents, a stage after the other, into a folder that `Segmenter.from_pretrained` reads; return their costs.
+
+    stages: environment by the stage's name, in order; each but the first is shown the masks of the one before. agent:
+    who learns all of them, a name of `flipagents.learn.agents`. recipe: of the pipeline; its stages are replaced.
+    contour: the network of the prior `contour`, trained first where the recipe names that prior. Goes on where it was
+    stopped; CheckpointError where the folder is another run's. Processes that `flipagents.learn.ranks.together` joined
+    train the agents together; the first does the rest.
+    """
+    recipe, device = recipe or Recipe(), learner.device
+    cases = _blind(source)
+
+    def outline() -> None:
+        config = contour or StudentConfig()
+        _once(folder / CONTOUR, config, device, lambda: train_contour(cases, config, device=device, progress=progress))
+
+    if recipe.prior == CONTOUR:
+        ranks.first(outline)
+    prior = find_prior(recipe.prior, folder, device)
+    priors = None if prior is None else [prior(case.image, case.box) for case in cases]
+    costs: dict[str, Cost] = {}
+    masks = None
+    for name, env in stages.items():
+        pool = EpisodePool(Enriched(source, priors, masks), env)
+        trained = Learner(pool, learner, agent=agent, scorer=scorer, progress=progress)
+        trained.fit(folder / name, progress=progress)
+        costs[name] = Cost(trained.episodes, trained.steps, trained.seconds)
+        if len(costs) < len(stages):
+            walk = EpisodePool(pool.source, walking(env).replace(jitter=env.jitter))
+            learnt = load_agent(folder / name / AGENT, device)
+            masks = ranks.first(partial(masks_of, learnt, walk, device=learnt.batch_device, progress=progress))
+    whole = dataclasses.replace(recipe, stages=tuple(f"{name}/{AGENT}" for name in stages))
+    ranks.first(lambda: whole.write(folder))
+    return costs
+
+
+def teach(
+    source: Source,
+    folder: Path,
+    students: Mapping[str, StudentConfig],
+    *,
+    device: str = "cpu",
+    progress: bool = True,
+) -> None:
+    """Train students into a pipeline's folder, the first on the agents' maps, each other on those of the one before."""
+    cases = _blind(source)
+    images, boxes = [case.image for case in cases], [case.box for case in cases]
+    teacher: Student | None = None
+
+    def taught(name: str, config: StudentConfig) -> Student:
+        say(f"{name}: making the maps that it learns", quiet=not progress)
+        if teacher is None:
+            signed = Segmenter.from_pretrained(folder, device=device, runtime="torch").map_many(
+                images, boxes, progress=progress
+            )
+            maps: list[NDArray[np.floating[Any]]] = [(value + 1) / 2 for value in signed]
+        else:
+            maps = list(teacher.maps(images, boxes))
+        return distil(cases, maps, config, device=device, progress=progress, title=name)
+
+    for name, config in students.items():
+        teacher = _once(folder / name, config, device, partial(taught, name, config))
+
+
+def _blind(source: Source) -> list[Case]:
+    """All cases without their masks."""
+    return [dataclasses.replace(source.load(index), mask=None) for index in range(len(source))]
+
+
+def _once(folder: Path, config: StudentConfig, device: str, train: Callable[[], Student]) -> Student:
+    """Read the network that lies in a folder, or train it into it; CheckpointError where it had another config."""
+    if not checkpoint.exists(folder):
+        train().save(folder)
+    network = Student.load(folder, device)
+    if network.config != config:
+        raise CheckpointError(f"{folder} was trained with other options; choose another folder, or remove it")
+    return network

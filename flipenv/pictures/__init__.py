@@ -1,0 +1,1 @@
+"""Pictures of an episode: frames, overlays, films, a window."""

@@ -1,0 +1,92 @@
+"""An episode as a film: GIF or MP4 of frames that `flipenv.pictures.render.draw` made."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from flipenv.errors import ConfigError, ImageError, MissingDependencyError
+from flipenv.pictures.render import FilePath, Rgb
+
+
+def write_gif(path: FilePath, frames: Iterable[Rgb], fps: float = 10, hold: float = 1.0) -> None:
+    """Write (h, w, 3) uint8 frames as a looping GIF with one palette fitted to all of them.
+
+    The last frame stays for `hold` seconds. GIF counts in hundredths of a second, and a frame equal to the one before
+    only prolongs it. An existing file is replaced once the new one is complete, and kept when writing fails.
+    Raises ImageError for no frames or unequal ones, ConfigError for a rate <= 0, OSError when the disk refuses.
+    """
+    pictures = [Image.fromarray(frame) for frame in _same(frames, fps)]
+    sample = pictures[:: math.ceil(len(pictures) / 8)] + pictures[-1:]
+    strip = Image.fromarray(np.concatenate([np.asarray(picture) for picture in sample]))
+    palette = strip.quantize(256, method=Image.Quantize.FASTOCTREE)
+    first, *rest = (picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures)
+    each = max(20, 10 * round(100 / fps))  # viewers slow down anything faster than 20 ms
+    durations = [each] * len(rest) + [max(each, 10 * round(100 * hold))]
+    with _replacing(path, ".gif") as scratch:
+        first.save(scratch, format="GIF", save_all=True, append_images=rest, duration=durations, loop=0)
+
+
+def write_mp4(path: FilePath, frames: Iterable[Rgb], fps: float = 10) -> None:
+    """Write (h, w, 3) uint8 frames as an MPEG-4 video; an odd side grows by a repeated pixel, as the codec needs.
+
+    An existing file is replaced once the new one is complete, and kept when writing fails.
+    Raises ImageError for no frames or unequal ones, ConfigError for a rate <= 0, MissingDependencyError when this
+    OpenCV has no mp4v codec, OSError when the folder does not exist or the disk refuses.
+    """
+    pictures = _same(frames, fps)
+    rows, columns = pictures[0].shape[:2]
+    if not Path(path).parent.is_dir():
+        raise FileNotFoundError(f"cannot write {path}: its folder does not exist")
+    with _replacing(path, ".mp4") as scratch:
+        size = (columns + columns % 2, rows + rows % 2)
+        writer = cv2.VideoWriter(str(scratch), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
+        if not writer.isOpened():
+            raise MissingDependencyError(
+                f"cannot write {path}: this OpenCV {cv2.__version__} opens no mp4v video; write a GIF, or pip install "
+                "opencv-contrib-python from PyPI, which brings the codec"
+            )
+        for picture in pictures:
+            even = cv2.copyMakeBorder(picture, 0, rows % 2, 0, columns % 2, cv2.BORDER_REPLICATE)
+            writer.write(cv2.cvtColor(even, cv2.COLOR_RGB2BGR))
+        writer.release()
+        # OpenCV says nothing when the disk is full, so what was written is counted.
+        video = cv2.VideoCapture(str(scratch))
+        written = max(0, int(video.get(cv2.CAP_PROP_FRAME_COUNT)))
+        video.release()
+        if written != len(pictures):
+            raise OSError(f"cannot write {path}: {written} of {len(pictures)} frames reached the disk")
+
+
+def _same(frames: Iterable[Rgb], fps: float) -> list[Rgb]:
+    if not 0 < fps < math.inf:
+        raise ConfigError(f"fps={fps!r}; expected a number of frames a second > 0")
+    pictures = [np.ascontiguousarray(frame) for frame in frames]
+    if not pictures:
+        raise ImageError("there are no frames to write; expected at least one (h, w, 3) uint8 array")
+    for index, picture in enumerate(pictures):
+        shape = picture.shape
+        if picture.dtype != np.uint8 or picture.ndim != 3 or shape[2] != 3 or shape != pictures[0].shape:
+            raise ImageError(
+                f"frame {index} is {shape} {picture.dtype}, the first {pictures[0].shape} {pictures[0].dtype}; "
+                "expected (h, w, 3) uint8 RGB, all of one size"
+            )
+    return pictures
+
+
+@contextmanager
+def _replacing(path: FilePath, suffix: str) -> Iterator[Path]:
+    """Lend a name in the same folder, and move what was written there to `path` only if nothing went wrong."""
+    scratch = Path(path).with_name(f".flipenv-{secrets.token_hex(6)}{suffix}")
+    try:
+        yield scratch
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
