@@ -175,7 +175,7 @@ def test_typical_cases() -> None:
     import figure5
 
     from flipagents.compare.report import Report
-    from tests.agents.test_summaries import A, rows
+    from tests.compare.test_summaries import A, rows
 
     found = figure5.typical(Report(rows("flip", A) + rows("box", A[::-1]), [], None, {}, {}))
     assert found == {"best": "case 3", "median": "case 1", "worst": "case 6"}

@@ -20,7 +20,7 @@ from flipagents.learn.learner import Learner
 from flipagents.store.checkpoint import TENSORS, CheckpointError
 from flipenv.batch import to_numpy
 from flipenv.errors import ConfigError
-from tests.agents.test_learner import LEARNING, TASK, TINY, dice_of, filled_box, phantoms, same
+from tests.learn.test_learner import LEARNING, TASK, TINY, dice_of, filled_box, phantoms, same
 
 NAMES = ("sb3-dqn", "sb3-ppo")
 SEES = [{}, {"observation": "egocentric"}, {"n_agents": 4}, {"n_agents": 1}]

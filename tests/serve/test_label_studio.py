@@ -21,7 +21,7 @@ from flipagents.serve.label_studio import Backend, RequestError, read_box, read_
 from flipagents.serve.service import Desk
 from flipenv import Box, Case
 from flipenv.errors import BoxError, ConfigError, FlipError, ImageError, SourceError
-from tests.agents.test_brush import decoded
+from tests.formats.test_brush_rle import decoded
 
 CONFIG = """<View><!-- masks from boxes -->
   <Image name="scan" value="$picture"/>

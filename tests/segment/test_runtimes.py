@@ -33,9 +33,9 @@ from flipagents.store.checkpoint import SHIPPED, CheckpointError  # noqa: E402
 from flipagents.store.recipe import PIPELINE, Recipe  # noqa: E402
 from flipenv.errors import ConfigError, MissingDependencyError  # noqa: E402
 from flipenv.types import Case  # noqa: E402
-from tests.agents.test_export import pipeline_of_every_kind  # noqa: E402
-from tests.agents.test_segment import tiny_pipeline  # noqa: E402
-from tests.agents.test_student import TINY  # noqa: E402
+from tests.maps.test_network import TINY  # noqa: E402
+from tests.segment.test_export import pipeline_of_every_kind  # noqa: E402
+from tests.segment.test_segmenter import tiny_pipeline  # noqa: E402
 
 SMALL = "phantom:2?height=80&width=112"
 

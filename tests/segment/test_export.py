@@ -33,7 +33,7 @@ from flipenv.errors import ConfigError, MissingDependencyError  # noqa: E402
 from flipenv.pool import EpisodePool  # noqa: E402
 from flipenv.sources import read_image  # noqa: E402
 from flipenv.types import Case  # noqa: E402
-from tests.agents.test_student import TINY, tiny_students  # noqa: E402
+from tests.maps.test_network import TINY, tiny_students  # noqa: E402
 
 ENV = {
     "canvas": {"kind": "roi", "height": 40, "width": 48},

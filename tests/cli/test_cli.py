@@ -21,7 +21,7 @@ from flipagents.cli import main
 from flipagents.cli import parser as cli
 from flipagents.compare.methods import Found, make_method, run_method
 from flipenv.types import Case
-from tests.agents.test_outputs import small_disk
+from tests.segment.test_outputs import small_disk
 
 
 @pytest.fixture
@@ -35,8 +35,8 @@ def scan(tmp_path: Path, phantoms: list[Case]) -> tuple[str, list[str]]:
 def pipeline(tmp_path: Path) -> str:
     pytest.importorskip("torch", reason="the agents need torch")
     pytest.importorskip("monai", reason="a pipeline's student is one of MONAI's networks")
-    from tests.agents.test_segment import tiny_pipeline
-    from tests.agents.test_student import tiny_students
+    from tests.maps.test_network import tiny_students
+    from tests.segment.test_segmenter import tiny_pipeline
 
     tiny_students(tiny_pipeline(tmp_path / "weights"))
     return str(tmp_path / "weights")

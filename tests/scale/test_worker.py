@@ -45,7 +45,7 @@ def test_shares_are_the_whole(method: str, count: int, tmp_path: Path, request: 
 @pytest.fixture
 def pipeline(tmp_path: Path) -> str:
     pytest.importorskip("torch", reason="the agents need torch")
-    from tests.agents.test_segment import tiny_pipeline
+    from tests.segment.test_segmenter import tiny_pipeline
 
     return str(tiny_pipeline(tmp_path / "weights"))
 

@@ -48,7 +48,7 @@ def test_curve_and_film(phantoms: list[Case], tmp_path: Path, scorer: ContrastSc
     pytest.importorskip("torch", reason="the agents need torch")
     from flipagents.segment.segmenter import Segmenter
     from flipagents.store.recipe import Recipe
-    from tests.agents.test_segment import tiny_pipeline
+    from tests.segment.test_segmenter import tiny_pipeline
 
     case = phantoms[0]
     segmenter = Segmenter.from_pretrained(tiny_pipeline(tmp_path / "pipeline", votes=({}, {"order": "radial"})))
@@ -77,7 +77,7 @@ def test_curve_and_film(phantoms: list[Case], tmp_path: Path, scorer: ContrastSc
 def test_dice_of_each_step(phantoms: list[Case], tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="the agents need torch")
     from flipagents.segment.segmenter import Segmenter
-    from tests.agents.test_segment import tiny_pipeline
+    from tests.segment.test_segmenter import tiny_pipeline
 
     case = phantoms[0]
     segmenter = Segmenter.from_pretrained(tiny_pipeline(tmp_path / "pipeline"))

@@ -17,7 +17,7 @@ from flipagents.learn.agents import load_agent  # noqa: E402
 from flipagents.store import checkpoint  # noqa: E402 - needs torch
 from flipagents.store.checkpoint import CheckpointError, Snapshot  # noqa: E402
 from flipagents.store.run_folder import AGENT, CHECKPOINT  # noqa: E402
-from tests.agents.test_learner import TASK, dice_of, filled_box, phantoms, same, tiny  # noqa: E402
+from tests.learn.test_learner import TASK, dice_of, filled_box, phantoms, same, tiny  # noqa: E402
 
 SCRIPT = """
 import json, sys
@@ -25,7 +25,7 @@ from pathlib import Path
 from flipagents.learn import ranks
 from flipagents.learn.config import LearnerConfig
 from flipagents.learn.learner import Learner
-from tests.agents.test_learner import TASK, phantoms, tiny
+from tests.learn.test_learner import TASK, phantoms, tiny
 
 task, folder, steps = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 with ranks.together("cpu"):

@@ -317,7 +317,7 @@ def test_side_by_side(phantoms: list[Case], calls: list[str], tmp_path: Path) ->
 
 def test_found_boxes_have_rows_of_their_own(phantoms: list[Case], tmp_path: Path) -> None:
     pytest.importorskip("monai", reason="the network that looks is one of MONAI's")
-    from tests.agents.test_student import tiny_students
+    from tests.maps.test_network import tiny_students
 
     tiny_students(tmp_path)
     found = report.evaluate(phantoms, ["ellipse", "polar"], margin=10, weights=tmp_path, draws=20, progress=False)

@@ -171,7 +171,7 @@ def test_a_mask_that_does_not_fit_is_refused(phantoms: list[Case], give: object,
 def test_flip_is_the_segmenter(phantoms: list[Case], tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="the agents need torch")
     from flipagents.segment.segmenter import Segmenter
-    from tests.agents.test_segment import tiny_pipeline
+    from tests.segment.test_segmenter import tiny_pipeline
 
     folder = tiny_pipeline(tmp_path)
     flip = make_method("flip", folder)
@@ -210,7 +210,7 @@ def test_rules_run_without_torch() -> None:
 def test_the_student_is_one_pass(phantoms: list[Case], tmp_path: Path) -> None:
     pytest.importorskip("monai", reason="a student is taught by MONAI's loss")
     from flipagents.maps.mapper import load_student
-    from tests.agents.test_student import tiny_students
+    from tests.maps.test_network import tiny_students
 
     tiny_students(tmp_path)
     maps = load_student("student", tmp_path).maps([case.image for case in phantoms], [case.box for case in phantoms])
@@ -222,7 +222,7 @@ def test_a_box_that_may_be_off_is_moved_first(phantoms: list[Case], tmp_path: Pa
     pytest.importorskip("monai", reason="a student is taught by MONAI's loss")
     from flipagents.maps.locate import relocate
     from flipagents.maps.mapper import load_student
-    from tests.agents.test_student import tiny_students
+    from tests.maps.test_network import tiny_students
 
     tiny_students(tmp_path)
     found = Found(make_method("box"), 12, tmp_path)

@@ -11,7 +11,7 @@ import pytest
 
 from flipagents.compare import tables
 from flipagents.compare.summaries import summarise
-from tests.agents.test_summaries import A, B, rows
+from tests.compare.test_summaries import A, B, rows
 
 MISSING = {"sdi": "needs weights:\nrun it & see 50% of {this}"}
 SCORES = rows("found flip_x", A) + rows("ellipse", [0.0, *B[1:]]) + rows("±θ", A, 1)

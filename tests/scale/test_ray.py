@@ -21,7 +21,7 @@ from flipagents.segment.outputs import file_names, output_paths  # noqa: E402
 from flipenv.errors import ImageError  # noqa: E402
 from flipenv.sources import Source, open_source  # noqa: E402
 from flipenv.types import Case  # noqa: E402
-from tests.agents.test_bulk import contents  # noqa: E402
+from tests.scale.test_worker import contents  # noqa: E402
 
 SOURCE = "phantom:30?height=80&width=112"
 BLOCK = 3  # images that a worker takes at a time

@@ -282,8 +282,8 @@ def test_methods_that_want_truth_or_a_file_are_not_offered(
 def test_agents_are_watched(phantoms: list[Case], loaded: Session, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="the agents need torch")
     pytest.importorskip("monai", reason="a pipeline's student is one of MONAI's networks")
-    from tests.agents.test_segment import tiny_pipeline
-    from tests.agents.test_student import tiny_students
+    from tests.maps.test_network import tiny_students
+    from tests.segment.test_segmenter import tiny_pipeline
 
     tiny_students(tiny_pipeline(tmp_path / "weights"))
     actions = Actions(Desk(tmp_path / "weights"), tmp_path / "made")

@@ -164,7 +164,7 @@ TRAIN = """
 import sys, numpy, torch
 torch.set_num_threads(1)
 torch.manual_seed(5), numpy.random.seed(5)  # the learner leaves them alone, and a checkpoint holds them
-from tests.agents.test_learner import tiny
+from tests.learn.test_learner import tiny
 options = dict(train_steps=1200, checkpoint_every=1, n_step=2, prioritised=True, replay=400)
 tiny(**options).fit(sys.argv[1], progress=False)
 """
