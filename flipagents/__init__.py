@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
+
+from flipagents.moved import Finder
 
 if TYPE_CHECKING:
     from flipagents.segment.segmenter import Segmenter
@@ -10,6 +13,8 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = ["Segmenter"]
+
+sys.meta_path.insert(0, Finder)  # first: a package that moved would find its own modules under both names
 
 
 def __getattr__(name: str) -> Any:

@@ -6,6 +6,7 @@ Gymnasium view; `gymnasium.make("flipenv/EraseToSegment-v0")` and `"flipenv/Eras
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import version
 
 import gymnasium
@@ -16,6 +17,7 @@ from flipenv.batch import Batch
 from flipenv.channels import CHANNELS
 from flipenv.config import COARSE, FINE, PAPER_COARSE, PAPER_FINE, CanvasSpec, EnvConfig
 from flipenv.errors import FlipError
+from flipenv.moved import MOVED, Finder
 from flipenv.parallel import EraseParallelEnv, env, parallel_env
 from flipenv.pool import EpisodePool
 from flipenv.reward import REWARDS
@@ -28,6 +30,7 @@ from flipenv.vector import EraseVectorEnv, vector_env
 from flipenv.walks import ORDERS
 
 __version__ = version("flip-learning")
+sys.meta_path.insert(0, Finder(MOVED))
 
 __all__ = [
     "BACKGROUNDS",
