@@ -102,9 +102,9 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
 def episodes(source: str, preset: Any, stage: int) -> Any:
     """The pool on which a stage of the preset trains, ellipses in place of the masks of stage 1."""
     import flipenv
-    from flipagents.maps.contour import find_prior
     from flipagents.maps.geometry import ellipse
     from flipagents.maps.rules import Enriched
+    from flipagents.segment.loading import find_prior
     from flipagents.store.checkpoint import SHIPPED
 
     opened = flipenv.open_source(source)

@@ -19,20 +19,16 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
 from flipagents.compare.baselines import MAKERS, RULES
 from flipagents.maps.tidy import tidy
 from flipenv.checks import check_companion
 from flipenv.errors import ConfigError, FlipError, MaskError, MissingDependencyError
+from flipenv.pixels import Grey, Mask
 from flipenv.registry import Registry, unknown
 from flipenv.types import Box, Case
 
 GROUP = "flipagents.methods"  # entry points
 
-Grey: TypeAlias = NDArray[np.uint8]  # (height, width)
-Mask: TypeAlias = NDArray[np.bool_]  # (height, width)
 BoxFunction: TypeAlias = Callable[[Grey, Box], Mask]
 Method: TypeAlias = Callable[[list[Case]], list[Mask]]  # one mask a case, in the cases' order
 Maker: TypeAlias = Callable[..., Method]  # (folder of trained weights or None, torch device[, runtime]) -> Method
@@ -213,7 +209,7 @@ class FlipStudent:
 
     def __init__(self, weights: Path | None = None, device: str = "cpu", runtime: str = "auto") -> None:
         with _loading("flip+student", weights):
-            from flipagents.maps.mapper import load_student  # noqa: PLC0415 - only where it is asked for
+            from flipagents.segment.loading import load_student  # noqa: PLC0415 - only where it is asked for
 
             self.student = load_student("student", weights, device, runtime)
             self.runtime = self.student.runtime
@@ -227,7 +223,7 @@ class FlipStudent:
 @METHODS.register("contour")
 def _contour(weights: Path | None, device: str, runtime: str = "auto") -> Method:
     with _loading("contour", weights):
-        from flipagents.maps.contour import ContourMethod  # noqa: PLC0415 - only where it is asked for
+        from flipagents.compare.ours import ContourMethod  # noqa: PLC0415 - only where it is asked for
 
         return ContourMethod(weights, device, runtime)
 
@@ -240,7 +236,7 @@ class Finder:
 
     def __init__(self, weights: str | Path | None = None, device: str = "cpu", runtime: str = "auto") -> None:
         with _loading("found", weights):
-            from flipagents.maps.mapper import load_student  # noqa: PLC0415 - only where it is asked for
+            from flipagents.segment.loading import load_student  # noqa: PLC0415 - only where it is asked for
 
             self.locator = load_student("locator", weights, device, runtime)
             self.runtime = self.locator.runtime

@@ -19,7 +19,7 @@ from flipagents.compare.methods import METHODS, Maker, Method, check_method
 from flipagents.compare.scoring import CaseScore, Failure, to_csv
 from flipagents.compare.summaries import ALL, Summary, summarise
 from flipagents.machine.devices import check_device
-from flipagents.segment.outputs import check_writable, write_texts
+from flipagents.store.files import check_writable, write_texts
 from flipagents.store.provenance import about, without_folders
 from flipenv.errors import ConfigError, FlipError
 from flipenv.options import between

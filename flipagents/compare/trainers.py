@@ -21,7 +21,7 @@ from flipagents.compare.baselines import TRAINED
 from flipagents.learn.agents import agent_names
 from flipagents.learn.config import PRESETS, LearnerConfig
 from flipagents.machine.devices import check_device
-from flipagents.segment.outputs import check_writable
+from flipagents.store.files import check_writable
 from flipagents.store.run_folder import check, log, merged
 from flipenv.config import EnvConfig
 from flipenv.errors import ConfigError

@@ -21,7 +21,6 @@ from array_api_compat import array_namespace
 from flipagents.learn.config import LearnerConfig
 from flipagents.store import checkpoint
 from flipagents.store.checkpoint import CheckpointError, Snapshot
-from flipagents.store.onnx import KIND as EXPORTED
 from flipenv.batch import Batch
 from flipenv.config import EnvConfig
 from flipenv.errors import ConfigError, MissingDependencyError
@@ -159,22 +158,6 @@ def make_agent(
         raise ConfigError(unknown(AGENTS.kind, name, agent_names()))
     agent = AGENTS[name](EnvConfig.of(env), LearnerConfig.of(config), **options)
     agent.name = name
-    return agent
-
-
-def load_agent(folder: str | Path, device: str = "cpu", **options: Any) -> Agent:
-    """Make the agent that `save` or `flip export` wrote; CheckpointError where the folder holds none.
-
-    device: "cpu" or "cuda". Raises MissingDependencyError without torch, or without onnxruntime for what was exported.
-    """
-    if checkpoint.kind_of(folder) == EXPORTED:
-        from flipagents.segment.onnx import open_agent  # noqa: PLC0415 - optional
-
-        return open_agent(folder, device, **options)
-    saved = checkpoint.read(folder, KIND)
-    about = saved.about
-    agent = make_agent(about["agent"], about["env"], {**about["config"], "device": device}, **options)
-    agent.take(saved)
     return agent
 
 

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from flipagents.maps.geometry import ellipse, filled_box
 from flipagents.maps.polar import polar_probability
 from flipagents.maps.refine import refine
+from flipenv.pixels import Grey
 from flipenv.registry import Registry
 from flipenv.sources import Source
 from flipenv.sources.contents import digest
 from flipenv.types import Box, Case
 
-Grey: TypeAlias = NDArray[np.uint8]
 Prior: TypeAlias = Callable[[Grey, Box], Grey]  # image (height, width), tight box -> (height, width), 255 for certain
 PRIORS: Registry[Prior] = Registry("prior")
 

@@ -19,16 +19,17 @@ from flipagents.classify.classifier import Classifier, ClassifierConfig
 from flipagents.classify.sites import PatchConfig
 from flipagents.classify.training import train_classifier
 from flipagents.learn import ranks
-from flipagents.learn.agents import load_agent, make_agent
+from flipagents.learn.agents import make_agent
 from flipagents.learn.config import LearnerConfig
 from flipagents.learn.learner import Learner, check_processes
 from flipagents.learn.rollout import masks_of
 from flipagents.machine.devices import check_device
-from flipagents.maps.contour import find_prior, train_contour
+from flipagents.maps.contour import train_contour
 from flipagents.maps.network import Student, StudentConfig
 from flipagents.maps.rules import Enriched
 from flipagents.maps.training import distil
 from flipagents.segment.export import write_copy
+from flipagents.segment.loading import find_prior, load_agent
 from flipagents.segment.segmenter import Segmenter, walking
 from flipagents.store import checkpoint, run_folder
 from flipagents.store.checkpoint import CheckpointError

@@ -209,7 +209,7 @@ def test_rules_run_without_torch() -> None:
 
 def test_the_student_is_one_pass(phantoms: list[Case], tmp_path: Path) -> None:
     pytest.importorskip("monai", reason="a student is taught by MONAI's loss")
-    from flipagents.maps.mapper import load_student
+    from flipagents.segment.loading import load_student
     from tests.maps.test_network import tiny_students
 
     tiny_students(tmp_path)
@@ -221,7 +221,7 @@ def test_the_student_is_one_pass(phantoms: list[Case], tmp_path: Path) -> None:
 def test_a_box_that_may_be_off_is_moved_first(phantoms: list[Case], tmp_path: Path) -> None:
     pytest.importorskip("monai", reason="a student is taught by MONAI's loss")
     from flipagents.maps.locate import relocate
-    from flipagents.maps.mapper import load_student
+    from flipagents.segment.loading import load_student
     from tests.maps.test_network import tiny_students
 
     tiny_students(tmp_path)

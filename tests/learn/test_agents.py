@@ -10,8 +10,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the agents need torch")
 import flipenv  # noqa: E402
-from flipagents.learn.agents import AGENTS, GROUP, Agent, agent_names, load_agent, make_agent  # noqa: E402 - needs torch
+from flipagents.learn.agents import AGENTS, GROUP, Agent, agent_names, make_agent  # noqa: E402
 from flipagents.learn.learner import Learner  # noqa: E402
+from flipagents.segment.loading import load_agent  # noqa: E402
 from flipagents.store.checkpoint import CheckpointError  # noqa: E402
 from flipenv import core  # noqa: E402
 from flipenv.batch import to_numpy  # noqa: E402
