@@ -22,7 +22,7 @@ from common import parser, read, run, save_figures, told, write_json
 
 from flipagents.classify.figures import GREEN, INK, ORANGE, RED, new_figure
 from flipagents.compare.evaluation import Candidate
-from flipagents.compare.methods import Flip
+from flipagents.compare.ours import Flip
 from flipagents.compare.report import Report
 from flipagents.maps.tidy import tidy
 from flipagents.metrics import dice

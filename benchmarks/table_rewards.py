@@ -29,7 +29,7 @@ from flipagents.compare.report import Report
 from flipagents.compare.tables import latex_table, markdown_table, signed, spread
 from flipagents.learn.agents import make_agent
 from flipagents.learn.rollout import masks_of
-from flipagents.maps.rules import Enriched
+from flipagents.maps.enriched import Enriched
 from flipagents.maps.tidy import tidy
 from flipagents.segment.loading import find_prior
 from flipagents.store.checkpoint import SHIPPED

@@ -19,7 +19,8 @@ def demo(options: argparse.Namespace) -> int:
     """Segment phantoms, write their pictures, and print Dice beside that of box and ellipse."""
     import numpy as np
 
-    from flipagents.compare.methods import Flip, make_method, run_method
+    from flipagents.compare.methods import make_method, run_method
+    from flipagents.compare.ours import Flip
     from flipagents.machine.devices import check_device
     from flipagents.metrics import dice
     from flipagents.segment.outputs import output_paths, write_outputs

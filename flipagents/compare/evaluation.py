@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flipagents.compare.methods import METHODS, Found, Method, has_runtimes, make_method, run_method
+from flipagents.compare.methods import METHODS, Method, has_runtimes, make_method, run_method
+from flipagents.compare.ours import Found
 from flipagents.compare.scoring import CaseScore, Failure, from_csv, score, to_csv
 from flipagents.segment.runtimes import pipeline_folder, runtime_of
 from flipagents.store.files import file_names, write_texts

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from array_api_compat import array_namespace, device
 
-from flipagents.learn.agents import Agent
+from flipagents.learn.agent import Agent
 from flipagents.learn.config import LearnerConfig
 from flipagents.store.checkpoint import Snapshot
 from flipenv import core

@@ -10,7 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from flipagents.compare.methods import Flip, Found, make_method, run_method
+from flipagents.compare.methods import make_method, run_method
+from flipagents.compare.ours import Flip, Found
 from flipagents.formats.dicom_seg import check_scan
 from flipagents.formats.nifti import read_voxels
 from flipagents.formats.scans import scan_of

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from flipagents.learn.agents import KIND, Agent, make_agent
+from flipagents.learn.agent import KIND, Agent
+from flipagents.learn.agents import make_agent
 from flipagents.maps.contour import Contour
 from flipagents.maps.mapper import Mapper
 from flipagents.maps.rules import PRIORS, Prior

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from flipagents.learn.agents import Agent
+from flipagents.learn.agent import Agent
 from flipagents.learn.rollout import maps_of, masks_of
 from flipagents.maps.rules import Prior
 from flipagents.maps.tidy import tidy

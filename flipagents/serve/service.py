@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flipagents.compare.methods import Finder, Flip, Method, has_runtimes, make_method, method_names, run_method
+from flipagents.compare.methods import METHODS, Method, has_runtimes, make_method, run_method
+from flipagents.compare.ours import Finder, Flip
 from flipagents.formats.coco import Labelled, coco_json
 from flipagents.formats.nifti import Voxels, read_voxels
 from flipagents.maps.geometry import ellipse, filled_box
@@ -126,7 +127,7 @@ def box_drawn(picture: Picture, sides: Sequence[float]) -> Box:
 
 def offered() -> list[str]:
     """The methods to choose from, those that people use first."""
-    return [*USUAL, *(name for name in method_names() if name not in (*USUAL, *KEPT_BACK))]
+    return [*USUAL, *(name for name in METHODS.names() if name not in (*USUAL, *KEPT_BACK))]
 
 
 class Desk:

@@ -21,7 +21,7 @@ from flipagents.compare.baselines import TRAINED, adversarial_erasing, box_losse
 from flipagents.compare.baselines.heat import Heat, finest, hot  # noqa: E402
 from flipagents.compare.baselines.trained import SHIPPED  # noqa: E402
 from flipagents.compare.methods import make_method, run_method  # noqa: E402
-from flipagents.compare.trainers import TRAINERS, train_method, trainer_names  # noqa: E402
+from flipagents.compare.trainers import TRAINERS, train_method  # noqa: E402
 from flipagents.maps.geometry import ellipse, ellipse_radius, filled_box  # noqa: E402
 from flipagents.maps.network import Student  # noqa: E402
 from flipagents.metrics import dice  # noqa: E402
@@ -241,7 +241,7 @@ def test_what_ships(small: list[Case]) -> None:
 
 
 def test_trainers_by_name(small: list[Case], tmp_path: Path, trainers: dict[str, Any]) -> None:
-    assert {"flip", *TRAINED} <= set(trainer_names())
+    assert {"flip", *TRAINED} <= set(TRAINERS.names())
     for where in TRAINED.values():
         module, _, attribute = where.partition(":")
         path = Path(flipenv.__file__).parent.parent.joinpath(*module.split(".")).with_suffix(".py")

@@ -16,7 +16,8 @@ import flipagents
 from flipagents.cli import main
 from flipagents.compare import report
 from flipagents.compare.baselines import MAKERS, RULES
-from flipagents.compare.methods import METHODS, Found, box_method, make_method, method_names, run_method
+from flipagents.compare.methods import METHODS, box_method, make_method, run_method
+from flipagents.compare.ours import Found
 from flipagents.maps.geometry import ellipse, filled_box
 from flipagents.maps.polar import polar
 from flipagents.maps.tidy import tidy
@@ -34,7 +35,7 @@ def names() -> Iterator[dict[str, object]]:
 
 
 def test_names() -> None:
-    assert {"box", "ellipse", "polar", "polar+grey", "flip", "flip+student", "litemedsam"} <= set(method_names())
+    assert {"box", "ellipse", "polar", "polar+grey", "flip", "flip+student", "litemedsam"} <= set(METHODS.names())
     with pytest.raises(ConfigError, match="unknown method 'elipse': did you mean 'ellipse'"):
         make_method("elipse")
 
@@ -45,7 +46,7 @@ def test_the_tables_name_what_is_there() -> None:
         path = Path(flipagents.__file__).parent.joinpath(*module.split(".")[1:]).with_suffix(".py")
         assert re.search(rf"^(def|class) {attribute}\b", path.read_text(), flags=re.MULTILINE), where
     code = (
-        "import sys; from flipagents.compare.methods import make_method, method_names\n"
+        "import sys; from flipagents.compare.methods import METHODS, make_method\n"
         "make_method('box')\n"
         "loaded = [name for name in sys.modules if name.startswith('flipagents.compare.baselines.')]\n"
         "assert loaded == ['flipagents.maps.geometry'], loaded\n"
@@ -99,7 +100,7 @@ def test_a_method_of_ones_own(phantoms: list[Case], names: dict[str, object]) ->
     def dark(image: np.ndarray, box: Box) -> np.ndarray:
         return filled_box(box, image.shape) & (image < 40)
 
-    assert "dark" in method_names()
+    assert "dark" in METHODS.names()
     for mask, case in zip(run_method(make_method("dark"), phantoms), phantoms, strict=True):
         np.testing.assert_array_equal(mask, dark(case.image, case.box))
     with pytest.raises(ConfigError, match="method 'dark' is registered already"):
@@ -119,7 +120,7 @@ def test_a_method_of_a_package(names: dict[str, object], monkeypatch: pytest.Mon
     def offered(group: str, name: str | None = None) -> object:
         return entries if name in (None, "theirs") else []
 
-    monkeypatch.setattr("flipagents.methods.entry_points", offered)
+    monkeypatch.setattr("flipenv.registry.entry_points", offered)
     case = Case(np.zeros((9, 12), np.uint8), Box(1, 2, 5, 6))
     assert not run_method(make_method("theirs"), [case])[0].any()
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="the agents need torch")
-from flipagents.learn.agents import Agent, make_agent  # noqa: E402 - needs torch
+from flipagents.learn.agent import Agent  # noqa: E402 - needs torch
+from flipagents.learn.agents import make_agent  # noqa: E402 - needs torch
 from flipagents.learn.config import LearnerConfig  # noqa: E402
 from flipagents.maps.tidy import tidy  # noqa: E402
 from flipagents.metrics import boundary  # noqa: E402
