@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pkgutil import resolve_name
 from typing import Generic, TypeVar
@@ -36,6 +37,15 @@ class Registry(Generic[Part]):
             return part
 
         return add
+
+    @contextmanager
+    def temporarily(self) -> Iterator[None]:
+        """What is registered inside the `with` block is forgotten after it, however it ends."""
+        before = dict(self._parts)
+        try:
+            yield
+        finally:
+            self._parts = before
 
     def __getitem__(self, name: str) -> Part:
         if not isinstance(name, str) or name not in self._parts:

@@ -6,7 +6,6 @@ import dataclasses
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,15 +22,6 @@ from flipagents.maps.polar import polar
 from flipagents.maps.tidy import tidy
 from flipenv.errors import ConfigError, FlipError, MaskError, MissingDependencyError
 from flipenv.types import Box, Case
-
-
-@pytest.fixture
-def names() -> Iterator[dict[str, object]]:
-    """What a test registers is forgotten after it."""
-    before = dict(METHODS._parts)
-    yield METHODS._parts
-    METHODS._parts.clear()
-    METHODS._parts.update(before)
 
 
 def test_names() -> None:
@@ -62,9 +52,7 @@ def test_a_method_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
         make_method("litemedsam")
 
 
-def test_only_evaluations_show_masks(
-    phantoms: list[Case], names: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_only_evaluations_show_masks(phantoms: list[Case], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     @METHODS.register("truth")
     class Truth:
         sees_masks = True
@@ -95,7 +83,7 @@ def test_rules_are_the_baselines(phantoms: list[Case]) -> None:
         np.testing.assert_array_equal(mask, ellipse(case.box, case.image.shape))
 
 
-def test_a_method_of_ones_own(phantoms: list[Case], names: dict[str, object]) -> None:
+def test_a_method_of_ones_own(phantoms: list[Case]) -> None:
     @box_method("dark")
     def dark(image: np.ndarray, box: Box) -> np.ndarray:
         return filled_box(box, image.shape) & (image < 40)
@@ -107,7 +95,7 @@ def test_a_method_of_ones_own(phantoms: list[Case], names: dict[str, object]) ->
         box_method("dark")(lambda image, box: image > 0)
 
 
-def test_a_method_of_a_package(names: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_method_of_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
     class Entries(list[object]):
         names = frozenset({"theirs"})
 
@@ -125,7 +113,7 @@ def test_a_method_of_a_package(names: dict[str, object], monkeypatch: pytest.Mon
     assert not run_method(make_method("theirs"), [case])[0].any()
 
 
-def test_nothing_but_image_and_box_reaches_a_method(phantoms: list[Case], names: dict[str, object]) -> None:
+def test_nothing_but_image_and_box_reaches_a_method(phantoms: list[Case]) -> None:
     seen: list[Case] = []
 
     @METHODS.register("spy")

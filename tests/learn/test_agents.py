@@ -203,12 +203,12 @@ def test_oracle_is_refused_outside_evaluation() -> None:
 
 
 def test_a_users_agent_works_by_its_name(tmp_path: Path) -> None:
-    @AGENTS.register("every other")
     class EveryOther(Agent):
         def act(self, batch: flipenv.Batch, epsilon: float = 0.0) -> Any:
             return (batch.state.here % 2).long()
 
-    try:
+    with AGENTS.temporarily():
+        AGENTS.register("every other")(EveryOther)
         assert "every other" in AGENTS.names()
         learner = Learner(
             pool(), {**LEARNING, "train_steps": 100, "log_every": 50}, agent="every other", progress=False
@@ -216,8 +216,6 @@ def test_a_users_agent_works_by_its_name(tmp_path: Path) -> None:
         row = learner.fit(tmp_path, progress=False)
         assert 0.2 < row["erased"] < 0.8
         assert isinstance(load_agent(tmp_path / "agent"), EveryOther)
-    finally:
-        del AGENTS._parts["every other"]
 
 
 class Offered(Agent):
@@ -229,11 +227,9 @@ def test_an_agent_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) -
 
     offered = EntryPoints([EntryPoint("offered", f"{__name__}:Offered", GROUP)])
     monkeypatch.setattr("flipenv.registry.entry_points", offered.select)
-    try:
+    with AGENTS.temporarily():
         assert "offered" in AGENTS.names()
         assert type(make_agent("offered")).__name__ == "Offered"
-    finally:
-        AGENTS._parts.pop("offered", None)
 
 
 def test_unknown_names() -> None:
