@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from flipenv.pixels import Grey
 from flipenv.registry import Registry
 from flipenv.types import Box
 
-Grey: TypeAlias = npt.NDArray[np.uint8]
 Background: TypeAlias = Callable[[Grey, Box], Grey]  # image (H, W), area -> (H, W), the image with the area painted
 
 BACKGROUNDS: Registry[Background] = Registry("background")

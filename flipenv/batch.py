@@ -144,7 +144,7 @@ class Batch:
     def _put(self, array: npt.NDArray[Any]) -> Array:
         if self.device is None:
             return array
-        from array_api_compat import torch  # noqa: PLC0415 - torch is optional and slow to import
+        from array_api_compat import torch  # noqa: PLC0415
 
         return torch.asarray(array).to(self.device)
 

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from flipenv.pixels import Grey
 from flipenv.registry import Registry
 from flipenv.types import Box
 
-Grey: TypeAlias = npt.NDArray[np.uint8]
 Channel: TypeAlias = Callable[[Grey, Box], Grey]  # canvas (H, W), box on it -> picture (H, W)
 CHANNELS: Registry[Channel] = Registry("observation channel")
 

@@ -16,13 +16,13 @@ import numpy.typing as npt
 
 from flipenv.background import Background
 from flipenv.parallel import EraseParallelEnv
+from flipenv.pixels import Grey
 from flipenv.scorer import Scorer
 from flipenv.single import EraseEnv
 from flipenv.spaces import joint_actions
 from flipenv.types import Box, Case
 from flipenv.vector import EraseVectorEnv
 
-Grey = npt.NDArray[np.uint8]
 Step = tuple[Any, ...]
 
 

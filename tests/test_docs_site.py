@@ -37,11 +37,10 @@ def test_your_own_parts_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     from flipagents.learn.agents import AGENTS
 
     monkeypatch.chdir(tmp_path)
-    for registry in (flipenv.REWARDS, AGENTS):
-        monkeypatch.setattr(registry, "_parts", dict(registry._parts))
     code = blocks("bring-your-own.md", "python")
     assert len(code) == 4
-    known = run(code)
+    with flipenv.REWARDS.temporarily(), AGENTS.temporarily():
+        known = run(code)
     assert known["case"].box == known["same"].box == (40, 50, 80, 110)
     np.testing.assert_array_equal(known["case"].image, known["same"].image)
     (mask,) = known["masks"]

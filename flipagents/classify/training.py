@@ -25,11 +25,12 @@ from flipagents.classify.checks import Checks, auc, check, evened, fit_temperatu
 from flipagents.classify.classifier import MEAN, NETWORKS, STD, Classifier, ClassifierConfig, fill
 from flipagents.classify.examples import draw
 from flipagents.classify.figures import save_figures
-from flipagents.classify.sites import Grey, Sites, make_sites, normal_images
+from flipagents.classify.sites import Sites, make_sites, normal_images
 from flipagents.store import checkpoint
 from flipagents.store.checkpoint import CheckpointError, Snapshot, prefixed
 from flipagents.store.run_folder import FINAL, LAST
 from flipenv.errors import ConfigError
+from flipenv.pixels import Grey
 from flipenv.progress import say, showing
 from flipenv.sources import SourceLike, open_source
 

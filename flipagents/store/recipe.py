@@ -24,7 +24,7 @@ class Recipe:
 
     stages: tuple[str, ...] = ("stage1", "stage2")  # folders of agents, in order
     votes: tuple[Mapping[str, Any], ...] = field(default=({},))  # changes of the last stage's environment, to average
-    prior: str | None = None  # whose picture every stage may see: see `flipagents.maps.contour.find_prior`
+    prior: str | None = None  # whose picture every stage may see: see `flipagents.segment.loading.find_prior`
     mirror: bool = True  # each vote is also taken on the image mirrored left to right
     smooth: float = 0.0  # deviation of the blur of the averaged map, share of the square root of the box's area
     opening: int = 0  # of the mask, see `flipagents.maps.tidy.tidy`

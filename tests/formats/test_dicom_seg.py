@@ -10,8 +10,8 @@ import pytest
 
 from flipagents.cli import main
 from flipagents.compare.methods import make_method, run_method
-from flipagents.formats.coco import Scan
 from flipagents.formats.dicom_seg import seg_bytes
+from flipagents.formats.scans import Scan
 from flipenv.errors import ImageError, MaskError
 from flipenv.types import Case
 from tests.sources.test_medical import write_dicom
