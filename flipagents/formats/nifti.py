@@ -1,4 +1,4 @@
-"""Masks as NIfTI, on the voxels of their image."""
+"""Masks as NIfTI, on the voxel grid of their image."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from flipenv.sources.readers import is_nifti
 
 @dataclass(frozen=True, eq=False)
 class Voxels:
-    """How a NIfTI image lies in space."""
+    """Spatial header of a NIfTI image."""
 
     shape: tuple[int, ...]  # columns, rows, then ones
     affine: NDArray[np.float64]  # (4, 4), voxel to mm
-    header: Any  # nibabel's: spacing, units and the codes of the affine
+    header: Any  # nibabel's: spacing, units and affine codes
 
 
 def read_voxels(path: Path) -> Voxels | None:
-    """How the image in a file lies in space; None where it is not NIfTI.
+    """Spatial header of the image in a file; None if it is not NIfTI.
 
     Raises ImageError for a damaged file, MissingDependencyError without nibabel.
     """
@@ -44,9 +44,9 @@ def read_voxels(path: Path) -> Voxels | None:
 def nifti_bytes(mask: Mask, voxels: Voxels | None = None, spacing_mm: tuple[float, float] | None = None) -> bytes:
     """The mask as .nii.gz, 0 and 1 in uint8; the same mask gives the same bytes.
 
-    With `voxels` it lies where its image lies. Without, the first axis runs along the columns and the second down the
-    rows, as flipenv reads NIfTI, and the affine scales by `spacing_mm`, (down, across) mm a pixel; where that is not
-    known either, a voxel is 1 of no unit. Raises MissingDependencyError without nibabel.
+    With `voxels` it has the geometry of its image. Without, the first axis runs along the columns and the second down
+    the rows, as flipenv reads NIfTI, and the affine scales by `spacing_mm`, (down, across) mm per pixel; if that is
+    unknown too, voxels have size 1 without a unit. Raises MissingDependencyError without nibabel.
     """
     nibabel = need("nibabel", extra="medical", purpose="writing NIfTI")
     turned = np.ascontiguousarray(mask.T, np.uint8)

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, under names that a file system takes."""
+"""Atomic file writes, and valid file names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from flipenv.errors import FlipError
 
-REMEDIES = {  # of what the system says when a file cannot be written
+REMEDIES = {  # remedies for the errno of a failed write
     errno.ENOSPC: "free space on that disk",
     errno.EDQUOT: "free space on that disk",
     errno.EFBIG: "free space on that disk",
@@ -33,14 +33,14 @@ _ELSEWHERE = "choose another folder"
 
 
 def write_texts(texts: Mapping[Path, str]) -> None:
-    """Write text files, all or none; OutputError as `write_outputs`."""
+    """Write text files atomically, all or none; OutputError if one cannot be written."""
     with replacing(list(texts)) as parts:
         for path, part in parts.items():
             part.write_text(texts[path], encoding="utf-8", newline="")
 
 
 def check_writable(folder: Path) -> None:
-    """Prove that files can be written into a folder, there or not yet; leave no trace. OutputError says why not."""
+    """Raise OutputError unless files can be written into a folder, which may not exist yet; leaves nothing behind."""
     probe = folder / f".{secrets.token_hex(6)}.part"
     try:
         missing = [each for each in (folder, *folder.parents) if not is_there(each)]
@@ -55,10 +55,10 @@ def check_writable(folder: Path) -> None:
 
 @contextmanager
 def replacing(paths: Sequence[Path], *, together: bool = False) -> Iterator[dict[Path, Path]]:
-    """Lend a temporary name for each path, and rename them all once everything is on the disk.
+    """Provide a temporary path for each path, and rename them all once everything is on disk.
 
-    together: files that are there go before the first new one comes, so that a kill leaves no old beside a new one.
-    Folders are made. An OSError inside becomes an OutputError; the paths are then as they were.
+    together: delete existing files before the first rename, so that a kill never leaves old files beside new ones.
+    Creates missing folders. An OSError inside becomes an OutputError, and the paths are left unchanged.
     """
     parts = {path: path.with_name(f".{secrets.token_hex(6)}.part{path.suffix}") for path in paths}
     try:
@@ -84,7 +84,7 @@ def replacing(paths: Sequence[Path], *, together: bool = False) -> Iterator[dict
 
 
 def is_there(path: Path) -> bool:
-    """As `Path.exists`, but that a name that is too long is an OSError in each version of Python."""
+    """`Path.exists`, except that a too long name raises OSError in every version of Python."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -93,7 +93,7 @@ def is_there(path: Path) -> bool:
 
 
 def file_names(ids: Sequence[str]) -> list[str]:
-    """A file name for each id, none twice, the same for the same ids: what may not stand in one becomes `_`."""
+    """A unique, reproducible file name for each id; invalid characters become `_`."""
     taken: set[str] = set()
     names = []
     for each in ids:
