@@ -1,4 +1,4 @@
-"""Observation channels that are drawn once from canvas and box, when an episode is prepared."""
+"""Observation channels computed once from canvas and box, when an episode is prepared."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flipenv.types import Box
 Channel: TypeAlias = Callable[[Grey, Box], Grey]  # canvas (H, W), box on it -> picture (H, W)
 CHANNELS: Registry[Channel] = Registry("observation channel")
 
-ELLIPSE_REACH = 2.0  # ellipse radii at which the distance picture turns white
+ELLIPSE_REACH = 2.0  # ellipse radii at which the distance map reaches white
 
 
 @CHANNELS.register("box")

@@ -1,4 +1,4 @@
-"""One name a part: backgrounds, superpixels, orders, rewards, channels and sources are chosen by name."""
+"""Named parts: backgrounds, superpixels, orders, rewards, channels and sources are chosen by name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Part = TypeVar("Part")
 
 
 class Registry(Generic[Part]):
-    """Names for the interchangeable parts of one kind.
+    """Maps names to the interchangeable parts of one kind.
 
     >>> backgrounds: Registry[int] = Registry("background")
     >>> _ = backgrounds.register("eq1")(1)
@@ -28,11 +28,11 @@ class Registry(Generic[Part]):
         self._parts: dict[str, Part] = {}
 
     def register(self, name: str) -> Callable[[Part], Part]:
-        """Return a decorator that files a part under `name`; ConfigError if another part has that name."""
+        """Return a decorator that registers a part as `name`; ConfigError if the name is taken."""
 
         def add(part: Part) -> Part:
             if self._parts.get(name, part) is not part:
-                raise ConfigError(f"{self.kind} '{name}' is registered already; choose another name")
+                raise ConfigError(f"{self.kind} '{name}' is already registered; choose another name")
             self._parts[name] = part
             return part
 
@@ -100,7 +100,7 @@ class LazyRegistry(Registry[Part]):
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
-    """Return the sentence that tells a reader which names exist and which one was probably meant."""
+    """Return an error text with the known names and the closest match."""
     names = sorted(known)
     close = difflib.get_close_matches(str(name), names, n=1)
     meant = f"did you mean '{close[0]}'? " if close else ""

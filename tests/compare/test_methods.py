@@ -91,7 +91,7 @@ def test_a_method_of_ones_own(phantoms: list[Case]) -> None:
     assert "dark" in METHODS.names()
     for mask, case in zip(run_method(make_method("dark"), phantoms), phantoms, strict=True):
         np.testing.assert_array_equal(mask, dark(case.image, case.box))
-    with pytest.raises(ConfigError, match="method 'dark' is registered already"):
+    with pytest.raises(ConfigError, match="method 'dark' is already registered"):
         box_method("dark")(lambda image, box: image > 0)
 
 
