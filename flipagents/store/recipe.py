@@ -11,6 +11,7 @@ from typing import Any
 
 from flipagents.store import checkpoint
 from flipagents.store.checkpoint import CheckpointError
+from flipagents.store.files import write_texts
 
 PIPELINE = "pipeline.json"
 CONTOUR = "contour"  # folder of the network behind the prior of this name
@@ -38,18 +39,13 @@ class Recipe:
             values = json.loads(path.read_text())
             return cls(tuple(values.pop("stages")), tuple(values.pop("votes")), **values)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            from flipagents.store.run_folder import unfinished  # noqa: PLC0415 - it imports this module
-
             raise CheckpointError(
-                unfinished(folder)
-                or f"{path} is no pipeline ({error}); expected a folder that `flip train` wrote, with {PIPELINE} in it"
+                f"{path} is no pipeline ({error}); expected a folder that `flip train` wrote, with {PIPELINE} in it"
             ) from None
 
     def write(self, folder: Path) -> None:
-        """Write under a temporary name and rename."""
-        part = folder / f".{PIPELINE}.part"
-        part.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
-        part.replace(folder / PIPELINE)
+        """Write atomically."""
+        write_texts({folder / PIPELINE: json.dumps(dataclasses.asdict(self), indent=1) + "\n"})
 
     def is_copy_of(self, other: Recipe) -> bool:
         """Whether both are the same but for the runtime."""
