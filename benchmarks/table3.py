@@ -26,6 +26,7 @@ SHOWN = (
     "box",
     "ellipse",
     "polar+grey",
+    "contour",
     "flip",
     "flip+student",
     "litemedsam",

@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from flipenv.atomic import replacing
 from flipenv.background import BACKGROUNDS
 from flipenv.channels import CHANNELS
 from flipenv.config import EnvConfig
@@ -95,16 +95,10 @@ class EpisodeCache:
             "id": episode.id,
         }
         arrays = {name: np.ascontiguousarray(getattr(episode, name)) for name in _ARRAYS}
-        temporary = None
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-            os.close(handle)
-            save_file(arrays, temporary, metadata={"episode": json.dumps(about)})
-            os.replace(temporary, path)
+            with replacing([path]) as parts:
+                save_file(arrays, parts[path], metadata={"episode": json.dumps(about)})
         except (OSError, SafetensorError) as error:
-            if temporary is not None:
-                Path(temporary).unlink(missing_ok=True)
             warnings.warn(
                 f"cannot cache episodes in {self.folder} ({error}); free space there, set FLIPENV_CACHE to another "
                 "folder, or pass cache=False",

@@ -19,7 +19,8 @@ from flipagents.formats.spacing import spacing_of
 from flipagents.scale.origins import Origins
 from flipagents.segment.outputs import write_outputs
 from flipagents.segment.walk import record
-from flipagents.store.files import OutputError, is_there
+from flipagents.store.files import OutputError
+from flipenv.atomic import is_there
 from flipenv.errors import ConfigError, FlipError
 from flipenv.sources import Source
 from flipenv.sources.base import Unlabelled

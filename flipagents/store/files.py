@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import os
 import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from flipenv import atomic
 from flipenv.errors import FlipError
 
 REMEDIES = {  # remedies for the errno of a failed write
@@ -43,7 +43,7 @@ def check_writable(folder: Path) -> None:
     """Raise OutputError unless files can be written into a folder, which may not exist yet; leaves nothing behind."""
     probe = folder / f".{secrets.token_hex(6)}.part"
     try:
-        missing = [each for each in (folder, *folder.parents) if not is_there(each)]
+        missing = [each for each in (folder, *folder.parents) if not atomic.is_there(each)]
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
         probe.unlink()
@@ -55,41 +55,12 @@ def check_writable(folder: Path) -> None:
 
 @contextmanager
 def replacing(paths: Sequence[Path], *, together: bool = False) -> Iterator[dict[Path, Path]]:
-    """Provide a temporary path for each path, and rename them all once everything is on disk.
-
-    together: delete existing files before the first rename, so that a kill never leaves old files beside new ones.
-    Creates missing folders. An OSError inside becomes an OutputError, and the paths are left unchanged.
-    """
-    parts = {path: path.with_name(f".{secrets.token_hex(6)}.part{path.suffix}") for path in paths}
+    """As `flipenv.atomic.replacing`, but raises OutputError, with a remedy, in place of OSError."""
     try:
-        for folder in {path.parent for path in paths}:
-            folder.mkdir(parents=True, exist_ok=True)
-        there = [path for path in paths if is_there(path)]
-        yield parts
-        for part in parts.values():
-            with part.open("rb") as file:
-                os.fsync(file.fileno())
-        for path in there if together else ():
-            path.unlink()
-        for path, part in parts.items():
-            part.replace(path)
+        with atomic.replacing(paths, together=together) as parts:
+            yield parts
     except OSError as error:
         raise OutputError(", ".join(map(str, paths)), error) from error
-    finally:
-        for part in parts.values():
-            try:
-                part.unlink(missing_ok=True)
-            except OSError:  # its folder could not be made
-                continue
-
-
-def is_there(path: Path) -> bool:
-    """`Path.exists`, except that a too long name raises OSError in every version of Python."""
-    try:
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return True
 
 
 def file_names(ids: Sequence[str]) -> list[str]:

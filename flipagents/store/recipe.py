@@ -11,6 +11,7 @@ from typing import Any
 
 from flipagents.store import checkpoint
 from flipagents.store.checkpoint import CheckpointError
+from flipagents.store.files import write_texts
 
 PIPELINE = "pipeline.json"
 CONTOUR = "contour"  # folder of the network behind the prior of this name
@@ -40,18 +41,13 @@ class Recipe:
             values = json.loads(path.read_text())
             return cls(tuple(values.pop("stages")), tuple(values.pop("votes")), **values)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            from flipagents.store.run_folder import unfinished  # noqa: PLC0415 - it imports this module
-
             raise CheckpointError(
-                unfinished(folder)
-                or f"{path} is not a pipeline ({error}); expected a folder written by `flip train`, with {PIPELINE}"
+                f"{path} is not a pipeline ({error}); expected a folder written by `flip train`, with {PIPELINE}"
             ) from None
 
     def write(self, folder: Path) -> None:
         """Write atomically."""
-        part = folder / f".{PIPELINE}.part"
-        part.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
-        part.replace(folder / PIPELINE)
+        write_texts({folder / PIPELINE: json.dumps(dataclasses.asdict(self), indent=1) + "\n"})
 
     def is_copy_of(self, other: Recipe) -> bool:
         """Whether both are equal except for the runtime."""

@@ -254,7 +254,7 @@ def test_trainers_by_name(small: list[Case], tmp_path: Path) -> None:
 
 def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data, out = "phantom:4?height=80&width=112", str(tmp_path / "run")
-    words = ["train", "--method", "box-unet", "--data", data, "--out", out, "--quiet"]
+    words = ["train", "--method", "box-unet", "--data", data, "--out", out]
     assert main([*words, "--set", "epochs=2", "features=[4,4,8,8,8,4]", "pairs=0.5"]) == 0
     told = capsys.readouterr().out
     assert f"--method box-unet --weights {out}" in told
