@@ -10,11 +10,14 @@ from pathlib import Path
 
 
 @contextmanager
-def replacing(paths: Sequence[Path], *, together: bool = False) -> Iterator[dict[Path, Path]]:
+def replacing(
+    paths: Sequence[Path], *, together: bool = False, stale: Sequence[Path] = ()
+) -> Iterator[dict[Path, Path]]:
     """Lend a temporary name in the same folder for each path; rename them all once everything is on the disk.
 
     together: remove the old files before the first new one is renamed, so that a kill leaves no old file beside a new
-    one. Missing folders are made. Raises OSError, with the paths as they were, where the system refuses.
+    one. stale: files to remove with them. Missing folders are made. Raises OSError, with the paths as they were, where
+    the system refuses.
     """
     parts = {path: path.with_name(f".{secrets.token_hex(6)}.part{path.suffix}") for path in paths}
     try:
@@ -27,6 +30,8 @@ def replacing(paths: Sequence[Path], *, together: bool = False) -> Iterator[dict
                 os.fsync(file.fileno())
         for path in there if together else ():
             path.unlink()
+        for path in stale:
+            path.unlink(missing_ok=True)
         for path, part in parts.items():
             part.replace(path)
     finally:
