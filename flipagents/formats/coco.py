@@ -22,32 +22,32 @@ OURS = "masks by flip-learning"  # description of a file, by which it is known a
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
-    """One mask, and what a COCO file says beside it."""
+    """One mask with its metadata for a COCO file."""
 
-    file: str  # the image file, as seen from the folder of the COCO file
-    box: Box  # that the mask was made from
+    file: str  # the image file, relative to the folder of the COCO file
+    box: Box  # from which the mask was made
     mask: Mask
-    frame: int | None = None  # of the file, where it has several
-    ids: Ids | None = None  # in the COCO file that the box came from
+    frame: int | None = None  # of a file with several
+    ids: Ids | None = None  # from the COCO file of the box
 
 
 @dataclass(frozen=True)
 class Ids:
-    """Ids of one annotation, by which what is written joins with what was read; whatever COCO files use as ids."""
+    """Ids of one annotation, of any type, kept so that outputs join with the input file."""
 
     annotation: Any
     image: Any
-    category: Any = None  # None where the annotation named no category
+    category: Any = None  # None if the annotation has no category
 
 
 def coco_json(labelled: Iterable[Labelled], categories: Sequence[Mapping[str, Any]] | None = None) -> str:
-    """COCO instances, one annotation a mask; masks with the same file and frame are on one image.
+    """COCO instances, one annotation per mask; masks with the same file and frame share an image.
 
     `bbox` is the box that the mask was made from, so that `flip segment FILE.json` does the same again; `segmentation`
     holds compressed run lengths, `area` their pixels. Masks with `ids`, which come first, keep them, of image,
     annotation and category; others get the next free numbers and the category `nodule`.
 
-    categories: of the COCO file that ids come from. Raises MissingDependencyError without pycocotools.
+    categories: those of the COCO file that the ids come from. Raises MissingDependencyError without pycocotools.
     """
     tools = need("pycocotools.mask", extra="coco", purpose="writing COCO run lengths")
     images: dict[tuple[str, int | None], dict[str, Any]] = {}
@@ -114,6 +114,6 @@ def _free(taken: Iterable[Any]) -> int:
 
 
 def ids_of(source: Source, index: int) -> Ids | None:
-    """The ids of a case in the COCO file that it comes from; None where it comes from elsewhere."""
+    """Ids of a case from a COCO file; None if it comes from elsewhere."""
     entry = source.entries[index] if isinstance(source, ListedSource) else None
     return Ids(entry.number, entry.image_id, entry.category_id) if isinstance(entry, CocoCase) else None

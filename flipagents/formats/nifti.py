@@ -1,4 +1,4 @@
-"""Masks as NIfTI, on the voxels of their image."""
+"""Masks as NIfTI, on the voxel grid of their image."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from flipenv.sources.readers import is_nifti
 
 @dataclass(frozen=True, eq=False)
 class Voxels:
-    """How a NIfTI image lies in space."""
+    """Spatial header of a NIfTI image."""
 
     shape: tuple[int, ...]  # columns, rows, then ones
     affine: NDArray[np.float64]  # (4, 4), voxel to mm
-    header: Any  # nibabel's: spacing, units and the codes of the affine
+    header: Any  # nibabel's: spacing, units and affine codes
 
 
 def read_voxels(path: Path) -> Voxels | None:
-    """How the image in a file lies in space; None where it is not NIfTI.
+    """Spatial header of the image in a file; None if it is not NIfTI.
 
     Raises ImageError for a damaged file, MissingDependencyError without nibabel.
     """

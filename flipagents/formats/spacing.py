@@ -1,4 +1,4 @@
-"""How large an image's pixels are, where its file tells it."""
+"""Pixel spacing of an image, if its file states it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ TAGS = ("PixelSpacing", "SequenceOfUltrasoundRegions")
 
 
 def spacing_of(scan: Scan | None) -> tuple[float, float] | None:
-    """Size of an image's pixels, (down, across) in mm, where its DICOM or NIfTI file tells it.
+    """Pixel spacing (down, across) in mm from a DICOM or NIfTI file.
 
-    Of DICOM that is PixelSpacing, or the calibration that all its ultrasound regions share. None where nothing is told.
+    For DICOM that is PixelSpacing, or the calibration common to all its ultrasound regions. None if it is not stated.
     Raises ImageError for a damaged NIfTI file; MissingDependencyError without pydicom or nibabel.
     """
     if scan is None:
@@ -35,7 +35,7 @@ def spacing_of(scan: Scan | None) -> tuple[float, float] | None:
     pydicom = need("pydicom", extra="medical", purpose=f"{scan.file}: reading DICOM")
     try:
         return _dicom_spacing(pydicom.dcmread(scan.file, stop_before_pixels=True, specific_tags=list(TAGS)))
-    # Odd headers make pydicom raise nearly anything; a size that cannot be read is one that is not told.
+    # Odd headers make pydicom raise nearly anything; unreadable spacing counts as missing.
     except Exception:
         return None
 
