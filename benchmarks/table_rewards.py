@@ -24,18 +24,19 @@ from common import parser, read, run, save_figures, told
 
 from flipagents.classify.classifier import Classifier
 from flipagents.compare.evaluation import Candidate
-from flipagents.compare.methods import METHODS, Mask
+from flipagents.compare.methods import METHODS
 from flipagents.compare.plots import dice_figure
 from flipagents.compare.report import Report
 from flipagents.compare.tables import latex_table, markdown_table, signed, spread
 from flipagents.learn.agents import make_agent
 from flipagents.learn.rollout import masks_of
-from flipagents.maps.contour import find_prior
-from flipagents.maps.rules import Enriched
+from flipagents.maps.enriched import Enriched
 from flipagents.maps.tidy import tidy
-from flipagents.segment.outputs import write_texts
+from flipagents.segment.loading import find_prior
 from flipagents.store.checkpoint import SHIPPED
+from flipagents.store.files import write_texts
 from flipenv.config import EnvConfig
+from flipenv.pixels import Mask
 from flipenv.pool import EpisodePool
 from flipenv.sources import CaseSource
 from flipenv.types import Case

@@ -6,6 +6,7 @@ import re
 import shlex
 import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,11 +38,12 @@ def test_your_own_parts_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     from flipagents.learn.agents import AGENTS
 
     monkeypatch.chdir(tmp_path)
-    for registry in (flipenv.REWARDS, flipenv.BACKGROUNDS, flipenv.SUPERPIXELS, flipenv.SOURCES, AGENTS):
-        monkeypatch.setattr(registry, "_parts", dict(registry._parts))
     code = blocks("bring-your-own.md", "python")
     assert len(code) == 5
-    known = run(code)
+    with ExitStack() as stack:
+        for registry in (flipenv.REWARDS, flipenv.BACKGROUNDS, flipenv.SUPERPIXELS, flipenv.SOURCES, AGENTS):
+            stack.enter_context(registry.temporarily())
+        known = run(code)
     assert known["case"].box == known["same"].box == (40, 50, 80, 110)
     np.testing.assert_array_equal(known["case"].image, known["same"].image)
     (mask,) = known["masks"]

@@ -48,10 +48,25 @@ def test_registry_refuses_a_second_part_of_one_name() -> None:
     part = object()
     registry.register("a")(part)
     registry.register("a")(part)
-    with pytest.raises(flipenv.FlipError, match="thing 'a' is registered already"):
+    with pytest.raises(flipenv.FlipError, match="thing 'a' is already registered"):
         registry.register("a")(object())
     with pytest.raises(flipenv.FlipError, match="unknown thing 'b'"):
         registry["b"]
+
+
+def test_what_is_registered_for_a_while_is_forgotten() -> None:
+    registry: Registry[object] = Registry("thing")
+    kept, other = object(), object()
+    registry.register("kept")(kept)
+    with pytest.raises(ZeroDivisionError), registry.temporarily():  # noqa: PT012 - the block is what is tested
+        registry.register("other")(other)
+        with registry.temporarily():
+            registry.register("inner")(object())
+        assert [*registry] == ["kept", "other"]
+        raise ZeroDivisionError
+    assert [*registry] == ["kept"]
+    assert registry["kept"] is kept
+    registry.register("other")(object())  # the name is free again
 
 
 def test_a_reward_of_ones_own(phantoms: list[flipenv.Case]) -> None:

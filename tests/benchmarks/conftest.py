@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,13 @@ SCRIPTS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture(autouse=True)
-def scripts(monkeypatch: pytest.MonkeyPatch) -> Path:
+def scripts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder of the scripts, from which they are imported; no method that they register stays."""
     pytest.importorskip("matplotlib", reason="the scripts draw")
     pytest.importorskip("torch", reason="the scripts train and segment")
     from flipagents.compare.methods import METHODS
 
-    monkeypatch.setattr(METHODS, "_parts", dict(METHODS._parts))
     monkeypatch.syspath_prepend(str(SCRIPTS))
     assert sys.path[0] == str(SCRIPTS)
-    return SCRIPTS
+    with METHODS.temporarily():
+        yield SCRIPTS

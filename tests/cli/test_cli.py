@@ -19,7 +19,8 @@ from PIL import Image
 
 from flipagents.cli import main
 from flipagents.cli import parser as cli
-from flipagents.compare.methods import Found, make_method, run_method
+from flipagents.compare.methods import make_method, run_method
+from flipagents.compare.ours import Found
 from flipenv.types import Case
 from tests.segment.test_outputs import small_disk
 
@@ -183,23 +184,21 @@ def test_failures_do_not_stop_the_others(table: Path, tmp_path: Path, capsys: py
     assert names(out) == ["0_mask.png", "0_overlay.png", "1_mask.png", "1_overlay.png"]
 
 
-def test_a_method_that_fails_on_one_case(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_method_that_fails_on_one_case(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from flipagents.compare.methods import METHODS, box_method
     from flipenv.errors import ImageError
 
-    monkeypatch.setattr(METHODS, "_parts", dict(METHODS._parts))
     seen = []
 
-    @box_method("picky")
     def picky(image: Any, box: Any) -> Any:
         seen.append(image.mean())
         if image.mean() == seen[0]:
             raise ImageError("not this one")
         return image < 50
 
-    assert main(["segment", "phantom:3?height=80&width=112", "-o", str(tmp_path / "o"), "--method", "picky"]) == 1
+    with METHODS.temporarily():
+        box_method("picky")(picky)
+        assert main(["segment", "phantom:3?height=80&width=112", "-o", str(tmp_path / "o"), "--method", "picky"]) == 1
     assert "phantom-0000: not this one" in capsys.readouterr().err
     assert len(names(tmp_path / "o")) == 4
 
@@ -402,11 +401,10 @@ def test_documented_python_runs(
     from flipagents.learn.agents import AGENTS
 
     monkeypatch.chdir(tmp_path)
-    for registry in (AGENTS, METHODS):
-        monkeypatch.setattr(registry, "_parts", dict(registry._parts))
     known: dict[str, Any] = {"folder": pipeline, "image": phantoms[0].image, "box": phantoms[0].box}
-    for block in documented("python"):
-        exec(block, known)
+    with AGENTS.temporarily(), METHODS.temporarily():
+        for block in documented("python"):
+            exec(block, known)
     assert [mask.shape for mask in known["masks"]] == [(80, 112)] * 2
     assert known["mask"].shape == phantoms[0].image.shape
     assert names(tmp_path / "numbers") == ["cases.csv", "report.json", "table.md", "table.tex"]

@@ -24,7 +24,7 @@ from flipagents.compare.baselines.otsu import above_otsu, otsu
 from flipagents.compare.baselines.region_growing import grow, neighbours
 from flipagents.compare.baselines.saliency import spectral_residual
 from flipagents.compare.baselines.smooth import smoothed
-from flipagents.compare.methods import METHODS, make_method, run_method
+from flipagents.compare.methods import make_method, run_method
 from flipagents.metrics import dice
 from flipenv.errors import MaskError, MissingDependencyError
 from flipenv.types import Box, Case
@@ -219,7 +219,7 @@ def test_flip_segment(name: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(written, segmented(name, case.image, case.box))
 
 
-def test_documented_python_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_documented_python_runs(capsys: pytest.CaptureFixture[str]) -> None:
     class Predictor:
         """Stands in for a network: what is darker than the middle grey level, inside the corners."""
 
@@ -233,7 +233,6 @@ def test_documented_python_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
             mask[0, top:bottom, left:right] = self.image[top:bottom, left:right] < 80
             return mask, None, None
 
-    monkeypatch.setattr(METHODS, "_parts", dict(METHODS._parts))
     text = (Path(__file__).parents[2] / "docs" / "baselines.md").read_text()
     case = lesion()
     known = {"image": case.image, "box": case.box, "case": case, "predictor": Predictor()}
@@ -244,7 +243,7 @@ def test_documented_python_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert dice(known["sam"](case.image, case.box), case.mask) > 0.9
     assert "\n| sam | 0." in capsys.readouterr().out
     for line in "".join(re.findall(r"```console\n(.*?)```", text, flags=re.DOTALL)).splitlines():
-        cli._parser().parse_args(shlex.split(line)[1:])
+        cli.make_parser().parse_args(shlex.split(line)[1:])
 
 
 def test_every_method_is_documented() -> None:

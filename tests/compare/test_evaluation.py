@@ -79,8 +79,7 @@ def test_keys(phantoms: list[Case], tmp_path: Path) -> None:
     assert len(set(keys)) == len(keys)
 
 
-def test_kept_and_found_again(phantoms: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(METHODS, "_parts", dict(METHODS._parts))
+def test_kept_and_found_again(phantoms: list[Case], tmp_path: Path) -> None:
     box_method("nothing")(lambda image, box: np.zeros(image.shape, bool))
     store = Store(tmp_path / "new")
     own = Evaluation(Candidate("nothing", "a/b"), Cases(CaseSource(phantoms)))
@@ -117,9 +116,8 @@ class Broken(CaseSource):
 
 
 @pytest.fixture
-def picky(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def picky() -> list[str]:
     """A method that fails on the cases with these ids, and finds the ellipse elsewhere."""
-    monkeypatch.setattr(METHODS, "_parts", dict(METHODS._parts))
     disliked: list[str] = []
 
     @METHODS.register("picky")
@@ -166,8 +164,7 @@ def test_bad_cases_leave_the_others_as_they_are(phantoms: list[Case], picky: lis
     assert not outcome.whole
 
 
-def test_what_a_method_needs_is_no_fault_of_the_case(phantoms: list[Case], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(METHODS, "_parts", dict(METHODS._parts))
+def test_what_a_method_needs_is_no_fault_of_the_case(phantoms: list[Case]) -> None:
     asked = []
 
     @box_method("needy")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from flipagents.compare.baselines import TRAINED, adversarial_erasing, box_losse
 from flipagents.compare.baselines.heat import Heat, finest, hot  # noqa: E402
 from flipagents.compare.baselines.trained import SHIPPED  # noqa: E402
 from flipagents.compare.methods import make_method, run_method  # noqa: E402
-from flipagents.compare.trainers import TRAINERS, train_method, trainer_names  # noqa: E402
+from flipagents.compare.trainers import TRAINERS, train_method  # noqa: E402
 from flipagents.maps.geometry import ellipse, ellipse_radius, filled_box  # noqa: E402
 from flipagents.maps.network import Student  # noqa: E402
 from flipagents.metrics import dice  # noqa: E402
@@ -54,15 +53,6 @@ class Phantoms(CaseSource):
 def small() -> list[Case]:
     source = flipenv.open_source("phantom:6?height=80&width=112")
     return [source.load(index) for index in range(6)]
-
-
-@pytest.fixture
-def trainers() -> Iterator[dict[str, Any]]:
-    """What a test registers is forgotten after it."""
-    before = dict(TRAINERS._parts)
-    yield TRAINERS._parts
-    TRAINERS._parts.clear()
-    TRAINERS._parts.update(before)
 
 
 def without(cases: list[Case]) -> CaseSource:
@@ -240,8 +230,8 @@ def test_what_ships(small: list[Case]) -> None:
         make_method("unet", SHIPPED / "sdi")
 
 
-def test_trainers_by_name(small: list[Case], tmp_path: Path, trainers: dict[str, Any]) -> None:
-    assert {"flip", *TRAINED} <= set(trainer_names())
+def test_trainers_by_name(small: list[Case], tmp_path: Path) -> None:
+    assert {"flip", *TRAINED} <= set(TRAINERS.names())
     for where in TRAINED.values():
         module, _, attribute = where.partition(":")
         path = Path(flipenv.__file__).parent.parent.joinpath(*module.split(".")).with_suffix(".py")
@@ -264,7 +254,7 @@ def test_trainers_by_name(small: list[Case], tmp_path: Path, trainers: dict[str,
 
 def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data, out = "phantom:4?height=80&width=112", str(tmp_path / "run")
-    words = ["train", "--method", "box-unet", "--data", data, "--out", out, "--quiet"]
+    words = ["train", "--method", "box-unet", "--data", data, "--out", out]
     assert main([*words, "--set", "epochs=2", "features=[4,4,8,8,8,4]", "pairs=0.5"]) == 0
     told = capsys.readouterr().out
     assert f"--method box-unet --weights {out}" in told

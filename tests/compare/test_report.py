@@ -17,8 +17,8 @@ from flipagents.compare.methods import METHODS, Method, box_method
 from flipagents.compare.scoring import from_csv, score
 from flipagents.compare.summaries import SIZES
 from flipagents.maps.geometry import ellipse, filled_box
-from flipagents.segment.outputs import OutputError
 from flipagents.store.checkpoint import CheckpointError
+from flipagents.store.files import OutputError
 from flipenv.errors import ConfigError, ImageError, SourceError
 from flipenv.types import Case
 
@@ -31,9 +31,8 @@ def classed(cases: list[Case]) -> list[Case]:
 
 
 @pytest.fixture
-def nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def nothing() -> None:
     """A method 'nothing' that finds nothing on images of more than 100 rows."""
-    monkeypatch.setattr(METHODS, "_parts", dict(METHODS._parts))
     box_method("nothing")(lambda image, box: filled_box(box, image.shape) & (image.shape[0] < 100))
 
 
@@ -131,9 +130,8 @@ def test_values_that_make_no_sense(phantoms: list[Case], options: dict[str, Any]
 
 
 @pytest.fixture
-def picky(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def picky() -> list[str]:
     """Ids of the cases on which the method 'picky' fails; it finds the ellipse in others."""
-    monkeypatch.setattr(METHODS, "_parts", dict(METHODS._parts))
     disliked: list[str] = []
 
     @METHODS.register("picky")
@@ -251,9 +249,8 @@ def test_moved_boxes_and_seeds(phantoms: list[Case]) -> None:
 
 
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def calls() -> list[str]:
     """Ids that the method 'counted' was asked for; it finds the ellipse."""
-    monkeypatch.setattr(METHODS, "_parts", dict(METHODS._parts))
     asked: list[str] = []
 
     @METHODS.register("counted")

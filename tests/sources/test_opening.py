@@ -91,10 +91,10 @@ def test_a_question_mark_may_belong_to_a_file_name(tmp_path):
         open_source(f"folders:{tmp_path}/who?")
 
 
-def test_a_registered_source_is_opened_by_name(monkeypatch):
-    monkeypatch.setattr(SOURCES, "_parts", dict(SOURCES._parts))
-    SOURCES.register("mine")(lambda text: open_source([case(text)]))
-    assert open_source("mine:here").ids == ("here",)
+def test_a_registered_source_is_opened_by_name():
+    with SOURCES.temporarily():
+        SOURCES.register("mine")(lambda text: open_source([case(text)]))
+        assert open_source("mine:here").ids == ("here",)
 
 
 def test_cases_in_memory():
