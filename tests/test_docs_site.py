@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 import warnings
@@ -194,6 +195,24 @@ def test_every_public_name_is_in_the_reference() -> None:
     shown = set(re.findall(r"^::: (\S+)$", (DOCS / "api.md").read_text(), flags=re.MULTILINE))
     public = {f"{package.__name__}.{name}" for package in (flipenv, flipagents) for name in package.__all__}
     assert public - shown == set()
+
+
+def test_reading_paths_never_turn_back() -> None:
+    section = (ROOT / "CONTRIBUTING.md").read_text().partition("## Reading order")[2].partition("\n## ")[0]
+    paths = re.findall(r"(?:^\d+\. `.*\n)+", section, flags=re.MULTILINE)
+    assert len(paths) == 3
+    for path in paths:
+        files = re.findall(r"^\d+\. `(\S+\.py)`", path, flags=re.MULTILINE)
+        assert 5 <= len(files) <= 10
+        modules = [file.removesuffix(".py").replace("/", ".") for file in files]
+        for place, file in enumerate(files):
+            imported = {
+                name
+                for node in ast.walk(ast.parse((ROOT / file).read_text()))
+                if isinstance(node, ast.ImportFrom) and node.module
+                for name in (node.module, *(f"{node.module}.{each.name}" for each in node.names))
+            }
+            assert imported.isdisjoint(modules[:place]), file
 
 
 def test_links_to_the_repository_become_links_of_the_site(monkeypatch: pytest.MonkeyPatch) -> None:
