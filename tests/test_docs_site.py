@@ -197,6 +197,22 @@ def test_every_public_name_is_in_the_reference() -> None:
     assert public - shown == set()
 
 
+@pytest.mark.parametrize("page", sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md"), ROOT / "benchmarks" / "README.md"]))
+def test_what_documents_import_is_there_under_its_present_name(page: Path) -> None:
+    for block in blocks(str(page), "python"):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in ("flipenv", "flipagents"):
+                assert node.module not in (*flipagents.moved.MOVED, *flipenv.moved.MOVED), page.name
+                try:
+                    module = import_module(node.module)
+                except ImportError as missing:
+                    assert not (missing.name or "").startswith(("flipenv", "flipagents")), page.name
+                    pytest.skip(f"without {missing.name}")
+                for each in node.names:
+                    assert f"{node.module}.{each.name}" not in flipagents.moved.MOVED, page.name
+                    assert hasattr(module, each.name) or import_module(f"{node.module}.{each.name}"), page.name
+
+
 def test_reading_paths_never_turn_back() -> None:
     section = (ROOT / "CONTRIBUTING.md").read_text().partition("## Reading order")[2].partition("\n## ")[0]
     paths = re.findall(r"(?:^\d+\. `.*\n)+", section, flags=re.MULTILINE)
