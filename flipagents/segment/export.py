@@ -31,6 +31,7 @@ from flipagents.store.checkpoint import CheckpointError
 from flipagents.store.onnx import write_network
 from flipagents.store.recipe import CLASSIFIER, Recipe, networks
 from flipenv.errors import ConfigError, MissingDependencyError
+from flipenv.sources.extras import need
 
 OPSET = 18
 EXAMPLES = 2  # in the batch that is traced: of one, the exporter would make a constant
@@ -120,11 +121,8 @@ def _write(
 
 def _model(network: nn.Module, inputs: Mapping[str, Tensor], output: str) -> bytes:
     """The bytes of an ONNX file."""
-    try:
-        import onnx  # noqa: F401, PLC0415
-        import onnxscript  # noqa: F401, PLC0415
-    except ImportError as error:
-        raise MissingDependencyError(f"export needs {error.name}: pip install flip-learning[agents]") from error
+    for package in ("onnx", "onnxscript"):  # which torch's exporter needs and would not name
+        need(package, extra="agents", purpose="export")
     free = tuple({0: torch.export.Dim("batch")} for _ in inputs)
     try:
         with warnings.catch_warnings(), torch.inference_mode():
