@@ -1,4 +1,4 @@
-"""Learners for the erase-to-segment environment, and what they are compared with."""
+"""Learners for the erase-to-segment environment, and the baselines they are compared with."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ sys.meta_path.insert(0, Finder)  # first: a package that moved would find its ow
 
 
 def __getattr__(name: str) -> Any:
-    """Import torch only when something that needs it is asked for: `flip --help` waits for nothing."""
+    """Import lazily, so that `flip --help` does not wait for torch."""
     if name == "__version__":
         from importlib.metadata import version  # noqa: PLC0415
 

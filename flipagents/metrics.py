@@ -1,7 +1,7 @@
-"""How good a mask is: overlap and boundary distances, and intervals of their means over cases.
+"""Segmentation metrics: overlap and boundary distances, and bootstrap intervals of their means over cases.
 
-Masks are bool arrays (height, width) of one shape. Distances are in px. The boundary of a mask is the set of its pixels
-with a 4-neighbour outside the mask; beyond the picture's edge counts as outside.
+Masks are bool arrays (height, width) of equal shape. Distances are in px. The boundary of a mask is the set of its
+pixels with a 4-neighbour outside the mask; pixels beyond the image's edge count as outside.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ BOOTSTRAPPED = 2**20  # values drawn at once
 
 
 def dice(predicted: Mask, truth: Mask) -> float:
-    """Dice coefficient, 0..1; two empty masks agree: 1. Raises MaskError when the masks do not fit together."""
+    """Dice coefficient, 0..1; 1 for two empty masks. Raises MaskError if the masks differ in shape or are not bool."""
     _check(predicted, truth)
     total = int(predicted.sum()) + int(truth.sum())
     return 2 * int((predicted & truth).sum()) / total if total else 1.0
 
 
 def jaccard(predicted: Mask, truth: Mask) -> float:
-    """Intersection over union, 0..1; two empty masks agree: 1. Raises MaskError as `dice` does."""
+    """Intersection over union, 0..1; 1 for two empty masks. Raises MaskError as `dice` does."""
     overlap = dice(predicted, truth)
     return overlap / (2 - overlap)
 
@@ -35,7 +35,7 @@ def jaccard(predicted: Mask, truth: Mask) -> float:
 def conformity(predicted: Mask, truth: Mask) -> float:
     """(3 Dice - 2) / Dice (Chang et al. 2009, doi 10.1016/j.neuroimage.2009.03.068): at most 1, -inf where Dice is 0.
 
-    One bad case outweighs all others in a mean: show the median too. Raises MaskError as `dice` does.
+    A single bad case can dominate the mean: report the median too. Raises MaskError as `dice` does.
     """
     overlap = dice(predicted, truth)
     return (3 * overlap - 2) / overlap if overlap else -math.inf
@@ -50,13 +50,13 @@ class Distances(NamedTuple):
 
 
 def distances(predicted: Mask, truth: Mask, *, empty: Empty = "nan") -> Distances:
-    """All boundary distances at once: each is as costly as all three.
+    """All boundary distances at once: one costs as much as all three.
 
     `hausdorff` is the largest distance in px from a boundary pixel of either mask to the other's boundary;
     `hausdorff95` the larger of the two directions' 95th percentiles (interpolated linearly); `average` the mean over
-    the boundary pixels of both masks. Where a mask is empty there is no distance: NaN, or 0 with `empty="zero"`, which
-    flatters a method that finds nothing and is only there to reproduce tables made that way. Raises MaskError as `dice`
-    does, ConfigError for another word in `empty`.
+    the boundary pixels of both masks. If a mask is empty the distances are NaN, or 0 with `empty="zero"`, which favours
+    methods that find nothing and exists only to reproduce tables made that way. Raises MaskError as `dice` does,
+    ConfigError for another value of `empty`.
     """
     from scipy.ndimage import distance_transform_edt  # noqa: PLC0415 - optional: overlap needs no SciPy
 
@@ -76,12 +76,12 @@ def distances(predicted: Mask, truth: Mask, *, empty: Empty = "nan") -> Distance
 
 
 def hausdorff(predicted: Mask, truth: Mask, *, empty: Empty = "nan") -> float:
-    """Hausdorff distance, the largest; see `distances`."""
+    """Hausdorff distance (the maximum); see `distances`."""
     return distances(predicted, truth, empty=empty).hausdorff
 
 
 def hausdorff95(predicted: Mask, truth: Mask, *, empty: Empty = "nan") -> float:
-    """Hausdorff distance without the farthest twentieth of either boundary; see `distances`."""
+    """95th-percentile Hausdorff distance; see `distances`."""
     return distances(predicted, truth, empty=empty).hausdorff95
 
 
@@ -102,17 +102,17 @@ class Interval(NamedTuple):
 
 
 def bootstrap(values: ArrayLike, *, level: float = 0.95, draws: int = 10_000, seed: int = 0) -> Interval:
-    """Mean of one value a case, (N,), with its percentile bootstrap interval over cases.
+    """Mean of one value per case, (N,), with its percentile bootstrap interval over cases.
 
-    NaN, such as the distance of an empty mask, is left out; without any value all three numbers are NaN. Where a value
-    is infinite there is a mean but no interval: NaN. Raises ConfigError for values that are not one row and for a level
-    outside 0..1.
+    NaN values, such as the distance of an empty mask, are ignored; without any value all three numbers are NaN. If a
+    value is infinite there is a mean but no interval: NaN. Raises ConfigError for values that are not 1-D and for a
+    level outside 0..1.
     """
     row = np.asarray(values, float)
     if row.ndim != 1:
-        raise ConfigError(f"values have shape {row.shape}; expected one value a case, (N,)")
+        raise ConfigError(f"values have shape {row.shape}; expected one value per case, (N,)")
     if not 0 < level < 1:
-        raise ConfigError(f"level={level} is no share of draws; expected a number between 0 and 1, such as 0.95")
+        raise ConfigError(f"level={level}; expected a number between 0 and 1, such as 0.95")
     row = row[~np.isnan(row)]
     if not row.size:
         return Interval(math.nan, math.nan, math.nan)
@@ -133,13 +133,13 @@ def bootstrap(values: ArrayLike, *, level: float = 0.95, draws: int = 10_000, se
 def paired_difference(
     values: ArrayLike, others: ArrayLike, *, level: float = 0.95, draws: int = 10_000, seed: int = 0
 ) -> Interval:
-    """Mean of `values` - `others` (N,) over the same cases in the same order, with its interval as by `bootstrap`.
+    """Mean of `values` - `others` (N,), paired by case, with its interval as from `bootstrap`.
 
-    A case where either value is NaN is left out. Raises ConfigError where the counts differ.
+    A case with NaN in either is ignored. Raises ConfigError if the counts differ.
     """
     ours, theirs = np.asarray(values, float), np.asarray(others, float)
     if ours.shape != theirs.shape:
-        raise ConfigError(f"{ours.shape} values against {theirs.shape}; expected one of each for every case")
+        raise ConfigError(f"values of shape {ours.shape} and {theirs.shape}; expected one of each per case")
     return bootstrap(ours - theirs, level=level, draws=draws, seed=seed)
 
 
@@ -156,4 +156,4 @@ def _check(predicted: Mask, truth: Mask) -> None:
         if mask.dtype != np.bool_ or mask.ndim != 2:
             raise MaskError(f"{name} mask is {mask.dtype} of shape {mask.shape}; expected bool (height, width)")
     if predicted.shape != truth.shape:
-        raise MaskError(f"predicted mask is {predicted.shape}, truth {truth.shape}; expected one shape")
+        raise MaskError(f"predicted mask is {predicted.shape}, truth {truth.shape}; expected equal shapes")

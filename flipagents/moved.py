@@ -1,4 +1,4 @@
-"""Where modules were before they moved into rooms: see `flipenv.moved`."""
+"""Old names of modules that moved: see `flipenv.moved`."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ MOVED = {
 
 
 class Finder:
-    """Answers for the old names, and imports flipenv only then: `flip --help` waits for nothing."""
+    """Resolves old module names; imports flipenv only then, so that `flip --help` stays fast."""
 
     @staticmethod
     def find_spec(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:

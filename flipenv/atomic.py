@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic file writes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from pathlib import Path
 
 
 @contextmanager
-def replacing(paths: Sequence[Path], *, together: bool = False) -> Iterator[dict[Path, Path]]:
-    """Lend a temporary name in the same folder for each path; rename them all once everything is on the disk.
+def replacing(
+    paths: Sequence[Path], *, together: bool = False, stale: Sequence[Path] = ()
+) -> Iterator[dict[Path, Path]]:
+    """Provide a temporary path in the same folder for each path; rename them all once everything is on disk.
 
-    together: remove the old files before the first new one is renamed, so that a kill leaves no old file beside a new
-    one. Missing folders are made. Raises OSError, with the paths as they were, where the system refuses.
+    together: delete existing files before the first rename, so that a kill never leaves old files beside new ones.
+    stale: other files to delete with them. Creates missing folders. Raises OSError, leaving the paths unchanged, if a
+    file cannot be written.
     """
     parts = {path: path.with_name(f".{secrets.token_hex(6)}.part{path.suffix}") for path in paths}
     try:
@@ -27,6 +30,8 @@ def replacing(paths: Sequence[Path], *, together: bool = False) -> Iterator[dict
                 os.fsync(file.fileno())
         for path in there if together else ():
             path.unlink()
+        for path in stale:
+            path.unlink(missing_ok=True)
         for path, part in parts.items():
             part.replace(path)
     finally:

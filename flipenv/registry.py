@@ -40,7 +40,7 @@ class Registry(Generic[Part]):
 
     @contextmanager
     def temporarily(self) -> Iterator[None]:
-        """What is registered inside the `with` block is forgotten after it, however it ends."""
+        """Undo all registrations made inside the `with` block when it exits, also on an error."""
         before = dict(self._parts)
         try:
             yield
@@ -57,10 +57,10 @@ class Registry(Generic[Part]):
 
 
 class LazyRegistry(Registry[Part]):
-    """A registry that imports a part when it is asked for by name.
+    """A registry that imports a part when it is first looked up.
 
-    places: name -> `module:attribute` of the project's own parts. group: entry points under which installed packages
-    offer theirs. extra: what to install where the import of one of our own fails.
+    places: name -> `module:attribute` of the project's own parts. group: entry-point group of the parts that installed
+    packages provide. extra: the extra to install if importing one of our own parts fails.
     """
 
     def __init__(self, kind: str, group: str, places: Mapping[str, str], extra: str) -> None:
@@ -68,11 +68,11 @@ class LazyRegistry(Registry[Part]):
         self.group, self.places, self.extra = group, dict(places), extra
 
     def names(self) -> list[str]:
-        """All names that can be asked for: registered, our own, offered by installed packages. Nothing is imported."""
+        """All known names: registered, our own, and those of installed packages. Imports nothing."""
         return sorted({*self._parts, *self.places, *entry_points(group=self.group).names})
 
     def check(self, name: str) -> None:
-        """Raise ConfigError for a name that cannot be asked for, without importing anything."""
+        """Raise ConfigError for an unknown name, without importing anything."""
         if name not in self._parts and name not in self.names():
             raise ConfigError(unknown(self.kind, name, self.names()))
 

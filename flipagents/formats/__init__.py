@@ -1,1 +1,1 @@
-"""How other programs write masks."""
+"""Mask formats of other programs."""

@@ -1,4 +1,4 @@
-"""Masks in the run lengths of Label Studio's brush: rle-pack of thi.ng/umbrella on the bytes of an RGBA picture."""
+"""Masks as Label Studio's brush run lengths: rle-pack of thi.ng/umbrella on the bytes of an RGBA image."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 WORD = 8  # bits of a value
-SIZES = (3, 4, 8, 16)  # bits in which a run's length may be written
-CHANNELS = 4  # equal bytes a pixel, of which the reader takes the last
+SIZES = (3, 4, 8, 16)  # available bit widths of a run's length
+CHANNELS = 4  # equal bytes per pixel; readers use the last
 
 
 def encode(mask: NDArray[np.bool_]) -> list[int]:
-    """The mask (height, width) bool as bytes 0..255, which read as 255 where the mask is and 0 elsewhere.
+    """Encode a mask (height, width) bool as bytes 0..255 that decode to 255 inside the mask and 0 elsewhere.
 
-    A head of 53 bits (32: number of values, 5: `WORD` - 1, 4 each: `SIZES` - 1), then the runs along the rows: a 1, two
-    bits that choose a size, the run's length - 1 in that size, and the value. Longer runs are cut. The last byte is
-    filled with 0. The mask must have fewer than 2**30 pixels, and one at least.
+    A header of 53 bits (32: number of values, 5: `WORD` - 1, 4 each: `SIZES` - 1), then the runs along the rows: a 1,
+    two bits that select a size, the run's length - 1 in that size, and the value. Longer runs are split. The last byte
+    is padded with 0. The mask must have at least one and fewer than 2**30 pixels.
     """
     flat = mask.ravel()
     ends = np.append(np.flatnonzero(flat[1:] != flat[:-1]) + 1, flat.size)

@@ -1,4 +1,4 @@
-"""Masks as DICOM Segmentation objects, which stand beside their image in its study."""
+"""Masks as DICOM Segmentation objects in the study of their image."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from flipenv.sources.medical import frames_of
 from flipenv.sources.readers import is_dicom
 
 LABEL = "nodule"
-ULTRASOUND = "1.2.840.10008.5.1.4.1.1.6.1"  # SOP class of a still
+ULTRASOUND = "1.2.840.10008.5.1.4.1.1.6.1"  # SOP class of single-frame ultrasound
 
 
 def seg_bytes(mask: Mask, scan: Scan | None) -> bytes:
-    """The mask as a binary DICOM Segmentation that refers to a DICOM image or one frame of it, made by an algorithm.
+    """The mask as a binary DICOM Segmentation that refers to a DICOM image or one frame of it, algorithm-generated.
 
-    Study and patient are those of the image; series and instance are new each time. Raises ImageError where `scan` is
-    no DICOM file with its study and patient, or has several frames and none is named, MaskError for an empty mask,
-    which a Segmentation cannot hold, MissingDependencyError without highdicom.
+    Study and patient are those of the image; series and instance are new each time. Raises ImageError unless `scan` is
+    a DICOM file with study and patient, with a frame number if it has several frames; MaskError for an empty mask,
+    which a Segmentation cannot represent; MissingDependencyError without highdicom.
     """
     highdicom = need("highdicom", extra="seg", purpose="writing DICOM Segmentations")
     pydicom = need("pydicom", extra="seg", purpose="writing DICOM Segmentations")
@@ -33,7 +33,7 @@ def seg_bytes(mask: Mask, scan: Scan | None) -> bytes:
     check_scan(scan)
     assert scan is not None
     if not mask.any():
-        raise MaskError(f"{scan.file}: the mask is empty, and a DICOM Segmentation cannot say so")
+        raise MaskError(f"{scan.file}: the mask is empty, which a DICOM Segmentation cannot represent")
     try:
         image: Any = pydicom.dcmread(scan.file, stop_before_pixels=True)
         frame = check_frame(scan.file, scan.frame, frames_of(image))
@@ -42,18 +42,18 @@ def seg_bytes(mask: Mask, scan: Scan | None) -> bytes:
             LABEL,
             codes.SCT.MorphologicallyAbnormalStructure,
             codes.SCT.Nodule,
-            highdicom.seg.SegmentAlgorithmTypeValues.SEMIAUTOMATIC,  # somebody drew the box
+            highdicom.seg.SegmentAlgorithmTypeValues.SEMIAUTOMATIC,  # the box is drawn by hand
             highdicom.AlgorithmIdentificationSequence(
                 "Flip Learning", codes.DCM.ArtificialIntelligence, flipenv.__version__
             ),
         )
-        made = highdicom.seg.Segmentation(
+        segmentation = highdicom.seg.Segmentation(
             [_still(image)],
             mask[None],
             highdicom.seg.SegmentationTypeValues.BINARY,
             [segment],
             series_instance_uid=highdicom.UID(),
-            series_number=1000,  # likely free in the study
+            series_number=1000,  # unlikely to be taken in the study
             sop_instance_uid=highdicom.UID(),
             instance_number=1,
             manufacturer="flip-learning",
@@ -62,22 +62,22 @@ def seg_bytes(mask: Mask, scan: Scan | None) -> bytes:
             device_serial_number="0",
         )
         if frames_of(image) > 1:
-            made.walk(partial(_refer, image=image, frame=frame))
+            segmentation.walk(partial(_refer, image=image, frame=frame))
         file = io.BytesIO()
-        made.save_as(file)
+        segmentation.save_as(file)
     except ImageError:
         raise
-    # What is missing in a file makes both libraries raise nearly anything.
+    # Both libraries may raise nearly anything when a file lacks an attribute.
     except Exception as error:
         raise ImageError(
-            f"{scan.file}: no DICOM Segmentation can refer to it ({error}); expected a DICOM image with its study and "
-            "patient: leave dicom-seg out, or use nifti"
+            f"{scan.file}: a DICOM Segmentation cannot refer to it ({error}); expected a DICOM image with study and "
+            "patient: omit dicom-seg, or use nifti"
         ) from error
     return file.getvalue()
 
 
 def check_scan(scan: Scan | None) -> None:
-    """Raise ImageError unless a case's image is in a DICOM file, to which a Segmentation can refer."""
+    """Raise ImageError unless a case's image is a DICOM file, to which a Segmentation can refer."""
     if scan is None:
         raise ImageError("a DICOM Segmentation refers to a DICOM image; this case has no file of its own: use nifti")
     try:
@@ -90,7 +90,7 @@ def check_scan(scan: Scan | None) -> None:
 
 
 def _still(image: Any) -> Any:
-    """The header as of an image with one frame: highdicom refers to no single frame of a film without coordinates."""
+    """Single-frame header: highdicom cannot refer to one frame of a multi-frame image without coordinates."""
     if frames_of(image) == 1:
         return image
     still = copy.deepcopy(image)
@@ -99,7 +99,7 @@ def _still(image: Any) -> Any:
 
 
 def _refer(dataset: Any, element: Any, *, image: Any, frame: int) -> None:
-    """Make what refers to the still refer to a frame of the film; called for each element (PS3.3, table 10-3)."""
+    """Add the frame number to references to the image; called for each element (PS3.3, table 10-3)."""
     if element.keyword == "ReferencedSOPClassUID" and dataset.ReferencedSOPInstanceUID == image.SOPInstanceUID:
         element.value = image.SOPClassUID
     elif element.keyword == "SourceImageSequence":

@@ -1,4 +1,4 @@
-"""Masks as NIfTI, on the voxels of their image."""
+"""Masks as NIfTI, on the voxel grid of their image."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from flipenv.sources.readers import is_nifti
 
 @dataclass(frozen=True, eq=False)
 class Voxels:
-    """How a NIfTI image lies in space."""
+    """Spatial header of a NIfTI image."""
 
     shape: tuple[int, ...]  # columns, rows, then ones
     affine: NDArray[np.float64]  # (4, 4), voxel to mm
-    header: Any  # nibabel's: spacing, units and the codes of the affine
+    header: Any  # nibabel's: spacing, units and affine codes
 
 
 def read_voxels(path: Path) -> Voxels | None:
-    """How the image in a file lies in space; None where it is not NIfTI.
+    """Spatial header of the image in a file; None if it is not NIfTI.
 
     Raises ImageError for a damaged file, MissingDependencyError without nibabel.
     """
@@ -46,18 +46,25 @@ def nifti_bytes(mask: Mask, voxels: Voxels | None = None, spacing_mm: tuple[floa
 
     With `voxels` it lies where its image lies. Without, the first axis runs along the columns and the second down the
     rows, as flipenv reads NIfTI, and the affine scales by `spacing_mm`, (down, across) mm a pixel; where that is not
-    known either, a voxel is 1 of no unit. Raises MissingDependencyError without nibabel.
+    known either, a voxel is 1 of no unit. Raises ImageError where `voxels` are no geometry, MissingDependencyError
+    without nibabel.
     """
     nibabel = need("nibabel", extra="medical", purpose="writing NIfTI")
     turned = np.ascontiguousarray(mask.T, np.uint8)
-    if voxels is not None:
+    if voxels is None:
+        down, across = spacing_mm or (1.0, 1.0)
+        picture = nibabel.Nifti1Image(turned, np.diag([across, down, 1, 1]))
+        if spacing_mm is not None:
+            picture.header.set_xyzt_units("mm")
+        return gzip.compress(picture.to_bytes(), mtime=0)
+    try:
         picture = nibabel.Nifti1Image(turned.reshape(voxels.shape), voxels.affine, voxels.header)
         picture.set_data_dtype(np.uint8)
         picture.header["cal_min"] = picture.header["cal_max"] = 0  # the image's display window
-    elif spacing_mm is not None:
-        down, across = spacing_mm
-        picture = nibabel.Nifti1Image(turned, np.diag([across, down, 1, 1]))
-        picture.header.set_xyzt_units("mm")
-    else:
-        picture = nibabel.Nifti1Image(turned, np.eye(4))
-    return gzip.compress(picture.to_bytes(), mtime=0)
+        return gzip.compress(picture.to_bytes(), mtime=0)
+    # An affine or voxel sizes that are no numbers make nibabel raise nearly anything.
+    except Exception as error:
+        raise ImageError(
+            f"its NIfTI header places no voxel ({error}), so no mask can be written beside it: mend its affine and "
+            "pixdim, or leave the export nifti out"
+        ) from error

@@ -1,1 +1,1 @@
-"""How agents learn."""
+"""Learning agents: networks, replay, training loop."""

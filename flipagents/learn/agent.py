@@ -1,4 +1,4 @@
-"""Who decides what is erased: one protocol for learners and for what they are compared with."""
+"""The base class of all agents: learners and the fixed agents they are compared with."""
 
 from __future__ import annotations
 
@@ -20,94 +20,94 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-KIND = "flipagents.agent"  # of what `save` writes
+KIND = "flipagents.agent"  # checkpoint kind
 
 
 class Agent:
-    """All agents of an environment as one decision maker. A subclass needs `act` alone.
+    """All agents of an environment as one policy. A subclass only needs `act`.
 
-    Who knows more than yes or no also overrides `weigh`; then `act` without epsilon erases where it is positive.
+    An agent with graded preferences also overrides `weigh`; `act` without epsilon then erases where it is positive.
 
-    env, config: the environment and the learner that it is made for.
+    env, config: environment and learner configs that it is made for.
     """
 
-    name = ""  # under which it is registered
-    learns_together = False  # whether several processes may train it, see `flipagents.learn.ranks`
+    name = ""  # registered name
+    learns_together = False  # whether it supports distributed training, see `flipagents.learn.ranks`
 
     def __init__(self, env: EnvConfig, config: LearnerConfig) -> None:
         self.env, self.config = env, config
 
     @property
     def batch_device(self) -> str | None:
-        """Device of the batches that it acts on at inference: a torch device, None for NumPy."""
+        """Device of its batches at inference: a torch device, None for NumPy."""
         return None if self.config.device == "cpu" else self.config.device
 
     def act(self, batch: Batch, epsilon: float = 0.0) -> Array:
         """Choose actions (B, A) int64, 0 pass and 1 erase, on the batch's array library and device.
 
-        epsilon: share of random actions, 0 for the best known; agents that do not learn ignore it.
+        epsilon: share of random actions, 0 for the greedy ones; agents that do not learn ignore it.
         """
         raise NotImplementedError(f"{type(self).__name__} has no act(batch, epsilon)")
 
     def weigh(self, batch: Batch) -> Array:
-        """How much better erasing is than passing, (B, A) float32 in [-1, 1], where `act` chooses; positive: erase."""
+        """Preference for erasing over passing, (B, A) float32 in [-1, 1]; positive: `act` erases."""
         actions = self.act(batch)
         xp = array_namespace(actions)
         return 2 * xp.astype(actions, xp.float32) - 1
 
     def observe(self, actions: Array, transition: Transition) -> None:
-        """Take note of what came of the last `act`; lanes that had ended before it were left as they are."""
+        """Record the transition after the last `act`; lanes that had ended before it are unchanged."""
 
     def update(self, progress: float = 0.0) -> dict[str, Tensor]:
-        """Learn a little; return numbers () to report, still on the device, none where nothing was learnt.
+        """Do one update; return scalar metrics, still on the device, or none if no update was made.
 
-        progress: share of the training that is done, 0..1.
+        progress: completed share of the training, 0..1.
         """
         return {}
 
     def snapshot(self) -> Snapshot:
-        """All that is needed to go on learning bit for bit."""
+        """Everything needed to resume training bit for bit."""
         return Snapshot()
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Take over what `snapshot` of the same kind of agent gave."""
+        """Load a snapshot of the same kind of agent."""
 
     def save(self, folder: str | Path) -> None:
-        """Write what acting needs (see `flipagents.store.checkpoint`); OSError where the disk is full."""
+        """Write a checkpoint for inference (see `flipagents.store.checkpoint`); OSError if the disk is full."""
         checkpoint.write(folder, Snapshot(self.weights(), {**identity(self), "env": self.env.to_dict()}), KIND)
 
     def load(self, folder: str | Path) -> None:
-        """Read what `save` wrote; CheckpointError unless it was the same kind of agent of the same shape."""
+        """Read a checkpoint of `save`; CheckpointError unless it is of the same kind of agent and the same shapes."""
         self.take(checkpoint.read(folder, KIND))
 
     def network(self) -> Module:
-        """Torch module from what is seen, (B, C, P, P) or (B, A, C, P, P) uint8, to what `weigh` gives: for export."""
+        """Torch module from observations (B, C, P, P) or (B, A, C, P, P) uint8 to the result of `weigh`, for export."""
         raise ConfigError(f"agent '{self.name}' has no network to export")
 
     def weights(self) -> dict[str, Tensor]:
-        """What acting needs, by name."""
+        """Tensors needed for inference, by name."""
         return {}
 
     def take(self, saved: Snapshot) -> None:
-        """Take over saved weights; CheckpointError where they are another agent's."""
+        """Load saved weights; CheckpointError if they belong to another agent."""
         if saved.about.get("agent") != self.name:
             raise CheckpointError(
-                f"saved was agent {saved.about.get('agent')!r}, this is {self.name!r}; make that agent, "
+                f"the checkpoint is of agent {saved.about.get('agent')!r}, this is {self.name!r}; make that agent, "
                 "or use load_agent"
             )
 
 
 class SelfTaught(Agent):
-    """An agent that brings a training loop of its own, in place of `observe` and `update`."""
+    """An agent with its own training loop, in place of `observe` and `update`."""
 
     def practise(self, batch: Batch, note: Callable[[Transition], None], progress: float) -> dict[str, Tensor]:
-        """Let all lanes act and learn from it, for one round of its own loop; return numbers as `update` does.
+        """Run one round of its own loop on all lanes; return metrics as `update` does.
 
-        note: to be told of each step of the batch, before lanes that ended in it are reset, which is up to the agent.
+        note: callback for each step of the batch, before the agent resets the lanes that ended in it.
         """
         raise NotImplementedError(f"{type(self).__name__} has no practise(batch, note, progress)")
 
 
 def identity(agent: Agent) -> dict[str, Any]:
-    """What a checkpoint says about the agent in it."""
+    """Metadata of an agent in a checkpoint."""
     return {"agent": agent.name, "config": agent.config.to_dict()}

@@ -1,11 +1,11 @@
-"""The agents that can be made, by name.
+"""Agents by name.
 
     @AGENTS.register("mine")
     class Mine(Agent):
         def act(self, batch, epsilon=0.0): ...
 
-The project's own are listed in BUILT_IN and imported when they are asked for. A package offers agents without being
-imported first through entry points of the group `flipagents.agents`.
+The project's own are listed in BUILT_IN and imported on first use. Other packages provide agents through entry points
+of the group `flipagents.agents`, without being imported first.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def make_agent(
     config: LearnerConfig | Mapping[str, Any] | str | None = None,
     **options: Any,
 ) -> Agent:
-    """Make an agent by name; options are its own. ConfigError for a name that nobody registered."""
+    """Make an agent by name; options are passed to it. ConfigError for an unknown name."""
     agent = AGENTS[name](EnvConfig.of(env), LearnerConfig.of(config), **options)
     agent.name = name
     return agent

@@ -1,4 +1,4 @@
-"""Every constant of the learner once, with its unit and where it comes from."""
+"""All constants of the learner, each with its unit and source."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Loss = Literal["mse", "huber"]
 
 @dataclass(frozen=True)
 class LearnerConfig:
-    """How agents learn. 'paper' marks a value that is printed there; all others are not in the paper.
+    """Options of learning. 'paper' marks a value stated in the paper; all others are not in the paper.
 
     A joint step is one step of one lane, in which all agents act.
     """
@@ -31,17 +31,17 @@ class LearnerConfig:
     # loss
     double: bool = True  # paper, Eq. 3
     loss: Loss = "mse"  # paper, Eq. 4
-    gamma: float = 0.95  # discount a joint step; the paper gives none
+    gamma: float = 0.95  # discount per joint step; the paper gives none
     n_step: int = 1  # joint steps of reward before bootstrapping; 1 in the paper's Eq. 3
     # optimiser
     learning_rate: float = 5e-5  # paper, Adam
     weight_decay: float = 1e-4  # L2, inside Adam
     batch_size: int = 64  # transitions, paper
     gradient_clip: float | None = 10.0  # largest L2 norm of an update's gradient
-    autocast: bool = False  # compute in bfloat16 where torch thinks it safe
-    target_every: int = 1200  # updates between two copies to the target network, paper
+    autocast: bool = False  # torch.autocast in bfloat16
+    target_every: int = 1200  # updates between two synchronisations of the target network, paper
     # replay
-    replay: int = 8000  # transitions kept, paper; more is kept where the lanes need it (see `rows`)
+    replay: int = 8000  # transitions kept, paper; more if the lanes need it (see `rows`)
     warmup: int = 1000  # transitions stored before the first update
     prioritised: bool = False  # the paper says 'naive prioritised' and samples uniformly
     priority_alpha: float = 0.6  # exponent of priorities (Schaul et al. 2016, arXiv 1511.05952)
@@ -52,9 +52,9 @@ class LearnerConfig:
     epsilon_share: float = 0.5  # of the training, over which epsilon falls linearly
     # length
     epochs: int = 100  # paper; an epoch has as many episodes as the pool
-    train_steps: int | None = None  # joint steps after which training ends, if the epochs are not over before
-    lanes: int = 16  # episodes that run side by side, in each process that trains
-    updates_per_step: float = 1.0  # updates a joint step; each counts for a batch of every process that trains
+    train_steps: int | None = None  # joint steps after which training ends, unless the epochs end first
+    lanes: int = 16  # parallel episodes per rank
+    updates_per_step: float = 1.0  # updates per joint step; each uses one batch from every rank
     # the run
     seed: int = 0
     device: str = "cpu"  # torch device of environment, replay and networks
@@ -86,23 +86,23 @@ class LearnerConfig:
             between("warmup", self.warmup, 0, 10**9, whole=True)
             between("seed", self.seed, 0, 2**63 - 1, whole=True)
             if self.warmup > self.replay:
-                raise ConfigError(f"warmup={self.warmup} is more than replay={self.replay} holds; updates never start")
+                raise ConfigError(f"warmup={self.warmup} exceeds replay={self.replay}: updates would never start")
             if not isinstance(self.device, str):
                 raise ConfigError(f"device={self.device!r}; expected the name of a torch device, 'cpu' or 'cuda'")
 
     @property
     def rows(self) -> int:
-        """Steps of all lanes that the replay buffer holds: `replay` transitions, and enough for one n-step return."""
+        """Rows of the replay buffer (one step of all lanes each): `replay` transitions, at least one n-step return."""
         return max(math.ceil(self.replay / self.lanes), 2) + self.n_step
 
     def epsilon(self, progress: float) -> float:
-        """Share of random actions when the share `progress` (0..1) of the training is done."""
+        """Share of random actions at `progress`, the completed share (0..1) of the training."""
         fallen = 1.0 if self.epsilon_share == 0 else min(progress / self.epsilon_share, 1.0)
         return (1 - fallen) * self.epsilon_start + fallen * self.epsilon_end
 
     @classmethod
     def paper(cls, **options: Any) -> LearnerConfig:
-        """The paper's learner: these are the defaults."""
+        """The paper's learner: the defaults."""
         return cls().replace(**options)
 
     @classmethod
@@ -123,7 +123,7 @@ class LearnerConfig:
 
     @classmethod
     def of(cls, value: LearnerConfig | Mapping[str, Any] | str | None, **options: Any) -> LearnerConfig:
-        """Read a config from itself, "paper" or "small", a mapping of its fields or None, and change some options."""
+        """Make a config from a config, "paper" or "small", a mapping of its fields or None, with options changed."""
         if isinstance(value, str):
             if value not in PRESETS:
                 raise ConfigError(unknown("learner preset", value, PRESETS))

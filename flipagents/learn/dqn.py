@@ -1,4 +1,4 @@
-"""Double deep Q-learning: the paper's agents, and two that share less or sum more."""
+"""Double deep Q-learning: the paper's agents, independent learners, and value decomposition."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from flipenv.types import Array, Transition
 
 
 class QAgent(Agent):
-    """Learns the values of pass and erase from replayed transitions, with a target network (paper, Eq. 3 and 4).
+    """Learns Q-values of pass and erase from replayed transitions, with a target network (paper, Eq. 3 and 4).
 
-    shared: one trunk for all agents (paper), or a network each. summed: fit the sum of the agents' values to the sum
-    of their rewards (value decomposition), or each agent's value to its own reward (paper).
+    shared: one trunk for all agents (paper), or one network per agent. summed: fit the sum of the agents' values to the
+    sum of their rewards (value decomposition), or each agent's value to its own reward (paper).
     """
 
     learns_together = True
@@ -41,49 +41,51 @@ class QAgent(Agent):
 
     @cached_property
     def optimiser(self) -> torch.optim.Adam:
-        """Made when it is first learned: torch imports its compiler for it, a second that acting need not wait for."""
+        """Created at the first update: torch then imports its compiler, a second that inference does not need."""
         config = self.config
         return torch.optim.Adam(self.online.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
 
     def act(self, batch: Batch, epsilon: float = 0.0) -> Array:
-        """Choose the action of higher value, or with chance epsilon any."""
-        seen = self._seen(batch)
-        actions = self.values(seen).argmax(-1)
+        """Choose the action of higher value, or a random one with probability epsilon."""
+        observation = self._observation(batch)
+        actions = self.values(observation).argmax(-1)
         if epsilon > 0:
             actions = explore(actions, epsilon, self.generator)
         state = batch.state
         assert state is not None
         live = torch.as_tensor(~(state.terminated | state.truncated), device=self.config.device)
-        self._acted_on = seen, live
+        self._acted_on = observation, live
         return to_numpy(actions) if batch.device is None else actions
 
     def weigh(self, batch: Batch) -> Array:
-        """Value of erasing minus that of passing, clipped: a reward of 1 and more is as sure as it gets."""
-        better = preference(self.values(self._seen(batch)))
+        """Value of erasing minus value of passing, clipped to [-1, 1]."""
+        better = preference(self.values(self._observation(batch)))
         return to_numpy(better) if batch.device is None else better
 
-    def _seen(self, batch: Batch) -> Tensor:
-        seen = batch.observation()[:, 0, ...] if self.joint else batch.observation()
-        return torch.as_tensor(to_numpy(seen) if batch.device is None else seen, device=self.config.device)
+    def _observation(self, batch: Batch) -> Tensor:
+        array = batch.observation()[:, 0, ...] if self.joint else batch.observation()
+        return torch.as_tensor(to_numpy(array) if batch.device is None else array, device=self.config.device)
 
-    def values(self, seen: Tensor) -> Tensor:
+    def values(self, observation: Tensor) -> Tensor:
         """Values (B, A, 2) of pass and erase, for (B, C, P, P) or (B, A, C, P, P) uint8."""
         with torch.inference_mode(), self._autocast():
-            return self.online(seen)  # type: ignore[no-any-return]
+            return self.online(observation)  # type: ignore[no-any-return]
 
     def observe(self, actions: Array, transition: Transition) -> None:
-        """Put what the last `act` led to into the replay buffer."""
-        assert self._acted_on is not None, "observe() tells what came of act(); call act() first"
-        seen, live = self._acted_on
+        """Add the transition of the last `act` to the replay buffer."""
+        assert self._acted_on is not None, "observe() records the result of act(); call act() first"
+        observation, live = self._acted_on
         if self.replay is None:
-            self.replay = ReplayBuffer(tuple(seen.shape[1:]), self.env.n_agents, self.config)
+            self.replay = ReplayBuffer(tuple(observation.shape[1:]), self.env.n_agents, self.config)
         state = transition.state
-        told = (actions, transition.reward, state.terminated, state.truncated)
-        did, paid, terminated, truncated = (torch.as_tensor(each, device=self.config.device) for each in told)
-        self.replay.add(seen, did, paid, terminated, truncated, live)
+        results = (actions, transition.reward, state.terminated, state.truncated)
+        chosen, rewards, terminated, truncated = (
+            torch.as_tensor(array, device=self.config.device) for array in results
+        )
+        self.replay.add(observation, chosen, rewards, terminated, truncated, live)
 
     def update(self, progress: float = 0.0) -> dict[str, Tensor]:
-        """One gradient step on one batch, once `warmup` transitions are there.
+        """One gradient step on one batch, once `warmup` transitions are stored.
 
         Returns loss, q (mean value of the actions taken), td_error (mean size) and gradient (norm before clipping).
         """
@@ -128,7 +130,7 @@ class QAgent(Agent):
         return Snapshot(tensors, {**identity(self), "updates": self.updates})
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Take over a snapshot; CheckpointError where it does not fit."""
+        """Load a snapshot; CheckpointError if it does not fit."""
         fill_network(self.online, snapshot.under("online"))
         fill_network(self.target, snapshot.under("target"))
         self.generator.set_state(snapshot.tensors["generator"])
@@ -141,7 +143,7 @@ class QAgent(Agent):
         self.updates = int(snapshot.about["updates"])
 
     def network(self) -> torch.nn.Module:
-        """Online network and what `weigh` makes of its values."""
+        """Online network followed by `preference`."""
         return Preference(self.online)
 
     def weights(self) -> dict[str, Tensor]:
@@ -149,13 +151,13 @@ class QAgent(Agent):
         return dict(self.online.state_dict())
 
     def take(self, saved: Snapshot) -> None:
-        """Take over saved weights, for the target network too."""
+        """Load saved weights, also into the target network."""
         super().take(saved)
         fill_network(self.online, saved.tensors)
         fill_network(self.target, saved.tensors)
 
     def _target(self, sample: Sample) -> Tensor:
-        if self.config.gamma == 0:  # what follows counts for nothing: two passes saved
+        if self.config.gamma == 0:  # the next value has no weight: saves two forward passes
             return sample.reward
         with torch.no_grad(), self._autocast():
             judged = self.target(sample.next_observation)
@@ -167,7 +169,7 @@ class QAgent(Agent):
 
 
 class Preference(torch.nn.Module):
-    """From what is seen to how much better erasing is than passing."""
+    """Module from observations to the preference for erasing over passing."""
 
     def __init__(self, values: torch.nn.Module) -> None:
         super().__init__()
@@ -185,20 +187,20 @@ def explore(actions: Tensor, epsilon: float, generator: torch.Generator) -> Tens
 
 
 def preference(values: Tensor) -> Tensor:
-    """Value of erasing minus that of passing, clipped: (B, A, 2) to (B, A)."""
+    """Value of erasing minus value of passing, clipped to [-1, 1]: (B, A, 2) to (B, A)."""
     return (values[..., 1] - values[..., 0]).clamp(-1, 1)
 
 
 def ddqn(env: EnvConfig, config: LearnerConfig) -> QAgent:
-    """Double DQN with a trunk that the agents share and a head each: the paper's."""
+    """Double DQN with a shared trunk and one head per agent (paper)."""
     return QAgent(env, config)
 
 
 def independent(env: EnvConfig, config: LearnerConfig) -> QAgent:
-    """Double DQN, a network for each agent."""
+    """Double DQN with one network per agent."""
     return QAgent(env, config, shared=False)
 
 
 def vdn(env: EnvConfig, config: LearnerConfig) -> QAgent:
-    """Value decomposition: the agents' values add up to the value of the summed reward."""
+    """Value decomposition: the sum of the agents' values is fitted to the summed reward."""
     return QAgent(env, config, summed=True)

@@ -1,4 +1,4 @@
-"""Agents that do not learn: what learners are compared with, on any array library."""
+"""Agents that do not learn, for comparison with learners, on any array library."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from flipenv.types import Array, Episode
 
 
 class RandomAgent(Agent):
-    """Erases or passes with equal chance."""
+    """Erases or passes with equal probability."""
 
     def __init__(self, env: EnvConfig, config: LearnerConfig) -> None:
         super().__init__(env, config)
@@ -36,37 +36,37 @@ class RandomAgent(Agent):
         return Snapshot(about={"generator": self.generator.bit_generator.state})
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Take over the random generator."""
+        """Restore the random generator."""
         self.generator.bit_generator.state = snapshot.about["generator"]
 
 
 class GreedyAgent(Agent):
-    """Erases where erasing alone pays the agent more than if all pass, one step ahead, by the batch's own scorer."""
+    """Erases where erasing alone earns the agent more than if all pass: one step ahead, with the batch's own scorer."""
 
     def act(self, batch: Batch, epsilon: float = 0.0) -> Array:
-        """Try erasing for one agent after the other, on a copy; the batch is left as it is."""
+        """Try erasing for one agent at a time, on a copy; the batch is unchanged."""
         assert batch.episodes is not None
         assert batch.state is not None
         xp = array_namespace(batch.state.here)
-        nobody = xp.zeros_like(batch.state.here, dtype=xp.int64)
+        all_pass = xp.zeros_like(batch.state.here, dtype=xp.int64)
 
-        def pay(actions: Array) -> Array:
+        def reward_of(actions: Array) -> Array:
             return core.step(batch.episodes, batch.state, actions, batch.scorer, batch.config).reward  # type: ignore[arg-type]
 
-        number = xp.arange(self.env.n_agents, device=device(nobody))
-        idle = pay(nobody)
+        number = xp.arange(self.env.n_agents, device=device(all_pass))
+        idle = reward_of(all_pass)
         better = []
         for agent in range(self.env.n_agents):
-            alone = nobody + xp.astype(number == agent, xp.int64)
-            better.append(pay(alone)[:, agent] > idle[:, agent])
+            alone = all_pass + xp.astype(number == agent, xp.int64)
+            better.append(reward_of(alone)[:, agent] > idle[:, agent])
         return xp.astype(xp.stack(better, axis=1), xp.int64)
 
 
 class OracleAgent(Agent):
-    """Erases superpixels that are more than half nodule: the most that any agent reaches with these superpixels.
+    """Erases superpixels that are more than half nodule: the upper bound for agents on these superpixels.
 
     evaluation: must be True; masks: (height, width) bool in image pixels by case id. Raises ConfigError without both,
-    MaskError for a case that has no mask among them. Nothing is read: a mask that was not given is not used.
+    MaskError for a case without a mask in `masks`. Masks are never read from the source.
     """
 
     def __init__(
@@ -80,11 +80,11 @@ class OracleAgent(Agent):
         super().__init__(env, config)
         if not evaluation or masks is None:
             raise ConfigError(
-                "agent 'oracle' looks at masks and is an upper bound for evaluation, not a learner; to evaluate pass "
+                "agent 'oracle' uses masks and is an upper bound for evaluation, not a learner; to evaluate, pass "
                 "evaluation=True and masks={case id: (height, width) bool}"
             )
         self.masks = masks
-        self._nodule: dict[int, npt.NDArray[np.bool_]] = {}  # episode of the pool -> (S,), which to erase
+        self._nodule: dict[int, npt.NDArray[np.bool_]] = {}  # episode of the pool -> (S,), superpixels to erase
 
     def act(self, batch: Batch, epsilon: float = 0.0) -> Array:
         """Erase where the superpixel under the agent is more than half nodule."""
@@ -97,7 +97,7 @@ class OracleAgent(Agent):
         if index not in self._nodule:
             episode = batch.pool.episode(index)
             if episode.id not in self.masks:
-                raise MaskError(f"agent 'oracle' was given no mask of case '{episode.id}'; add it to masks")
+                raise MaskError(f"agent 'oracle' has no mask of case '{episode.id}'; add it to masks")
             self._nodule[index] = mostly_nodule(episode, self.masks[episode.id], batch.config.canvas)
         return self._nodule[index]
 

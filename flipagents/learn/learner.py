@@ -1,7 +1,7 @@
 """The training loop: lanes of episodes and one agent that learns from them, on one device.
 
-No observation ever crosses from device to host; a step waits for the device once, to learn which lanes ended. Those
-wait one step (see `flipagents.learn.replay`) and then start new episodes.
+Observations never leave the device; each step synchronises once, to find the lanes that ended. Those wait one step (see
+`flipagents.learn.replay`) and then start new episodes.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ from flipenv.scorer import Scorer
 from flipenv.sources import SourceLike
 from flipenv.types import State, Transition
 
-KIND = "flipagents.run"  # of a checkpoint
+KIND = "flipagents.run"  # checkpoint kind
 
 
 class Learner:
     """Trains one agent on one pool of episodes.
 
-    source: an `EpisodePool`, or a source to make one from with the options `env`.
+    source: an `EpisodePool`, or a source from which one is made with the options `env`.
     agent: a registered name, or an agent made for the same configs.
     scorer, cache, workers, progress: as in `flipenv.Batch`.
 
-    Processes that torchrun started train one set of weights (see `flipagents.learn.ranks`), each with lanes and a
-    replay buffer of its own; steps, episodes and metrics are those of all, and the first writes them.
+    Under torchrun all ranks train the same weights (see `flipagents.learn.ranks`), each with its own lanes and replay
+    buffer; steps, episodes and metrics are totals over ranks, written by rank 0.
 
-    On one machine the same arguments give the same weights, bit for bit, also when a run is killed and resumed (on CUDA
-    only under `torch.use_deterministic_algorithms(True)`).
+    On one machine the same arguments give the same weights bit for bit, even if a run is killed and resumed (on CUDA
+    only with `torch.use_deterministic_algorithms(True)`).
     """
 
     def __init__(
@@ -69,24 +69,24 @@ class Learner:
         self.agent = make_agent(agent, pool.config, self.config) if isinstance(agent, str) else agent
         if (self.agent.env, self.agent.config) != (pool.config, self.config):
             raise ConfigError(
-                f"agent '{self.agent.name}' was made for other configs than this learner's; make it with "
+                f"agent '{self.agent.name}' was made with configs that differ from this learner's; make it with "
                 "make_agent(name, pool.config, config)"
             )
         check_processes(self.agent)
         self.batch = Batch(pool, lanes, scorer=scorer, device=device, workers=workers, progress=progress)
         self.batch.seed(self.config.seed + ranks.rank() * lanes)
         self.steps = 0  # joint steps of all lanes together
-        self.episodes = 0  # that ended
+        self.episodes = 0  # finished
         self.seconds = 0.0  # spent in the loop
-        self._ended: list[int] = []  # lanes that wait to be reset
-        self._waiting = 0  # such lanes of all processes
+        self._ended: list[int] = []  # lanes waiting for a reset
+        self._waiting = 0  # such lanes on all ranks
         self._returns = torch.zeros(lanes, dtype=torch.float64, device=device)
-        self._sums: dict[str, Tensor] = {}  # of what the next row of metrics averages
+        self._sums: dict[str, Tensor] = {}  # for the means in the next row of metrics
         self._counts: dict[str, int] = {}
 
     @property
     def progress(self) -> float:
-        """Share of the training that is done, 0..1."""
+        """Completed share of the training, 0..1."""
         by_episodes = self.episodes / (self.config.epochs * len(self.batch.pool))
         by_steps = 0.0 if self.config.train_steps is None else self.steps / self.config.train_steps
         return min(max(by_episodes, by_steps), 1.0)
@@ -94,10 +94,10 @@ class Learner:
     def train(self) -> Iterator[dict[str, Any]]:
         """Run to the end of training, or until the caller stops; yield a row of metrics every `log_every` joint steps.
 
-        step, episodes: so far; epsilon; steps_per_second, joint steps with learning. Means since the row before, None
-        where there was nothing to average: what the agent's `update` returned (for Q agents loss, q, td_error,
-        gradient); and of the episodes that ended: return (summed over agents), length (joint steps), erased (share of
-        the pixels that may be), score (of the nodule, at the end), flipped (share that ended with the tag flipped).
+        step, episodes: totals; epsilon; steps_per_second: joint steps, learning included. Means since the previous row,
+        None without data: the metrics that the agent's `update` returned (for Q agents loss, q, td_error, gradient);
+        and over finished episodes: return (summed over agents), length (joint steps), erased (share of the erasable
+        pixels), score (final nodule score), flipped (share that ended with the tag flipped).
         """
         if self.batch.state is None:
             self.batch.reset()
@@ -114,11 +114,11 @@ class Learner:
                 started, first = time.perf_counter(), self.steps
 
     def fit(self, folder: str | Path, *, progress: bool = True) -> dict[str, Any]:
-        """Train into a folder, going on where an earlier run in it stopped; return the last row of metrics.
+        """Train into a folder, resuming an earlier run in it; return the last row of metrics.
 
-        Writes metrics.jsonl and metrics.csv, TensorBoard's events where it is installed, `checkpoint` as often as the
-        config says, and at the end `agent`, what acting needs. Raises CheckpointError where the checkpoint does not fit
-        this learner, OSError where the disk is full; the checkpoint before is then untouched.
+        Writes metrics.jsonl and metrics.csv, TensorBoard events if it is installed, `checkpoint` at the configured
+        intervals, and at the end `agent`, for inference. Raises CheckpointError if the checkpoint does not fit this
+        learner, OSError if the disk is full; the previous checkpoint is then unchanged.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -134,10 +134,10 @@ class Learner:
                 last = row
                 if log is not None:
                     log.write(row)
-                shown.reach(self.progress, self._told(row))
+                shown.reach(self.progress, self._summary(row))
                 far = self.config.checkpoint_every is not None and self.steps - saved >= self.config.checkpoint_every
                 late = time.monotonic() - saved_at >= 60 * self.config.checkpoint_minutes
-                if ranks.everybodys(far or late)[0]:  # their clocks differ: the first one's counts
+                if ranks.everybodys(far or late)[0]:  # clocks differ: rank 0 decides
                     self.save(folder)
                     saved, saved_at = self.steps, time.monotonic()
         if log is not None:
@@ -148,13 +148,13 @@ class Learner:
         return ranks.first(lambda: last)
 
     def save(self, folder: str | Path) -> None:
-        """Write a checkpoint into a run's folder."""
+        """Write a checkpoint to a run's folder."""
         ranks.write(Path(folder) / CHECKPOINT, self.snapshot(), KIND)
 
     def snapshot(self) -> Snapshot:
-        """All that is needed to go on bit for bit, between two rows of metrics or steps."""
+        """Everything needed to resume bit for bit, between two rows of metrics or steps."""
         agent, batch = self.agent.snapshot(), self.batch
-        scores = batch.first_scores  # scored in other company, a canvas may get another last bit
+        scores = batch.first_scores  # in a batch of other composition a score may differ in its last bit
         tensors = {
             **prefixed("agent", agent.tensors),
             **prefixed("lanes", {} if batch.state is None else vars(batch.state)),
@@ -185,7 +185,7 @@ class Learner:
         return Snapshot(tensors, about)
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Go on from a snapshot; CheckpointError where it is of another agent, config, environment or pool.
+        """Resume from a snapshot; CheckpointError if its agent, config, environment or pool differs.
 
         Only the options in `LENGTH_ONLY` may differ.
         """
@@ -213,7 +213,7 @@ class Learner:
         np.random.set_state(legacy)
 
     def _step(self) -> None:
-        """One step of all lanes, and the updates that are due; or one round of an agent's own loop."""
+        """One step of all lanes and the updates due; or one round of an agent's own loop."""
         progress, config, batch = self.progress, self.config, self.batch
         if isinstance(self.agent, SelfTaught):
             for name, value in self.agent.practise(batch, self._note, progress).items():
@@ -227,13 +227,13 @@ class Learner:
             batch.reset(self._ended)
         before = self.steps
         self.steps += ranks.count() * config.lanes - self._waiting
-        each = config.updates_per_step / ranks.count()
-        due = math.floor(self.steps * each) - math.floor(before * each)
+        rate = config.updates_per_step / ranks.count()
+        due = math.floor(self.steps * rate) - math.floor(before * rate)
         for _ in range(due):
             for name, value in self.agent.update(progress).items():
                 self._tally(name, value, 1)
         assert batch.state is not None
-        ended = to_numpy(batch.state.terminated | batch.state.truncated)  # the one wait for the device
+        ended = to_numpy(batch.state.terminated | batch.state.truncated)  # the only device synchronisation
         self._ended = [int(lane) for lane in np.flatnonzero(ended)]
         self._waiting = ranks.total(len(self._ended), config.device)
         self.episodes += self._waiting
@@ -241,7 +241,7 @@ class Learner:
             self._finish(self._ended)
 
     def _note(self, transition: Transition) -> None:
-        """Note one step of all lanes, none of which had ended before it."""
+        """Record one step of all lanes, none of which had ended before it."""
         state = transition.state
         self._returns += torch.as_tensor(transition.reward).sum(1)
         self.steps += self.config.lanes
@@ -251,7 +251,7 @@ class Learner:
             self._finish(ended)
 
     def _finish(self, lanes: list[int]) -> None:
-        """Note how these lanes' episodes ended."""
+        """Record the results of these lanes' finished episodes."""
         state, episodes = self.batch.state, self.batch.episodes
         assert state is not None
         assert episodes is not None
@@ -285,7 +285,7 @@ class Learner:
         row: dict[str, Any] = plain({**about, "steps_per_second": speed, **nothing, **means})
         return row
 
-    def _told(self, row: dict[str, Any]) -> str:
+    def _summary(self, row: dict[str, Any]) -> str:
         epochs = self.config.epochs
         epoch = min(self.episodes // len(self.batch.pool) + 1, epochs)
         means = [
@@ -313,18 +313,18 @@ class Learner:
         ]
         if other:
             raise CheckpointError(
-                f"the checkpoint is of another run ({'; '.join(other)}); resume with the same options, "
+                f"the checkpoint is from another run ({'; '.join(other)}); resume with the same options, "
                 "or use a new folder"
             )
 
 
 def check_processes(agent: Agent) -> None:
-    """Raise ConfigError where there are several processes (see `flipagents.learn.ranks`) and the agent is for one."""
+    """Raise ConfigError if there are several ranks (see `flipagents.learn.ranks`) and the agent supports only one."""
     if ranks.count() > 1 and not agent.learns_together:
         raise ConfigError(f"agent '{agent.name}' cannot be trained by {ranks.count()} processes; start one")
 
 
 def _pool_digest(pool: EpisodePool) -> str:
-    """Tells one collection of cases from another."""
+    """Digest that identifies the cases of a pool."""
     names = json.dumps(list(pool.source.ids)).encode()
     return f"{len(pool)} episodes {hashlib.blake2b(names, digest_size=8).hexdigest()}"

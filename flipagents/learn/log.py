@@ -1,4 +1,4 @@
-"""What a training run tells: rows of metrics, in files that survive a kill."""
+"""Training log: rows of metrics in files that survive a kill."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from flipagents.store.files import write_texts
 
 
 class RunLog:
-    """Rows of metrics as JSON lines and CSV, and as TensorBoard events where that is installed.
+    """Rows of metrics as JSON lines and CSV, and as TensorBoard events if it is installed.
 
-    Rows later than `step`, which a killed run wrote after its last checkpoint, are dropped: they come again.
+    Rows after `step`, which a killed run wrote after its last checkpoint, are dropped: the run repeats them.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
@@ -31,7 +31,7 @@ class RunLog:
         self._events = SummaryWriter(str(folder), purge_step=step + 1)
 
     def write(self, row: dict[str, Any]) -> None:
-        """Add one row; its columns may be more than those before."""
+        """Add one row; it may have new columns."""
         self.rows.append(row)
         with self.lines.open("a") as file:
             file.write(json.dumps(row) + "\n")
@@ -45,12 +45,12 @@ class RunLog:
                 self._events.add_scalar(name, value, row["step"])
 
     def close(self) -> None:
-        """Let TensorBoard write what it holds back."""
+        """Flush TensorBoard."""
         if self._events is not None:
             self._events.close()
 
     def _tabulate(self) -> None:
-        self._columns = list(dict.fromkeys(name for each in self.rows for name in each))
+        self._columns = list(dict.fromkeys(name for row in self.rows for name in row))
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, self._columns)
         writer.writeheader()
@@ -59,7 +59,7 @@ class RunLog:
 
 
 def _read_rows(path: Path) -> list[dict[str, Any]]:
-    """Rows of a JSON lines file; a last line that a killed run left unfinished is left out."""
+    """Rows of a JSON lines file; an incomplete last line of a killed run is ignored."""
     rows = []
     for line in path.read_text().splitlines() if path.exists() else []:
         try:

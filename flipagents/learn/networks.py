@@ -1,4 +1,4 @@
-"""From what the agents see to the value of passing and erasing."""
+"""Q-networks: from observations to the values of passing and erasing."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ SMALL_FEATURES = 128
 
 
 class QNetwork(nn.Module):
-    """A trunk that all agents share, and one fully connected head for each (paper, section 2.2).
+    """A trunk shared by all agents, and one fully connected head per agent (paper, section 2.2).
 
-    Takes a joint observation (B, C, P, P) uint8, or egocentric ones (B, A, C, P, P) uint8 that each go through the
-    trunk; gives q (B, A, 2) float32, the values of pass and erase. Grey levels are scaled to [-1, 1] inside.
+    Takes a joint observation (B, C, P, P) uint8, or egocentric ones (B, A, C, P, P) uint8 that each pass through the
+    trunk; returns q (B, A, 2) float32, the values of pass and erase. Scales grey levels to [-1, 1] itself.
 
     n_channels C, n_agents A, window P (px).
     duelling: q = value + advantage - mean advantage (Wang et al. 2016, arXiv 1511.06581, Eq. 9).
@@ -39,7 +39,7 @@ class QNetwork(nn.Module):
         self.trunk, features = make_trunk(n_channels, window, trunk, norm)
         outputs = ACTIONS + 1 if duelling else ACTIONS
         self.heads = nn.ModuleList(nn.Linear(features, outputs) for _ in range(n_agents))
-        # for a few shallow convolutions changing the layout costs more than it saves
+        # for a few shallow convolutions, changing the memory format costs more than it saves
         self.layout = torch.contiguous_format if trunk == "small" else torch.channels_last
         self.trunk.to(memory_format=self.layout)  # type: ignore[call-overload]
 
@@ -49,10 +49,10 @@ class QNetwork(nn.Module):
         grey = pictures.to(torch.float32, memory_format=self.layout)
         features = self.trunk(grey.div_(127.5).sub_(1.0))
         if observation.ndim == 5:
-            seen = features.unflatten(0, observation.shape[:2]).unbind(1)
+            per_agent = features.unflatten(0, observation.shape[:2]).unbind(1)
         else:
-            seen = (features,) * self.n_agents
-        out = torch.stack([head(own) for head, own in zip(self.heads, seen, strict=True)], 1).float()
+            per_agent = (features,) * self.n_agents
+        out = torch.stack([head(own) for head, own in zip(self.heads, per_agent, strict=True)], 1).float()
         if not self.duelling:
             return out
         value, advantage = out[..., :1], out[..., 1:]
@@ -71,7 +71,7 @@ class QNetwork(nn.Module):
 
 
 class IndependentQNetworks(nn.Module):
-    """A `QNetwork` of its own for each agent, nothing shared; same shapes as `QNetwork`."""
+    """One `QNetwork` per agent, nothing shared; same shapes as `QNetwork`."""
 
     def __init__(self, n_channels: int, n_agents: int, window: int, *options: Any, **more: Any) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class IndependentQNetworks(nn.Module):
 
 
 def make_network(env: EnvConfig, config: LearnerConfig, *, shared: bool = True) -> nn.Module:
-    """Return the network for an environment, on the config's device, initialised from the config's seed alone."""
+    """Return the network for an environment, on the config's device, initialised from the config's seed only."""
     kind = QNetwork if shared else IndependentQNetworks
     with torch.random.fork_rng(devices=[]):  # drawn on the CPU: the same weights on every device
         torch.manual_seed(config.seed)
@@ -94,14 +94,14 @@ def make_network(env: EnvConfig, config: LearnerConfig, *, shared: bool = True) 
 
 
 def make_trunk(n_channels: int, window: int, trunk: Trunk, norm: Norm) -> tuple[nn.Module, int]:
-    """From pictures (N, C, P, P) float32 in [-1, 1] to features, and how many there are."""
+    """Trunk from pictures (N, C, P, P) float32 in [-1, 1] to features, and the number of features."""
     return _small(n_channels, window) if trunk == "small" else _resnet18(n_channels, norm)
 
 
 def _small(n_channels: int, window: int) -> tuple[nn.Module, int]:
     """Three convolutions as in Mnih et al. 2015 (doi 10.1038/nature14236), the first without overlap.
 
-    On a CPU that halves the time of 8x8 patches; any window from 8 px fits.
+    On a CPU that halves the time compared with 8x8 patches; works for any window from 8 px.
     """
     convolutions = nn.Sequential(
         nn.Conv2d(n_channels, 16, 4, stride=4),

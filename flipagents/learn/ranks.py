@@ -1,9 +1,9 @@
-"""Several processes that train one set of weights, and what they tell each other; a process alone tells nobody.
+"""Distributed training: several processes (ranks) that train one set of weights. A single process communicates nothing.
 
     torchrun --nproc-per-node 2 -m flipagents train --data data/busi --out runs/mine --device cuda
 
-Each process, a rank, has lanes, replay buffer and random numbers of its own. Gradients are averaged before each step of
-the optimiser, so that all hold the same weights, bit for bit.
+Each rank has its own lanes, replay buffer and random numbers. Gradients are averaged before each optimiser step, so all
+ranks hold the same weights, bit for bit.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from torch import Tensor, distributed
 from flipagents.store import checkpoint
 from flipagents.store.checkpoint import CheckpointError, Snapshot
 
-WAIT = datetime.timedelta(days=2)  # for one rank's own work, such as the classifier's training
-NEXT = ".next"  # ending of a checkpoint that not all ranks may have written
+WAIT = datetime.timedelta(days=2)  # timeout while one rank works alone, such as training the classifier
+NEXT = ".next"  # suffix of a checkpoint that some ranks may not have written yet
 
 Value = TypeVar("Value")
 
 
 @contextmanager
 def together(device: str) -> Iterator[str]:
-    """Meet the other processes that torchrun started, if it did, and part from them in the end; give this one's device.
+    """Join the process group of torchrun, if there is one, and leave it at the end; yield this rank's device.
 
-    On CUDA each process of a machine takes a GPU of its own, and they speak NCCL; otherwise gloo.
+    On CUDA each process of a machine uses its own GPU and NCCL; otherwise gloo.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield device
@@ -48,17 +48,17 @@ def together(device: str) -> Iterator[str]:
 
 
 def count() -> int:
-    """How many processes train together; 1 alone."""
+    """Number of ranks; 1 without torchrun."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
 def rank() -> int:
-    """Number of this process, from 0; the first one writes files."""
+    """This process's rank; rank 0 writes files."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
 def everybodys(value: Value) -> list[Value]:
-    """The values of all ranks, in their order."""
+    """Gather the values of all ranks, in rank order."""
     if count() == 1:
         return [value]
     values: list[Any] = [None] * count()
@@ -67,24 +67,24 @@ def everybodys(value: Value) -> list[Value]:
 
 
 def first(make: Callable[[], Value]) -> Value:
-    """Let the first rank make a value that all get; an error of its is everybody's."""
+    """Make a value on rank 0 and broadcast it; if rank 0 raises, every rank raises."""
     if count() == 1:
         return make()
-    told: list[Any] = [None, None]
+    shared: list[Any] = [None, None]
     if rank() == 0:
         try:
-            told[0] = make()
+            shared[0] = make()
         except Exception as error:  # the others must not wait for it
-            told[1] = error
-    distributed.broadcast_object_list(told)
-    if told[1] is not None:
-        raise told[1]
-    made: Value = told[0]
-    return made
+            shared[1] = error
+    distributed.broadcast_object_list(shared)
+    if shared[1] is not None:
+        raise shared[1]
+    value: Value = shared[0]
+    return value
 
 
 def total(number: int, device: str) -> int:
-    """Sum of all ranks' numbers."""
+    """Sum over all ranks."""
     if count() == 1:
         return number
     sums = torch.tensor(number, device=device)
@@ -93,7 +93,7 @@ def total(number: int, device: str) -> int:
 
 
 def average(tensors: Iterable[Tensor]) -> None:
-    """Replace tensors of floats, the same on all ranks in number and shape, by their means over the ranks."""
+    """Average float tensors over the ranks, in place; count and shapes must be equal on all ranks."""
     own = [tensor for tensor in tensors if tensor.is_floating_point()]
     if count() == 1 or not own:
         return
@@ -105,9 +105,9 @@ def average(tensors: Iterable[Tensor]) -> None:
 
 
 def write(folder: Path, snapshot: Snapshot, kind: str) -> None:
-    """Write a checkpoint of all ranks, each into a folder of its own: `folder`, `folder-1`, ...
+    """Write a checkpoint of all ranks, one folder per rank: `folder`, `folder-1`, ...
 
-    A kill at any time leaves either this one or the one before readable by `read`.
+    A kill at any time leaves either this checkpoint or the previous one readable by `read`.
     """
     own = _own(folder)
     if count() == 1:
@@ -120,10 +120,10 @@ def write(folder: Path, snapshot: Snapshot, kind: str) -> None:
 
 
 def read(folder: Path, kind: str, moment: Callable[[dict[str, Any]], int]) -> Snapshot | None:
-    """Read this rank's part of the newest checkpoint that all ranks have; None where no rank has any.
+    """Read this rank's part of the newest checkpoint that all ranks have; None if no rank has any.
 
-    moment: when a snapshot was taken, from what is told about it. CheckpointError where the ranks have nothing in
-    common, or other ranks than now wrote it.
+    moment: the step of a snapshot, from its metadata. CheckpointError if the ranks share no checkpoint, or if it was
+    written by a different number of ranks.
     """
     own = _own(folder)
     places = [place for place in (own, _later(own)) if checkpoint.exists(place)]

@@ -1,9 +1,9 @@
-"""What the agents lived through, kept on one device and sampled for learning.
+"""Replay buffer: transitions on one device, sampled for learning.
 
-Rows of all lanes, as they come: row t holds what each lane saw before step t, what its agents did, and what came of it.
-What is seen next is then row t + 1, so that every observation is kept once, half of what pairs would take; n-step
-returns are summed when sampled, from the rows themselves. The price: a lane that ended waits one step, so that its last
-observation has a row; such a row is never drawn as a start, and no return runs past it.
+Row t holds every lane's observation before step t, the actions of its agents and their results. The next observation is
+row t + 1, so every observation is stored once, in half the memory of pairs; n-step returns are summed from the rows
+when sampled. In return a lane that ended waits one step, so that its last observation has a row; such a row is never
+sampled as a start, and no return crosses it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from flipagents.learn.config import LearnerConfig
 from flipagents.learn.losses import n_step_return
 from flipenv.errors import ConfigError
 
-LEAST_PRIORITY = 1e-6  # so that a transition learnt by heart is still drawn now and then
+LEAST_PRIORITY = 1e-6  # keeps zero-error transitions sampleable
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,15 +28,15 @@ class Sample:
     actions: Tensor  # (N, A) int64
     reward: Tensor  # (N, A) float32, discounted sum
     next_observation: Tensor  # (N, ...) uint8
-    factor: Tensor  # (N,) float32, discount on the value of what is seen next; 0 where the episode terminated
+    factor: Tensor  # (N,) float32, discount on the bootstrap value; 0 where the episode terminated
     weight: Tensor  # (N,) float32, importance weight, at most 1; 1 when sampled uniformly
-    index: Tensor  # (N,) int64, where the transitions lie: for `ReplayBuffer.reprioritise`
+    index: Tensor  # (N,) int64, positions in the buffer, for `ReplayBuffer.reprioritise`
 
 
 class ReplayBuffer:
-    """A ring of T rows of B lanes; the oldest row is overwritten.
+    """A ring buffer of T rows of B lanes; the oldest row is overwritten.
 
-    shape: of one lane's observation, (C, P, P) or (A, C, P, P).
+    shape: one lane's observation, (C, P, P) or (A, C, P, P).
     Memory: T x B x the observation's bytes; 8000 joint observations of 6x64x64 are 197 MB.
     """
 
@@ -50,11 +50,11 @@ class ReplayBuffer:
         self.truncated = torch.zeros((rows, lanes), dtype=torch.bool, device=device)
         self.live = torch.zeros((rows, lanes), dtype=torch.bool, device=device)  # not waiting for a reset
         self.priority = torch.zeros((rows, lanes), dtype=torch.float64, device=device)
-        self.highest = torch.ones((), dtype=torch.float64, device=device)  # priority of what was not drawn yet
+        self.highest = torch.ones((), dtype=torch.float64, device=device)  # priority of transitions not sampled yet
         self.written = 0  # rows ever written
 
     def __len__(self) -> int:
-        """Transitions that can be drawn; waiting lanes are counted, since counting them would wait for the device."""
+        """Transitions that can be sampled, waiting lanes included: excluding them would synchronise with the device."""
         return max(min(self.written, self.config.rows) - self.config.n_step, 0) * self.config.lanes
 
     def add(
@@ -63,7 +63,7 @@ class ReplayBuffer:
         """Write one row.
 
         observation (B, ...) uint8 before the step; actions, rewards (B, A); terminated, truncated (B,) bool after it;
-        live (B,) bool, False for lanes that had ended before it. Becomes a start once n further rows are written.
+        live (B,) bool, False for lanes that had ended before it. Can be sampled once n further rows are written.
         """
         row = self.written % self.config.rows
         self.observation[row] = observation
@@ -76,10 +76,10 @@ class ReplayBuffer:
         self.written += 1
 
     def sample(self, count: int, generator: torch.Generator, beta: float = 1.0) -> Sample:
-        """Draw `count` transitions with replacement: evenly, or by priority ** alpha if the config says so.
+        """Draw `count` transitions with replacement: uniformly, or in proportion to priority ** alpha if configured.
 
-        beta: exponent of importance weights. The generator lives on the buffer's device. Nothing waits for the device.
-        Raises ConfigError on an empty buffer.
+        beta: exponent of importance weights. The generator is on the buffer's device. Does not synchronise with the
+        device. Raises ConfigError on an empty buffer.
         """
         n, (rows, lanes) = self.config.n_step, self.live.shape
         if len(self) == 0:
@@ -111,13 +111,13 @@ class ReplayBuffer:
         )
 
     def reprioritise(self, index: Tensor, error: Tensor) -> None:
-        """Give drawn transitions (N,) the size of their temporal difference error (N,) as priority."""
+        """Set the priority of sampled transitions (N,) to the absolute TD error (N,)."""
         priority = error.double() + LEAST_PRIORITY
         self.priority.view(-1)[index] = priority
         self.highest = torch.maximum(self.highest, priority.max())
 
     def tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint keeps: the rows written so far."""
+        """Tensors for a checkpoint: the rows written so far."""
         filled = min(self.written, self.config.rows)
         return {name: getattr(self, name)[:filled] for name in _ROWS} | {
             "highest": self.highest,
@@ -125,7 +125,7 @@ class ReplayBuffer:
         }
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Take over what `tensors` of a buffer of the same shape gave."""
+        """Restore the tensors of a buffer of the same shape."""
         filled = len(tensors["live"])
         for name in _ROWS:
             getattr(self, name)[:filled] = tensors[name].to(self.device)
@@ -133,7 +133,7 @@ class ReplayBuffer:
         self.written = int(tensors["written"])
 
     def _chance(self) -> Tensor:
-        """How likely each place is drawn, (T, B) float64, unnormalised: 0 for waiting lanes and the newest n rows."""
+        """Unnormalised sampling probabilities, (T, B) float64: 0 for waiting lanes and the newest n rows."""
         rows, n = self.config.rows, self.config.n_step
         alpha = self.config.priority_alpha if self.config.prioritised else 0.0
         chance = self.priority**alpha

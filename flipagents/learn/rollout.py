@@ -1,4 +1,4 @@
-"""Play every episode of a pool once: what an agent's erasing gives as masks, and as maps of how sure it was."""
+"""Inference: play every episode of a pool once and return the agent's masks or preference maps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Floats = list[NDArray[np.float32]]
 
 
 def masks_of(agent: Agent, pool: EpisodePool, **options: Any) -> Masks:
-    """What the agent erased, as masks (height, width) bool in the pool's order; options: those of `weights_of`."""
+    """Erased pixels as masks (height, width) bool in the pool's order; options as for `weights_of`."""
     found = zip(map(pool.episode, range(len(pool))), weights_of(agent, pool, **options), strict=True)
     return [
         mask_on_image((episode.labels >= 0) & (own > 0)[episode.labels], episode.geometry) for episode, own in found
@@ -29,9 +29,9 @@ def masks_of(agent: Agent, pool: EpisodePool, **options: Any) -> Masks:
 
 
 def maps_of(agent: Agent, pool: EpisodePool, **options: Any) -> Floats:
-    """How much better erasing was than passing, as maps (height, width) float32 in [-1, 1] in the pool's order.
+    """Preference for erasing as maps (height, width) float32 in [-1, 1] in the pool's order.
 
-    -1 outside the area; options: those of `weights_of`.
+    -1 outside the area; options as for `weights_of`.
     """
     return [
         map_on_image(np.where(episode.labels >= 0, own[episode.labels], np.float32(-1)), episode.geometry)
@@ -49,10 +49,10 @@ def weights_of(
     workers: int | None = None,
     progress: bool = False,
 ) -> Floats:
-    """Let an agent act greedily in each episode; return how it weighed the superpixels, (S,) each, in the pool's order.
+    """Let an agent act greedily in each episode; return its preference per superpixel, (S,) each, in the pool's order.
 
-    See `Agent.weigh`: positive where it erased, -1 where it never stood; what it said last while it could still erase.
-    A lane whose episode ended is refilled at once, so the batch stays full until the last cases. Without a scorer the
+    See `Agent.weigh`: positive where it erased, -1 where it never was; the last value while it could still erase. A
+    lane whose episode ended is refilled at once, so the batch stays full until the last cases. Without a scorer the
     pool's config must have beta=None. The result does not depend on `lanes`.
     """
     batch = Batch(pool, min(lanes, len(pool)), scorer=scorer, device=device, workers=workers, progress=progress)
@@ -60,24 +60,24 @@ def weights_of(
     batch.reset(cases=list(islice(waiting, batch.n_lanes)))
     weights: dict[int, NDArray[np.float32]] = {}
     running = np.ones(batch.n_lanes, np.bool_)
-    told = _nothing(batch)
+    collected = _nothing(batch)
     while running.any():
         before, weighed = batch.state, agent.weigh(batch)
         assert before is not None
         xp = array_namespace(weighed)
         state = batch.advance(xp.astype(weighed > 0, xp.int64))
-        _note(told, before, to_numpy(weighed))
+        _note(collected, before, to_numpy(weighed))
         ended = np.flatnonzero(to_numpy(state.terminated | state.truncated) & running).tolist()
         for lane in ended:
             index = int(batch.drawn[lane])
-            weights[index] = told[lane, : pool.episode(index).n_superpixels].copy()
+            weights[index] = collected[lane, : pool.episode(index).n_superpixels].copy()
         following = list(islice(waiting, len(ended)))
         if following:
             again = ended[: len(following)]
             batch.reset(again, following)
-            if batch.n_lanes == 1:  # its superpixels are not padded to those of other episodes
-                told = _nothing(batch)
-            told[again] = -1
+            if batch.n_lanes == 1:  # S is not padded to that of other episodes
+                collected = _nothing(batch)
+            collected[again] = -1
         running[ended[len(following) :]] = False
     return [weights[index] for index in range(len(pool))]
 
@@ -87,11 +87,11 @@ def _nothing(batch: Batch) -> NDArray[np.float32]:
     return np.full(tuple(batch.state.erased.shape), -1, np.float32)
 
 
-def _note(told: NDArray[np.float32], before: State, weighed: NDArray[Any]) -> None:
-    """Write weights (B, A) where the agents stood before a step into (B, S); of two on one superpixel the larger."""
+def _note(collected: NDArray[np.float32], before: State, weighed: NDArray[Any]) -> None:
+    """Write preferences (B, A) into (B, S) at the agents' superpixels before a step; for two on one, the larger."""
     here = to_numpy(before.here).astype(np.int64)
     live = ~to_numpy(before.terminated | before.truncated)
     lanes, agents = np.nonzero(live[:, None] & ~np.take_along_axis(to_numpy(before.erased), here, axis=1))
     place = lanes, here[lanes, agents]
-    told[place] = -1
-    np.maximum.at(told, place, weighed[lanes, agents])
+    collected[place] = -1
+    np.maximum.at(collected, place, weighed[lanes, agents])

@@ -1,7 +1,7 @@
-"""DQN and PPO of Stable-Baselines3 as agents like any other: SB3's own loop trains them, on the learner's own lanes.
+"""DQN and PPO of Stable-Baselines3 as agents: SB3's own loop trains them, on the learner's lanes.
 
-Who sees what decides what is learnt (see `flipenv.sb3`): with egocentric observations one policy for each agent by
-itself; with joint ones, as the presets have, one policy that moves all agents of a lane at once.
+The observation decides what is learnt (see `flipenv.sb3`): with egocentric observations, one policy for each agent;
+with joint ones, as in the presets, one policy that controls all agents of a lane at once.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ except ImportError as error:
     ) from error
 from flipenv.sb3 import EraseSB3Env, action_space, learners
 
-COLLECTED = 8  # times that DQN collects and updates in one round
-PPO_OPTIONS = {"n_steps": 32, "n_epochs": 4, "ent_coef": 0.01}  # steps of each lane in a rollout; passes over it
+COLLECTED = 8  # collect-and-update cycles of DQN per round
+PPO_OPTIONS = {"n_steps": 32, "n_epochs": 4, "ent_coef": 0.01}  # steps per lane and rollout; passes over it
 ROWS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")  # of SB3's replay buffer
 
 
 class TrunkExtractor(BaseFeaturesExtractor):
-    """The trunk of this package's own agents, so that any window fits and agents differ in how they learn alone."""
+    """The trunk of this package's own agents: it fits any window, and agents differ only in the algorithm."""
 
     def __init__(self, space: Any, trunk: Trunk, norm: Norm) -> None:
         channels, window, _ = space.shape
@@ -52,24 +52,24 @@ class TrunkExtractor(BaseFeaturesExtractor):
         self.network = network
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Features of pictures (N, C, P, P), which SB3 has scaled to [0, 1]."""
+        """Features of pictures (N, C, P, P), scaled to [0, 1] by SB3."""
         return self.network(pictures.mul(2.0).sub(1.0))  # type: ignore[no-any-return]
 
 
 class SB3Agent(SelfTaught):
-    """An SB3 algorithm; see the subclasses for the options of `LearnerConfig` that each reads.
+    """An SB3 algorithm; see the subclasses for the options of `LearnerConfig` that each uses.
 
-    Deterministic given the config's seed, which seeds the process's own generators when training starts: SB3 draws
-    from those. options: keywords of the algorithm, on top of those made from the config.
+    Deterministic for a given seed, which seeds the global generators when training starts, since SB3 draws from those.
+    options: keyword arguments of the algorithm, on top of those made from the config.
     """
 
-    refused: tuple[str, ...] = ("duelling", "prioritised", "autocast")  # options that SB3 has not
+    refused: tuple[str, ...] = ("duelling", "prioritised", "autocast")  # options that SB3 lacks
 
     def __init__(self, env: EnvConfig, config: LearnerConfig, **options: Any) -> None:
         super().__init__(env, config)
         for name in self.refused:
             if getattr(config, name):
-                raise ConfigError(f"LearnerConfig: {name}={getattr(config, name)!r}; SB3 has no such thing, leave it")
+                raise ConfigError(f"LearnerConfig: {name}={getattr(config, name)!r}; SB3 has no such option: omit it")
         keywords: dict[str, Any] = {
             "learning_rate": config.learning_rate,
             "gamma": config.gamma,
@@ -95,31 +95,31 @@ class SB3Agent(SelfTaught):
         self._progress = 0.0
 
     def make(self, keywords: dict[str, Any]) -> Any:
-        """The algorithm without environment and networks, which follow."""
+        """The algorithm, without environment and networks, which are set later."""
         raise NotImplementedError(f"{type(self).__name__} has no make(keywords)")
 
-    def prefer(self, seen: Tensor) -> Tensor:
-        """How good each action is, (n, actions), for what n learners see, (n, C, P, P) uint8."""
-        raise NotImplementedError(f"{type(self).__name__} has no prefer(seen)")
+    def prefer(self, observation: Tensor) -> Tensor:
+        """Value of each action, (n, actions), for the observations of n learners, (n, C, P, P) uint8."""
+        raise NotImplementedError(f"{type(self).__name__} has no prefer(observation)")
 
     def merge(self, values: Tensor) -> Tensor:
-        """Values (n, others, 2) of pass and erase for what the other agents may do -> (n, 2)."""
+        """Values (n, others, 2) of pass and erase for each joint action of the other agents -> (n, 2)."""
         raise NotImplementedError(f"{type(self).__name__} has no merge(values)")
 
     @property
     def timesteps(self) -> int:
-        """SB3's steps in one round."""
+        """SB3 steps per round."""
         raise NotImplementedError(f"{type(self).__name__} has no timesteps")
 
     def act(self, batch: Batch, epsilon: float = 0.0) -> Array:
-        """Erase where `weigh` is positive, or with chance epsilon do anything."""
+        """Erase where `weigh` is positive; act randomly with probability epsilon."""
         actions = (self._weigh(batch) > 0).long()
         if epsilon > 0:
             actions = explore(actions, epsilon, self.generator)
         return to_numpy(actions) if batch.device is None else actions
 
     def weigh(self, batch: Batch) -> Array:
-        """How much better erasing is than passing, (B, A) float32 in [-1, 1]."""
+        """Preference for erasing over passing, (B, A) float32 in [-1, 1]."""
         better = self._weigh(batch)
         return to_numpy(better) if batch.device is None else better
 
@@ -135,8 +135,8 @@ class SB3Agent(SelfTaught):
             model._last_obs, model._last_episode_starts = model.env.observations(), self._starts
         model.logger.name_to_value.clear()
         model.learn(self.timesteps, log_interval=None, reset_num_timesteps=False)
-        told = {name.removeprefix("train/"): value for name, value in model.logger.name_to_value.items()}
-        numbers = {name: value for name, value in told.items() if "/" not in name and name != "n_updates"}
+        logged = {name.removeprefix("train/"): value for name, value in model.logger.name_to_value.items()}
+        numbers = {name: value for name, value in logged.items() if "/" not in name and name != "n_updates"}
         return {name: torch.tensor(float(value), device=self.config.device) for name, value in numbers.items()}
 
     def snapshot(self) -> Snapshot:
@@ -153,7 +153,7 @@ class SB3Agent(SelfTaught):
         return Snapshot(tensors, {**identity(self), **about, "actions": drawn})
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Take over a snapshot, before practising; CheckpointError where it does not fit."""
+        """Load a snapshot, before practising; CheckpointError if it does not fit."""
         model, about = self.model, snapshot.about
         fill_network(model.policy, snapshot.under("policy"))
         fill_adam(model.policy.optimizer, model.policy.parameters(), Snapshot(snapshot.under("optimiser")))
@@ -161,14 +161,14 @@ class SB3Agent(SelfTaught):
         model.action_space.np_random.bit_generator.state = about["actions"]
         self.generator.set_state(snapshot.tensors["generator"])
         self._starts = snapshot.tensors["starts"].numpy()
-        model.env = None  # what it saw last belongs to lanes that are replaced
+        model.env = None  # its last observation belongs to lanes that are replaced
 
     def weights(self) -> dict[str, Tensor]:
         """The policy."""
         return dict(self.model.policy.state_dict())
 
     def take(self, saved: Snapshot) -> None:
-        """Take over saved weights."""
+        """Load saved weights."""
         super().take(saved)
         fill_network(self.model.policy, saved.tensors)
 
@@ -177,14 +177,16 @@ class SB3Agent(SelfTaught):
         return self._starts if last is None or self.model.env is None else last
 
     def _weigh(self, batch: Batch) -> Tensor:
-        seen = batch.observation()
-        lanes, agents, *picture = seen.shape
+        observation = batch.observation()
+        lanes, agents, *picture = observation.shape
         if learners(self.env) == 1:
-            seen = seen[:, :1, ...]
-        seen = torch.as_tensor(to_numpy(seen) if batch.device is None else seen, device=self.config.device)
+            observation = observation[:, :1, ...]
+        inputs = torch.as_tensor(
+            to_numpy(observation) if batch.device is None else observation, device=self.config.device
+        )
         self.model.policy.set_training_mode(False)
         with torch.inference_mode():
-            values = self.prefer(seen.reshape(-1, *picture)).float()
+            values = self.prefer(inputs.reshape(-1, *picture)).float()
         if learners(self.env) == agents:
             values = self.merge(values[:, None, :])
             return (values[:, 1] - values[:, 0]).clamp(-1, 1).reshape(lanes, agents)
@@ -197,16 +199,16 @@ class SB3Agent(SelfTaught):
 
 
 class SB3DQN(SB3Agent):
-    """Reads all options of `LearnerConfig` but `double` and `loss`: SB3 has the single DQN with the Huber loss.
+    """Uses all options of `LearnerConfig` but `double` and `loss`: SB3 has the plain DQN with the Huber loss.
 
-    `warmup` and `replay` count what each SB3 environment lived through. SB3's buffer keeps what is seen next beside
-    what was seen: twice the memory of this package's own.
+    `warmup` and `replay` count the transitions of each SB3 environment. SB3's buffer stores the next observation beside
+    each observation: twice the memory of this package's own.
     """
 
     def make(self, keywords: dict[str, Any]) -> DQN:
-        """DQN with our schedule of epsilon, and updates as often as the config says."""
+        """DQN with our epsilon schedule and the configured update frequency."""
         config = self.config
-        due = config.updates_per_step * config.lanes  # updates a step of all lanes
+        due = config.updates_per_step * config.lanes  # updates per step of all lanes
         every = max(round(1 / due), 1) if due > 0 else 1
         between_targets = round(config.target_every / due) if due > 0 else config.target_every  # steps of all lanes
         return DQN(
@@ -226,20 +228,20 @@ class SB3DQN(SB3Agent):
 
     @property
     def timesteps(self) -> int:
-        """A few times of collecting and updating."""
+        """A few cycles of collecting and updating."""
         self.model.exploration_schedule = lambda remaining: self.config.epsilon(self._progress)
         return int(COLLECTED * self.model.train_freq.frequency * self.model.n_envs)
 
-    def prefer(self, seen: Tensor) -> Tensor:
+    def prefer(self, observation: Tensor) -> Tensor:
         """Action values."""
-        return self.model.q_net(seen)  # type: ignore[no-any-return]
+        return self.model.q_net(observation)  # type: ignore[no-any-return]
 
     def merge(self, values: Tensor) -> Tensor:
-        """The other agents do what is best."""
+        """The other agents act greedily."""
         return values.amax(1)
 
     def snapshot(self) -> Snapshot:
-        """As of any SB3 agent, the replay buffer, and epsilon, which SB3 takes from the step before."""
+        """As for any SB3 agent, plus the replay buffer and epsilon, which SB3 takes from the previous step."""
         base, buffer = super().snapshot(), self._buffer()
         filled = buffer.buffer_size if buffer.full else buffer.pos
         rows = {name: torch.from_numpy(getattr(buffer, name)[:filled]) for name in ROWS}
@@ -248,7 +250,7 @@ class SB3DQN(SB3Agent):
         return Snapshot({**base.tensors, **prefixed("replay", rows)}, {**base.about, **about})
 
     def restore(self, snapshot: Snapshot) -> None:
-        """As of any SB3 agent, the replay buffer, and epsilon."""
+        """As for any SB3 agent, plus the replay buffer and epsilon."""
         super().restore(snapshot)
         buffer, about = self._buffer(), snapshot.about
         for name, rows in snapshot.under("replay").items():
@@ -263,12 +265,12 @@ class SB3DQN(SB3Agent):
 
 
 class SB3PPO(SB3Agent):
-    """Reads network, optimiser, `gamma`, `batch_size` and the length of the run; it has no replay and no epsilon."""
+    """Uses network, optimiser, `gamma`, `batch_size` and the length of the run; has no replay and no epsilon."""
 
     def make(self, keywords: dict[str, Any]) -> PPO:
         """PPO with `PPO_OPTIONS`."""
         if self.config.n_step != 1:
-            raise ConfigError(f"LearnerConfig: n_step={self.config.n_step}; PPO weighs all returns by itself, leave it")
+            raise ConfigError(f"LearnerConfig: n_step={self.config.n_step}; PPO uses its own returns (GAE): omit it")
         return PPO("CnnPolicy", None, _init_setup_model=False, **{**PPO_OPTIONS, **keywords})  # type: ignore[arg-type]
 
     @property
@@ -276,10 +278,10 @@ class SB3PPO(SB3Agent):
         """One rollout."""
         return int(self.model.n_steps * self.model.n_envs)
 
-    def prefer(self, seen: Tensor) -> Tensor:
+    def prefer(self, observation: Tensor) -> Tensor:
         """Probabilities of the actions."""
-        return self.model.policy.get_distribution(seen).distribution.probs  # type: ignore[no-any-return]
+        return self.model.policy.get_distribution(observation).distribution.probs  # type: ignore[no-any-return]
 
     def merge(self, values: Tensor) -> Tensor:
-        """The other agents do as they are likely to."""
+        """The other agents act by the policy's probabilities."""
         return values.sum(1)

@@ -1,1 +1,1 @@
-"""What this machine offers: devices, threads, ports."""
+"""This machine's devices, threads and ports."""

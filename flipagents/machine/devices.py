@@ -1,6 +1,6 @@
-"""Which device a name means, and whether it is there: said before anything is loaded or computed.
+"""Resolve device names and check availability before anything is loaded or computed.
 
-torch is imported only where a GPU is asked for, or where `auto` sees the driver of one.
+torch is imported only if a GPU is requested, or if `auto` finds a GPU driver.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from flipenv.errors import ConfigError, MissingDependencyError
 NAMES = ("cpu", "cuda", "mps", "auto")
 KNOWN = "cpu, cuda, cuda:0, cuda:1, ..., mps, auto"
 DRIVERS = ("libcuda.so.1", "nvcuda.dll")  # of NVIDIA, on Linux and Windows
-AMD = Path("/dev/kfd")  # torch calls AMD's GPUs cuda, too
+AMD = Path("/dev/kfd")  # torch calls AMD GPUs cuda, too
 
 
 def check_device(name: str, *, runtime: str | None = None) -> str:
-    """Return the device that a name means: the name itself, and for `auto` cuda where there is one, else cpu.
+    """Return the device for a name: the name itself, or for `auto` cuda if available, else cpu.
 
-    runtime: `onnx` where onnxruntime computes, else torch; onnxruntime gets no GPU by `auto`. Raises ConfigError
-    for a name that is none and for a device that is not here, MissingDependencyError for a GPU without its library.
+    runtime: `onnx` for onnxruntime, else torch; with onnxruntime `auto` is the CPU. Raises ConfigError for an unknown
+    name or an unavailable device, MissingDependencyError for a GPU without its library.
     """
     check_name(name)
     if name == "cpu":
@@ -41,7 +41,7 @@ def check_device(name: str, *, runtime: str | None = None) -> str:
 
 
 def check_name(name: str) -> None:
-    """Raise ConfigError for a name that is no device's on any machine, with the nearest that is."""
+    """Raise ConfigError for a name that is not a device on any machine, with the closest match."""
     if not isinstance(name, str) or not re.fullmatch(r"cpu|auto|mps|cuda(:\d+)?", name):
         close = difflib.get_close_matches(str(name).lower().partition(":")[0], NAMES, n=1)
         meant = f"did you mean '{close[0]}'? " if close else ""
@@ -55,12 +55,12 @@ def _cuda_by_torch() -> bool:
 
 
 def _driver() -> bool:
-    """Whether a GPU's driver is installed: without one, torch need not be asked, which takes seconds to import."""
+    """Whether a GPU driver is installed: without one, torch, which takes seconds to import, is not needed."""
     if AMD.exists():
         return True
-    for each in DRIVERS:
+    for library in DRIVERS:
         try:
-            ctypes.CDLL(each)
+            ctypes.CDLL(library)
         except OSError:
             continue
         return True

@@ -1,4 +1,4 @@
-"""Whether a server can listen where it is told to, asked before anything slow is imported or loaded."""
+"""Check that a server can listen on a host and port, before anything slow is imported or loaded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LAST = 65_535  # of TCP
 
 
 def check_port(host: str, port: int) -> None:
-    """Raise ConfigError where nothing can listen at HOST:PORT; port 0 is any that is free.
+    """Raise ConfigError if HOST:PORT cannot be listened on; port 0 stands for any free port.
 
     Another process may still take the port between this and the server's own start.
     """
@@ -22,15 +22,15 @@ def check_port(host: str, port: int) -> None:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-    except (OSError, UnicodeError):  # a name that is no name at all is a UnicodeError
-        raise ConfigError(f"host {host!r} is no address; expected one of this machine, such as 127.0.0.1") from None
+    except (OSError, UnicodeError):  # malformed names raise UnicodeError
+        raise ConfigError(f"host {host!r} is not an address; expected one of this machine, such as 127.0.0.1") from None
     with socket.socket(family, kind, protocol) as trial:
-        if os.name == "posix":  # elsewhere it would share a port that somebody listens on
+        if os.name == "posix":  # elsewhere this would share a port already in use
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             trial.bind(address)
         except PermissionError:
-            raise ConfigError(f"port {port} wants the rights of an administrator; choose one from 1024 on") from None
+            raise ConfigError(f"port {port} needs administrator rights; choose one from 1024 on") from None
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise ConfigError(f"port {port} is taken by another program; end it, or choose another port") from None

@@ -1,1 +1,1 @@
-"""How things are kept on disk, so that they are whole, safe and known again."""
+"""Files on disk: written atomically, read without running code, identified by digests."""

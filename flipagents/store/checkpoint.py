@@ -1,8 +1,8 @@
-"""Folders that hold tensors and plain data: complete or not there, and read without running any code.
+"""Checkpoints: folders of tensors and plain data, written atomically and read without executing code.
 
-A checkpoint is a folder with `tensors.safetensors` and `about.json`; the JSON carries the format's number, what kind of
-thing was saved, the versions that wrote it, and a digest of the tensors, so that halves of two checkpoints do not pass
-for one. Other contents than tensors are kept in the same way (`write_file`, `open_file`). Only tensors need torch.
+A checkpoint is a folder with `tensors.safetensors` and `about.json`; the JSON holds the format version, the kind of
+object saved, the package versions that wrote it, and a digest of the tensors, so that halves of two checkpoints cannot
+be mixed. Contents other than tensors are stored in the same way (`write_file`, `open_file`). Only tensors need torch.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from flipenv.errors import FlipError, MissingDependencyError
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMAT = 1  # raised when a newer program's checkpoints cannot be read as these
-SHIPPED = Path(str(files("flipagents") / "weights" / "busi-small"))  # of a pipeline, used where no folder is given
+FORMAT = 1  # incremented when older versions cannot read the new checkpoints
+SHIPPED = Path(str(files("flipagents") / "weights" / "busi-small"))  # default pipeline
 TENSORS, ABOUT = "tensors.safetensors", "about.json"
 
 
 class CheckpointError(FlipError):
-    """A checkpoint that is missing, damaged, of another kind, or of another version."""
+    """A checkpoint that is missing, damaged, of a different kind, or of a different version."""
 
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """All that is needed to go on: tensors by name, and plain data that JSON can hold."""
+    """Everything needed to resume: tensors by name, and JSON-serialisable data."""
 
     tensors: dict[str, Tensor] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
@@ -52,15 +52,15 @@ class Snapshot:
 
 
 def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names with `prefix.` before them; `Snapshot.under` takes it off again."""
+    """Add `prefix.` to the names; `Snapshot.under` removes it again."""
     return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
 
 
 def write(folder: str | Path, snapshot: Snapshot, kind: str) -> Path:
-    """Write a checkpoint: into a temporary folder beside it, which is renamed when complete.
+    """Write a checkpoint atomically: into a temporary folder beside it, which is renamed when complete.
 
-    A checkpoint that was in `folder` before is replaced. Raises OSError, with the folder as it was, where the disk is
-    full or the place cannot be written; CheckpointError where the folder holds anything else, which would be lost.
+    An existing checkpoint in `folder` is replaced. Raises OSError, leaving the folder unchanged, if the disk is full or
+    not writable; CheckpointError if the folder holds anything else, which would be lost.
     """
     from safetensors.torch import save_file  # noqa: PLC0415 - torch
 
@@ -68,16 +68,16 @@ def write(folder: str | Path, snapshot: Snapshot, kind: str) -> Path:
 
 
 def write_file(folder: str | Path, name: str, save: Callable[[Path], object], about: dict[str, Any], kind: str) -> Path:
-    """Write a checkpoint whose contents are one file of this name, which `save` writes; otherwise as `write`."""
+    """Write a checkpoint whose contents are one file of this name, written by `save`; otherwise as `write`."""
     folder = Path(folder)
-    inside = [each.name for each in folder.iterdir()] if folder.is_dir() else []
+    inside = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     others = sorted(set(inside) - {name, ABOUT})
     if others or folder.is_file():
         raise CheckpointError(f"{folder} holds {others or 'a file'}, which would be lost; give a folder of its own")
     temporary = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        for left in folder.parent.glob(f".{folder.name}.*.part"):  # by a writer that was killed
+        for left in folder.parent.glob(f".{folder.name}.*.part"):  # left by a killed process
             shutil.rmtree(left, ignore_errors=True)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part"))
         temporary.chmod(0o755)
@@ -92,7 +92,7 @@ def write_file(folder: str | Path, name: str, save: Callable[[Path], object], ab
         raise OSError(
             getattr(error, "errno", None) or errno.EIO,
             f"cannot write checkpoint {folder} ({error}); free space on that disk or choose another folder; "
-            "what was saved there before is untouched",
+            "the previous checkpoint is unchanged",
         ) from error
     finally:
         if temporary is not None:
@@ -101,7 +101,7 @@ def write_file(folder: str | Path, name: str, save: Callable[[Path], object], ab
 
 
 def read(folder: str | Path, kind: str) -> Snapshot:
-    """Read a checkpoint back, tensors on the CPU.
+    """Read a checkpoint, tensors on the CPU.
 
     Raises CheckpointError that says what was found: nothing, another kind, a newer format, a damaged or foreign file;
     MissingDependencyError without torch.
@@ -122,7 +122,7 @@ def read(folder: str | Path, kind: str) -> Snapshot:
 
 
 def open_file(folder: str | Path, name: str, kind: str) -> tuple[Path, dict[str, Any]]:
-    """Find the file of a checkpoint that `write_file` wrote, whole; return it with what is told about it.
+    """Find and verify the file of a checkpoint that `write_file` wrote; return its path and metadata.
 
     Raises CheckpointError as `read`.
     """
@@ -140,48 +140,48 @@ def open_file(folder: str | Path, name: str, kind: str) -> tuple[Path, dict[str,
 
 
 def kind_of(folder: str | Path) -> str:
-    """What kind of thing a checkpoint holds; CheckpointError where there is none."""
+    """Kind of a checkpoint; CheckpointError if there is none."""
     return str(_about(_whole(Path(folder)))["kind"])
 
 
 def about_of(folder: str | Path) -> dict[str, Any]:
-    """What is told about a checkpoint's contents; CheckpointError where there is none."""
+    """Metadata of a checkpoint; CheckpointError if there is none."""
     about: dict[str, Any] = _about(_whole(Path(folder)))["about"]
     return about
 
 
 def replace(newer: Path, folder: Path) -> None:
-    """Put a checkpoint in another one's place; after a kill in between, one of them is in it."""
+    """Replace a checkpoint by another; a kill in between leaves one of them in place."""
     _swap(newer, folder)
 
 
 def digest_of(folder: str | Path) -> str:
-    """Hex digest of a checkpoint's contents; CheckpointError where there is none."""
+    """Hex digest of a checkpoint's contents; CheckpointError if there is none."""
     return str(_about(_whole(Path(folder)))["digest"])
 
 
 def exists(folder: str | Path) -> bool:
-    """Whether there is anything to read in `folder`, be it a checkpoint or not."""
+    """Whether there is anything to read in `folder`, a checkpoint or not."""
     return _whole(Path(folder)).exists()
 
 
 def plain(value: Any) -> Any:
-    """The value as JSON holds it: arrays as lists, numbers that are not finite as None."""
+    """Convert to JSON-serialisable data: arrays to lists, non-finite numbers to None."""
     if isinstance(value, Mapping):
-        return {str(key): plain(each) for key, each in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(each) for each in value]
+        return [plain(item) for item in value]
     if isinstance(value, np.ndarray | np.generic) or hasattr(value, "cpu"):
         return plain(value.tolist())
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-_REMEDY = "it is damaged or foreign: use another checkpoint or copy it anew"
+_REMEDY = "it is damaged or foreign: use another checkpoint or copy it again"
 _RETIRED = ".{}.old"
 
 
 def _swap(temporary: Path, folder: Path) -> None:
-    """Put the new folder in the old one's place. A crash between the renames is repaired by `_whole`."""
+    """Replace the old folder by the new one. `_whole` repairs a crash between the two renames."""
     retired = folder.with_name(_RETIRED.format(folder.name))
     if folder.exists():
         shutil.rmtree(retired, ignore_errors=True)
@@ -192,13 +192,13 @@ def _swap(temporary: Path, folder: Path) -> None:
 
 
 def _whole(folder: Path) -> Path:
-    """The folder, or what it was replaced from if a crash came between the two renames."""
+    """The folder, or its backup after a crash between the two renames."""
     retired = folder.with_name(_RETIRED.format(folder.name))
     return retired if retired.exists() and not folder.exists() else folder
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous on the CPU, no two in the same memory: safetensors refuses to write those."""
+    """Contiguous on the CPU, no two sharing memory, which safetensors refuses to write."""
     ready: dict[str, Tensor] = {}
     memory: set[int] = set()
     for name, tensor in tensors.items():
@@ -210,12 +210,12 @@ def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _about(folder: Path) -> dict[str, Any]:
-    """The JSON of a checkpoint, with all its keys, in the format that this version reads."""
+    """The validated metadata (JSON) of a checkpoint."""
     path = folder / ABOUT
     if not path.exists():
-        found = sorted(each.name for each in folder.iterdir()) if folder.is_dir() else "no such folder"
+        found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else "no such folder"
         raise CheckpointError(
-            f"{folder} is no checkpoint (found: {found}); expected a folder with {ABOUT} and {TENSORS}"
+            f"{folder} is not a checkpoint (found: {found}); expected a folder with {ABOUT} and {TENSORS}"
         )
     try:
         about = json.loads(path.read_text())

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, under names that a file system takes."""
+"""Atomic file writes, and valid file names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from flipenv import atomic
 from flipenv.errors import FlipError
 
-REMEDIES = {  # of what the system says when a file cannot be written
+REMEDIES = {  # remedies for the errno of a failed write
     errno.ENOSPC: "free space on that disk",
     errno.EDQUOT: "free space on that disk",
     errno.EFBIG: "free space on that disk",
@@ -33,14 +33,14 @@ _ELSEWHERE = "choose another folder"
 
 
 def write_texts(texts: Mapping[Path, str]) -> None:
-    """Write text files, all or none; OutputError as `write_outputs`."""
+    """Write text files atomically, all or none; OutputError if one cannot be written."""
     with replacing(list(texts)) as parts:
         for path, part in parts.items():
             part.write_text(texts[path], encoding="utf-8", newline="")
 
 
 def check_writable(folder: Path) -> None:
-    """Prove that files can be written into a folder, there or not yet; leave no trace. OutputError says why not."""
+    """Raise OutputError unless files can be written into a folder, which may not exist yet; leaves nothing behind."""
     probe = folder / f".{secrets.token_hex(6)}.part"
     try:
         missing = [each for each in (folder, *folder.parents) if not atomic.is_there(each)]
@@ -54,17 +54,19 @@ def check_writable(folder: Path) -> None:
 
 
 @contextmanager
-def replacing(paths: Sequence[Path], *, together: bool = False) -> Iterator[dict[Path, Path]]:
-    """As `flipenv.atomic.replacing`, with OutputError, which says what to do, in place of OSError."""
+def replacing(
+    paths: Sequence[Path], *, together: bool = False, stale: Sequence[Path] = ()
+) -> Iterator[dict[Path, Path]]:
+    """As `flipenv.atomic.replacing`, but raises OutputError, with a remedy, in place of OSError."""
     try:
-        with atomic.replacing(paths, together=together) as parts:
+        with atomic.replacing(paths, together=together, stale=stale) as parts:
             yield parts
     except OSError as error:
         raise OutputError(", ".join(map(str, paths)), error) from error
 
 
 def file_names(ids: Sequence[str]) -> list[str]:
-    """A file name for each id, none twice, the same for the same ids: what may not stand in one becomes `_`."""
+    """A unique, reproducible file name for each id; invalid characters become `_`."""
     taken: set[str] = set()
     names = []
     for each in ids:

@@ -1,7 +1,7 @@
-"""Folders that hold a network as an ONNX file, and how onnxruntime runs it: no torch.
+"""Folders that hold a network as an ONNX file, run by onnxruntime without torch.
 
-Beside `network.onnx` lies `about.json`, what a checkpoint has (see `flipagents.store.checkpoint`): the same promises
-hold.
+Beside `network.onnx` lies `about.json`, as in a checkpoint (see `flipagents.store.checkpoint`), with the same
+guarantees.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from flipenv.errors import ConfigError, MissingDependencyError
 KIND = "flipagents.onnx"
 NETWORK = "network.onnx"
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}  # device -> its name in onnxruntime
-THREADS = "OMP_NUM_THREADS"  # onnxruntime does not read it by itself
-MOST_THREADS = 4  # unless that says otherwise: the networks are small, a second thread saves a tenth of the time
+THREADS = "OMP_NUM_THREADS"  # onnxruntime itself does not read it
+MOST_THREADS = 4  # without that variable; the networks are small: a second thread saves a tenth of the time
 
 
 def has_onnxruntime() -> bool:
@@ -33,15 +33,15 @@ def has_onnxruntime() -> bool:
 
 
 def write_network(folder: str | Path, model: bytes, about: dict[str, Any]) -> Path:
-    """Write an ONNX model with what is to be known of it, `role` among it; raises as `checkpoint.write`."""
+    """Write an ONNX model with its metadata, including `role`; raises as `checkpoint.write`."""
     return checkpoint.write_file(folder, NETWORK, lambda path: path.write_bytes(model), about, KIND)
 
 
 def open_network(folder: str | Path, role: str, device: str = "cpu") -> tuple[Any, dict[str, Any]]:
-    """Return an onnxruntime.InferenceSession on a folder's network, and what is told of it.
+    """Return an onnxruntime.InferenceSession of a folder's network, and its metadata.
 
-    role: what the network is for, as `flipagents.segment.export` wrote it. device: as `open_session`. Raises
-    CheckpointError where the folder holds no such network, and as `open_session`.
+    role: the network's purpose, as `flipagents.segment.export` wrote it. device: as `open_session`. Raises
+    CheckpointError if the folder holds no such network, and as `open_session`.
     """
     path, about = checkpoint.open_file(folder, NETWORK, KIND)
     if about.get("role") != role:
@@ -50,10 +50,10 @@ def open_network(folder: str | Path, role: str, device: str = "cpu") -> tuple[An
 
 
 def open_session(path: Path, device: str = "cpu") -> Any:
-    """Return an onnxruntime.InferenceSession on a file, whose idle threads sleep.
+    """Return an onnxruntime.InferenceSession of a file, without spinning threads.
 
     device: cpu, or cuda with onnxruntime-gpu. Raises MissingDependencyError without onnxruntime, ConfigError for a
-    device that it does not have; what onnxruntime raises where the file is no model for it.
+    device that it lacks, and onnxruntime's own errors if the file is not a valid model.
     """
     try:
         import onnxruntime  # noqa: PLC0415 - optional
@@ -63,7 +63,7 @@ def open_session(path: Path, device: str = "cpu") -> Any:
     if provider not in onnxruntime.get_available_providers():
         raise ConfigError(f"device={device!r}: this onnxruntime has no {provider or 'such device'}; use cpu")
     settings = onnxruntime.SessionOptions()
-    told = os.environ.get(THREADS, "").partition(",")[0]  # of nested levels the outermost
-    settings.intra_op_num_threads = int(told) if told.isdecimal() and int(told) else min(cpu_count(), MOST_THREADS)
+    given = os.environ.get(THREADS, "").partition(",")[0]  # the outermost of nested levels
+    settings.intra_op_num_threads = int(given) if given.isdecimal() and int(given) else min(cpu_count(), MOST_THREADS)
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(str(path), settings, providers=[provider])

@@ -1,4 +1,4 @@
-"""Where a number comes from: versions, commit, machine and time, and digests of the code and weights behind it."""
+"""Provenance of results: versions, commit, machine and time, and digests of code and weights."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ import flipenv
 from flipenv.sources.contents import digest
 
 PACKAGES = ("flip-learning", "numpy", "opencv-contrib-python", "opencv-contrib-python-headless", "scipy", "torch")
-CODE = ("*.py", "*.json")  # files of the packages that decide what a method gives; weights that ship tell their digest
+CODE = ("*.py", "*.json")  # files of the packages that determine results; the JSON of shipped weights has their digest
 FOLDERS = re.compile(r"(?<![\w.~/-])/(?:[^\s/:?&'\"]+/)+")
 OWN = Path(__file__).parents[1]  # this package
 ABOUT = "about.json"  # beside tensors, with their digest in it
 
 
 def about(where: Path | None = None) -> dict[str, Any]:
-    """What a number is to be read with: command (see `without_folders`), commit, versions, machine, time.
+    """Provenance of a result: command (see `without_folders`), commit, versions, machine, time.
 
-    where: a file of the checkout whose commit is meant; None for this package's. The commit is None outside a checkout,
-    and marked where tracked files differ from it.
+    where: a file in the checkout whose commit is recorded; None for this package's. The commit is None outside a
+    checkout, and marked if tracked files differ from it.
     """
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
@@ -49,7 +49,7 @@ def about(where: Path | None = None) -> dict[str, Any]:
 
 
 def without_folders(text: str) -> str:
-    """Text in which absolute paths keep their last part alone: reports are shared, and folders are nobody's business.
+    """Strip the directories of absolute paths: reports are shared, local directories are private.
 
     >>> without_folders("busi:/home/me/data/busi?split=val")
     'busi:PATH/busi?split=val'
@@ -58,36 +58,38 @@ def without_folders(text: str) -> str:
 
 
 def code_digest(*parts: Any) -> str:
-    """Digest of both packages' files, and of the files in which the parts, and functions that they hold, are written.
+    """Digest of both packages' files, and of the source files of the parts and of the functions that they hold.
 
-    What those files import from elsewhere is not in it.
+    Modules imported by those files are not included.
     """
     own = sorted({Path(file).resolve() for part in parts for file in _sources(part, set())})
     return digest(_packages(), *[file for file in own if file.is_file()])
 
 
 def weights_digest(folder: Path | None) -> str:
-    """Digest of a folder of weights, or of one file; "" for None. Tensors are known by the digest in their about.json.
+    """Digest of a folder of weights, or of one file; "" for None. Tensors count by the digest in their about.json.
 
-    A folder that is not there has a digest too: its method says what is wrong.
+    A missing folder has a digest too: the method that uses it reports the error.
     """
     if folder is None:
         return ""
     inside = folder.rglob("*") if folder.is_dir() else [folder]
-    files = sorted(file for file in inside if file.is_file() and file.suffix != ".log")  # what is told changes nothing
+    files = sorted(file for file in inside if file.is_file() and file.suffix != ".log")  # logs change no result
     names = [file.relative_to(folder).as_posix() for file in files]
-    told = [file.suffix == ".safetensors" and file.with_name(ABOUT) in files for file in files]
+    digested = [file.suffix == ".safetensors" and file.with_name(ABOUT) in files for file in files]
     parts = [
-        part for name, file, known in zip(names, files, told, strict=True) for part in (name, None if known else file)
+        part
+        for name, file, known in zip(names, files, digested, strict=True)
+        for part in (name, None if known else file)
     ]
     return digest(*parts)
 
 
-def _sources(part: Any, seen: set[int]) -> Iterator[str]:
-    """Files of a function, of what it wraps and of the functions that it closes over; of a class or an object."""
-    if id(part) in seen:
+def _sources(part: Any, visited: set[int]) -> Iterator[str]:
+    """Source files of a class, an object or a function, of what it wraps and of the functions that it closes over."""
+    if id(part) in visited:
         return
-    seen.add(id(part))
+    visited.add(id(part))
     held: list[Any] = [getattr(part, "__wrapped__", None)]
     if isinstance(part, functools.partial):
         held += [part.func, *part.args]
@@ -100,16 +102,16 @@ def _sources(part: Any, seen: set[int]) -> Iterator[str]:
             yield inspect.getsourcefile(part) or ""
         except (TypeError, OSError):  # built in, or typed into an interpreter
             return
-    for each in held:
-        if callable(each):
-            yield from _sources(each, seen)
+    for value in held:
+        if callable(value):
+            yield from _sources(value, visited)
 
 
 @functools.cache
 def _packages() -> str:
     total = hashlib.blake2b(digest_size=16)
     for root in (Path(flipenv.__path__[0]), OWN):
-        for file in sorted(each for pattern in CODE for each in root.rglob(pattern)):
+        for file in sorted(path for pattern in CODE for path in root.rglob(pattern)):
             total.update(f"{file.relative_to(root.parent)}:{digest(file)}\n".encode())
     return total.hexdigest()
 
@@ -122,14 +124,14 @@ def _command() -> str:
 
 
 def _processor() -> str:
-    """Name of the processor, where the system tells it."""
+    """Name of the processor, if the system reports it."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     return next((f", {line.partition(':')[2].strip()}" for line in lines if line.startswith("model name")), "")
 
 
 def _commit(file: Path) -> str | None:
-    """Commit of the checkout that a file is tracked in, marked where files differ from it."""
+    """Commit of the checkout that tracks a file, marked if tracked files differ from it."""
 
     def git(*words: str) -> str | None:
         try:

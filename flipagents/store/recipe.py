@@ -1,4 +1,4 @@
-"""What a pipeline's folder says of itself: how its stages are put together, and for which runtime its networks are."""
+"""The recipe of a pipeline, stored in its folder: how its stages combine, and the runtime of its networks."""
 
 from __future__ import annotations
 
@@ -16,31 +16,33 @@ from flipagents.store.files import write_texts
 PIPELINE = "pipeline.json"
 CONTOUR = "contour"  # folder of the network behind the prior of this name
 CLASSIFIER = "classifier/classifier"
-OTHERS = (CONTOUR, "student", "locator", CLASSIFIER)  # networks beside the stages, where a pipeline has them
+OTHERS = (CONTOUR, "student", "locator", CLASSIFIER)  # optional networks beside the stages
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the stages of a pipeline are put together; what `pipeline.json` holds."""
+    """How the stages of a pipeline combine; the contents of `pipeline.json`."""
 
     stages: tuple[str, ...] = ("stage1", "stage2")  # folders of agents, in order
-    votes: tuple[Mapping[str, Any], ...] = field(default=({},))  # changes of the last stage's environment, to average
+    votes: tuple[Mapping[str, Any], ...] = field(
+        default=({},)
+    )  # config changes of the last stage's environment, one per vote
     prior: str | None = None  # whose picture every stage may see: see `flipagents.segment.loading.find_prior`
-    mirror: bool = True  # each vote is also taken on the image mirrored left to right
-    smooth: float = 0.0  # deviation of the blur of the averaged map, share of the square root of the box's area
+    mirror: bool = True  # each vote also includes the image flipped left to right
+    smooth: float = 0.0  # sigma of the blur of the averaged map, share of the square root of the box's area
     opening: int = 0  # of the mask, see `flipagents.maps.tidy.tidy`
     runtime: str = "torch"  # what runs the networks in the folder, see `flipagents.segment.runtimes`
 
     @classmethod
     def read(cls, folder: Path) -> Recipe:
-        """Read a pipeline's recipe; CheckpointError where there is none or it is damaged."""
+        """Read a pipeline's recipe; CheckpointError if it is missing or damaged."""
         path = folder / PIPELINE
         try:
             values = json.loads(path.read_text())
             return cls(tuple(values.pop("stages")), tuple(values.pop("votes")), **values)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise CheckpointError(
-                f"{path} is no pipeline ({error}); expected a folder that `flip train` wrote, with {PIPELINE} in it"
+                f"{path} is not a pipeline ({error}); expected a folder written by `flip train`, with {PIPELINE}"
             ) from None
 
     def write(self, folder: Path) -> None:
@@ -48,10 +50,10 @@ class Recipe:
         write_texts({folder / PIPELINE: json.dumps(dataclasses.asdict(self), indent=1) + "\n"})
 
     def is_copy_of(self, other: Recipe) -> bool:
-        """Whether both are the same but for the runtime."""
+        """Whether both are equal except for the runtime."""
         return dataclasses.replace(self, runtime=other.runtime) == other
 
 
 def networks(folder: Path, recipe: Recipe) -> list[str]:
-    """Folders of all networks of a pipeline, relative to its own."""
+    """Folders of all networks of a pipeline, relative to the pipeline's."""
     return [*recipe.stages, *(name for name in OTHERS if checkpoint.exists(folder / name))]

@@ -1,7 +1,7 @@
-"""The folder of a training run: what it was started with, whether it may go on, and how far it is. No torch.
+"""The folder of a training run: its settings, whether it can be resumed, and its progress. No torch.
 
-`run.json` is written before anything is computed. Each part has a folder of its own: the classifier, the prior, the
-stages, the students.
+`run.json` is written before anything is computed. Each part has its own folder: the classifier, the prior, the stages,
+the students.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from flipenv.sources.contents import digest
 
 RUN, LOG = "run.json", "train.log"
 CLASSIFIER, STAGES = "classifier", ("stage1", "stage2")
-FINAL, LAST = "classifier", "last"  # in the classifier's folder: what is kept, and a checkpoint an epoch
+FINAL, LAST = "classifier", "last"  # in the classifier's folder: the result, and a checkpoint per epoch
 AGENT, CHECKPOINT = "agent", "checkpoint"  # in a stage's folder, likewise
 LENGTH_ONLY = (
     "epochs",
@@ -32,10 +32,10 @@ LENGTH_ONLY = (
     "log_every",
     "checkpoint_every",
     "checkpoint_minutes",
-)  # of learners: may change
-NAMED = 3  # differences that a message names
+)  # learner options that may change
+NAMED = 3  # differences listed in an error
 
-Options = Mapping[str, Any]  # by the names that `--set` has for them, such as learner.lanes
+Options = Mapping[str, Any]  # keyed as in `--set`, such as learner.lanes
 
 
 def begin(
@@ -48,12 +48,11 @@ def begin(
     data: SourceLike,
     val: SourceLike | None,
 ) -> None:
-    """Make a run's folder and write what it is a run of, or see that the run in it is the same.
+    """Create a run's folder and record its settings, or check that the run in it has the same ones.
 
-    options: all that there are, see `merged`. parts: folders in the order in which they are made. Raises
-    CheckpointError for the folder of another run, OutputError for one that cannot be written into, and what `data` and
-    `val` raise where they cannot be read. In a folder with parts whose options nobody wrote down nothing is written:
-    each part knows its own.
+    options: all of them, see `merged`. parts: folders in the order in which they are made. Raises CheckpointError for
+    the folder of another run, OutputError for one that is not writable, and the errors of `data` and `val` if they
+    cannot be read. If the folder has parts but no recorded options, nothing is written: each part has its own.
     """
     check(folder, preset=preset, agent=agent, options=options, data=data, val=val)
     check_writable(folder)
@@ -62,7 +61,7 @@ def begin(
         return
     sources = {"data": data, "val": val} if then is None else {}  # else they are the same
     now: dict[str, Any] = {"preset": preset, "agent": agent}
-    now |= {name: _told(source) for name, source in sources.items()}
+    now |= {name: _described(source) for name, source in sources.items()}
     now |= {"options": plain(options), "parts": list(parts)}
     if then is not None and all(then[name] == value for name, value in now.items()):
         return
@@ -71,10 +70,10 @@ def begin(
 
 
 def check(folder: Path, *, preset: str, agent: str, options: Options, data: SourceLike, val: SourceLike | None) -> None:
-    """Raise CheckpointError where a folder holds a run with another preset, agent, option or other data.
+    """Raise CheckpointError if a folder holds a run with a different preset, agent, option or data.
 
-    Names the first that differ with both values. Options that change a run's length alone may differ, and so may the
-    place where the same data lie. options: as many as are known.
+    The error lists the first differences with both values. Options that only change a run's length may differ, and so
+    may the location of the same data. options: those known so far.
     """
     then = _read(folder)
     if then is None:
@@ -84,12 +83,12 @@ def check(folder: Path, *, preset: str, agent: str, options: Options, data: Sour
     named = {"preset": preset, "agent": agent}
     names = [f"{name}: {then[name]!r} then, {value!r} now" for name, value in named.items() if then[name] != value]
     others = [f"{name}: {before[name]!r} then, {value!r} now" for name, value in known.items() if before[name] != value]
-    _refuse(folder, names or others)  # another preset has other options: it is enough to name it
-    _refuse(folder, [*_changed(then, {"data": _told(data), "val": _told(val)})])
+    _refuse(folder, names or others)  # another preset implies other options, so name the preset alone
+    _refuse(folder, [*_changed(then, {"data": _described(data), "val": _described(val)})])
 
 
 def merged(configs: Mapping[str, Mapping[str, Any]], prefix: str) -> dict[str, Any]:
-    """Options of several parts that one prefix sets, `prefix.option` -> value; a value a part where they differ."""
+    """Options of several parts under one prefix, `prefix.option` -> value; one value per part if they differ."""
     flats = {part: dict(_flat(config)) for part, config in configs.items()}
     found: dict[str, Any] = {}
     for name in dict.fromkeys(name for flat in flats.values() for name in flat):
@@ -100,12 +99,12 @@ def merged(configs: Mapping[str, Mapping[str, Any]], prefix: str) -> dict[str, A
 
 
 def log(folder: Path) -> AbstractContextManager[None]:
-    """Meanwhile write lines of progress into the run's log too; of processes that torchrun started the first does."""
+    """Within this context progress lines also go to the run's log; under torchrun only rank 0 writes them."""
     return told_to(folder / LOG) if os.environ.get("RANK", "0") == "0" else nullcontext()
 
 
 def unfinished(folder: str | Path) -> str | None:
-    """Say how far the training run in a folder is; None where it is finished, or where there is none."""
+    """Describe the progress of the training run in a folder; None if it is finished or there is none."""
     folder = Path(folder)
     then = _read(folder)
     if then is None and ((folder / PIPELINE).exists() or not (folder / STAGES[0]).exists()):
@@ -123,26 +122,26 @@ def unfinished(folder: str | Path) -> str | None:
 
 
 def _result(folder: Path, part: str) -> Path:
-    """Where that lies which a part is made for."""
+    """Folder of a part's final result."""
     within = {CLASSIFIER: FINAL, **dict.fromkeys(STAGES, AGENT)}
     return folder / part / within[part] if part in within else folder / part
 
 
 def _state(folder: Path, part: str) -> str:
-    """How far a part is that was begun."""
+    """Progress of a part that has been started."""
     try:
         if part == CLASSIFIER:
-            told = checkpoint.about_of(folder / part / LAST)
-            return f"{part} at epoch {len(told['rows'])} of {told['config']['epochs']}"
-        told = checkpoint.about_of(folder / part / CHECKPOINT)
-        epoch = told["episodes"] // int(told["pool"].partition(" ")[0]) + 1
-        return f"{part} at epoch {min(epoch, told['config']['epochs'])} of {told['config']['epochs']}"
+            saved = checkpoint.about_of(folder / part / LAST)
+            return f"{part} at epoch {len(saved['rows'])} of {saved['config']['epochs']}"
+        saved = checkpoint.about_of(folder / part / CHECKPOINT)
+        epoch = saved["episodes"] // int(saved["pool"].partition(" ")[0]) + 1
+        return f"{part} at epoch {min(epoch, saved['config']['epochs'])} of {saved['config']['epochs']}"
     except (CheckpointError, LookupError, TypeError, ValueError):  # no checkpoint yet, or one of another version
         return f"{part} begun"
 
 
-def _told(source: SourceLike | None) -> dict[str, Any] | None:
-    """What a run keeps of its data: enough to know them again, wherever they lie."""
+def _described(source: SourceLike | None) -> dict[str, Any] | None:
+    """Description of a source, independent of its location."""
     if source is None:
         return None
     opened = open_source(source)
@@ -151,13 +150,13 @@ def _told(source: SourceLike | None) -> dict[str, Any] | None:
 
 
 def _changed(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """Sources that hold other cases than they did."""
-    for name, told in now.items():
+    """Sources whose cases have changed."""
+    for name, source in now.items():
         before = then[name]
-        if (told and told["digest"]) == (before and before["digest"]):
+        if (source and source["digest"]) == (before and before["digest"]):
             continue
-        texts = [each and each["text"] for each in (before, told)]
-        same = f"{name}: the cases of {texts[0]!r} were others"
+        texts = [described and described["text"] for described in (before, source)]
+        same = f"{name}: the cases of {texts[0]!r} have changed"
         yield same if texts[0] == texts[1] else f"{name}: {texts[0]!r} then, {texts[1]!r} now"
 
 
@@ -176,23 +175,23 @@ def _of_length(name: str) -> bool:
 
 
 def _read(folder: Path) -> dict[str, Any] | None:
-    """What was written when the run began, None where nothing was; CheckpointError where that is damaged."""
+    """The recorded settings, None if there are none; CheckpointError if they are damaged."""
     path = folder / RUN
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        if not {"preset", "agent", "data", "val", "options", "parts"} <= set(told):
-            raise ValueError("it is of another version")
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        if not {"preset", "agent", "data", "val", "options", "parts"} <= set(saved):
+            raise ValueError("it was written by another version")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}); give another folder, or remove it") from error
-    return dict(told)
+    return dict(saved)
 
 
 def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Names and values, those of mappings inside by `name.inner`."""
+    """Names and values; nested mappings become `name.inner`."""
     for name, value in values.items():
         if isinstance(value, Mapping):
-            yield from ((f"{name}.{inner}", each) for inner, each in _flat(value))
+            yield from ((f"{name}.{inner}", option) for inner, option in _flat(value))
         else:
             yield name, value

@@ -1,4 +1,4 @@
-"""What torch's networks and optimisers know, as tensors of a checkpoint and back."""
+"""State of torch networks and optimisers, to and from the tensors of a checkpoint."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flipagents.store.checkpoint import CheckpointError, Snapshot, prefixed
 
 
 def fill_network(network: torch.nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Take over saved weights; CheckpointError where they are another network's."""
+    """Load saved weights; CheckpointError if they do not fit the network."""
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
@@ -21,7 +21,7 @@ def fill_network(network: torch.nn.Module, weights: Mapping[str, Tensor]) -> Non
 
 
 def adam_tensors(optimiser: torch.optim.Optimizer, parameters: Iterable[Tensor]) -> dict[str, Tensor]:
-    """Step and moments of an Adam, by the parameter's number: `0.exp_avg`."""
+    """Step and moments of an Adam optimiser, keyed by parameter index: `0.exp_avg`."""
     tensors: dict[str, Tensor] = {}
     for index, parameter in enumerate(parameters):
         tensors |= prefixed(str(index), optimiser.state.get(parameter) or {})
@@ -29,7 +29,7 @@ def adam_tensors(optimiser: torch.optim.Optimizer, parameters: Iterable[Tensor])
 
 
 def fill_adam(optimiser: torch.optim.Optimizer, parameters: Iterable[Tensor], saved: Snapshot) -> None:
-    """Take over what `adam_tensors` gave."""
+    """Restore the state saved by `adam_tensors`."""
     for index, parameter in enumerate(parameters):
         state = saved.under(str(index))
         if state:

@@ -226,7 +226,7 @@ def test_what_ships(small: list[Case]) -> None:
         assert size < 600_000, f"{name} has {size} bytes"
         for mask, case in zip(run_method(make_method(name), small), small, strict=True):
             assert dice(mask, np.asarray(case.mask)) > 0.6
-    with pytest.raises(CheckpointError, match="is no checkpoint"):
+    with pytest.raises(CheckpointError, match="is not a checkpoint"):
         make_method("unet", SHIPPED / "sdi")
 
 

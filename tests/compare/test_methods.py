@@ -178,7 +178,7 @@ def test_weights_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(runtimes, "SHIPPED", tmp_path / "none")
     with pytest.raises(CheckpointError, match="weights that ship cannot be loaded.*`flip train --data PATH"):
         make_method("flip")
-    with pytest.raises(CheckpointError, match=r"mine.pipeline.json is no pipeline"):
+    with pytest.raises(CheckpointError, match=r"mine.pipeline.json is not a pipeline"):
         make_method("flip", tmp_path / "mine")
 
 

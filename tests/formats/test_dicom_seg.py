@@ -82,7 +82,7 @@ def test_what_cannot_be_referred_to(scan: Path, phantoms: list[Case], tmp_path: 
     bare = write_dicom(tmp_path / "bare.dcm", phantoms[1].image)
     (tmp_path / "scan.png").write_bytes(b"\x89PNG")
     film = write_dicom(tmp_path / "film.dcm", np.repeat(phantoms[1].image[None], 2, axis=0))
-    with pytest.raises(ImageError, match=r"bare\.dcm: no DICOM Segmentation can refer to it"):
+    with pytest.raises(ImageError, match=r"bare\.dcm: a DICOM Segmentation cannot refer to it"):
         seg_bytes(mask, Scan(bare))
     with pytest.raises(ImageError, match=r"scan\.png: is not DICOM"):
         seg_bytes(mask, Scan(tmp_path / "scan.png"))

@@ -109,7 +109,7 @@ def test_weights_come_back(name: str, tmp_path: Path) -> None:
 
 def test_weights_of_another_agent_are_refused(tmp_path: Path) -> None:
     make_agent("ddqn", ENV, LEARNING).save(tmp_path / "agent")
-    with pytest.raises(CheckpointError, match="saved was agent 'ddqn', this is 'vdn'"):
+    with pytest.raises(CheckpointError, match="the checkpoint is of agent 'ddqn', this is 'vdn'"):
         make_agent("vdn", ENV, LEARNING).load(tmp_path / "agent")
     with pytest.raises(CheckpointError, match="do not fit this network"):
         make_agent("ddqn", {**ENV, "window": 32}, LEARNING).load(tmp_path / "agent")

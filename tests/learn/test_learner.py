@@ -273,7 +273,7 @@ def test_events_where_tensorboard_is_installed(tmp_path: Path, monkeypatch: pyte
 def test_an_agent_made_for_something_else_is_refused() -> None:
     pool = phantoms(3, 0, TINY)
     agent = make_agent("ddqn", pool.config, {**LEARNING, "lanes": 2})
-    with pytest.raises(ConfigError, match="agent 'ddqn' was made for other configs"):
+    with pytest.raises(ConfigError, match="agent 'ddqn' was made with configs that differ"):
         Learner(pool, LEARNING, agent=agent, progress=False)
     agent = make_agent("ddqn", pool.config, {**LEARNING, "train_steps": 50})
     assert list(Learner(pool, agent.config, agent=agent, progress=False).train())

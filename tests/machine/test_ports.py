@@ -28,8 +28,8 @@ def test_free_ports_are_left_free() -> None:
     [
         ("127.0.0.1", 80_000, "port 80000 does not exist; expected 1 to 65535"),
         ("127.0.0.1", -1, "port -1 does not exist"),
-        ("no such host", 7860, "host 'no such host' is no address"),
-        ("a" * 300, 7860, "is no address"),
+        ("no such host", 7860, "host 'no such host' is not an address"),
+        ("a" * 300, 7860, "is not an address"),
         ("192.0.2.1", 7860, r"cannot listen on 192\.0\.2\.1:7860"),  # of nobody, RFC 5737
     ],
 )

@@ -201,13 +201,13 @@ def test_recipe_round_trip(tmp_path: Path) -> None:
 def test_a_foreign_recipe_is_refused(tmp_path: Path, text: str | None) -> None:
     if text is not None:
         (tmp_path / PIPELINE).write_bytes(text.encode("latin-1"))
-    with pytest.raises(CheckpointError, match="is no pipeline.*flip train"):
+    with pytest.raises(CheckpointError, match="is not a pipeline.*flip train"):
         Segmenter.from_pretrained(tmp_path)
 
 
 def test_a_pipeline_without_its_agents_is_refused(tmp_path: Path) -> None:
     Recipe().write(tmp_path)
-    with pytest.raises(CheckpointError, match="stage1 is no checkpoint"):
+    with pytest.raises(CheckpointError, match="stage1 is not a checkpoint"):
         Segmenter.from_pretrained(tmp_path)
 
 

@@ -147,11 +147,11 @@ def _changed(**values: object) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
-        (_truncated, "was written with; it is damaged or foreign: use another checkpoint or copy it anew"),
+        (_truncated, "was written with; it is damaged or foreign: use another checkpoint or copy it again"),
         (_flipped, "is not the file that about.json was written with"),
         (_pickled, "is not the file that about.json was written with"),
         (lambda folder: (folder / TENSORS).unlink(), "cannot be read"),
-        (lambda folder: (folder / ABOUT).unlink(), r"is no checkpoint \(found: \['tensors.safetensors'\]\)"),
+        (lambda folder: (folder / ABOUT).unlink(), r"is not a checkpoint \(found: \['tensors.safetensors'\]\)"),
         (lambda folder: (folder / ABOUT).write_text('{"format": 1, "ki'), "about.json cannot be read"),
         (lambda folder: (folder / ABOUT).write_text("[1, 2]"), "about.json has no about, digest, format, kind"),
         (_changed(digest="gone"), "about.json has no digest"),

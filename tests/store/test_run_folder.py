@@ -102,9 +102,9 @@ def test_data_are_known_by_what_they_hold(tmp_path: Path) -> None:
     """They may lie elsewhere; a box that was changed makes others of them, under the same name too."""
     first = table(tmp_path / "one", 10)
     folder = started(tmp_path / "run", data=f"csv:{first}")
-    assert str(tmp_path) not in (folder / RUN).read_text(), "weights are shared, folders are nobody's business"
+    assert str(tmp_path) not in (folder / RUN).read_text(), "weights are shared, local directories are private"
     started(folder, data=f"csv:{table(tmp_path / 'two', 10)}")
-    with pytest.raises(CheckpointError, match=r"\(data: the cases of 'csv:PATH/t.csv' were others\)"):
+    with pytest.raises(CheckpointError, match=r"\(data: the cases of 'csv:PATH/t.csv' have changed\)"):
         started(folder, data=f"csv:{table(tmp_path / 'three', 11)}")
     with pytest.raises(SourceError, match="none.csv"):
         started(folder, data=f"csv:{tmp_path}/none.csv")
@@ -181,7 +181,7 @@ def test_an_unfinished_run_as_weights(tmp_path: Path) -> None:
         Recipe.read(folder)
     with pytest.raises(FlipError, match="run is an unfinished training run: nothing done yet"):
         make_method("flip+student", folder)
-    with pytest.raises(CheckpointError, match="is no pipeline"):
+    with pytest.raises(CheckpointError, match="is not a pipeline"):
         Recipe.read(tmp_path)
 
 
