@@ -1,1 +1,1 @@
-"""Whether there is still a nodule."""
+"""The nodule classifier: training sites, training, calibration checks."""

@@ -1,6 +1,6 @@
-"""Can the nodule score be trusted: as a probability, as a thing that looks at nodules, and as a measure of erasing.
+"""Checks of the nodule score: is it calibrated, does it respond to nodules rather than seams, does it track erasing.
 
-Boxes are all that is looked at. `check` runs everything on sites that the environment would make; `figures` draws it.
+Only boxes are used, no masks. `check` runs everything on sites as the environment makes them; `figures` plots it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from flipenv.errors import ConfigError
 from flipenv.scorer import Scorer
 
 Floats = NDArray[np.float64]
-SHARES = tuple(step / 20 for step in range(21))  # of the box's superpixels, erased when the score is asked
+SHARES = tuple(
+    step / 20 for step in range(21)
+)  # erased shares of the box's superpixels at which the score is evaluated
 ORDERS = ("radial", "index")
 TEMPERATURES = (0.05, 20.0)
 BINS = 10
@@ -25,7 +27,7 @@ BINS = 10
 
 @dataclass(frozen=True, eq=False)
 class Reliability:
-    """How often a score of that size was right. K bins of equal width from 0 to 1; NaN where a bin is empty."""
+    """Reliability diagram: share of nodules per score bin. K bins of equal width from 0 to 1; NaN for empty bins."""
 
     score: Floats  # (K,) mean score
     share: Floats  # (K,) share of nodules
@@ -34,7 +36,7 @@ class Reliability:
 
     @property
     def ece(self) -> float:
-        """Expected calibration error: mean distance of score and share, weighted by bin (Guo et al. 2017, Eq. 3)."""
+        """Expected calibration error: mean |score - share|, weighted by bin (Guo et al. 2017, Eq. 3)."""
         return float(np.nansum(self.weight * np.abs(self.score - self.share)) / max(self.weight.sum(), 1e-12))
 
 
@@ -42,11 +44,13 @@ def fit_temperature(logits: NDArray[Any], labels: NDArray[Any], weights: NDArray
     """Temperature T that minimises the mean cross entropy of sigmoid(logits / T) against labels in [0, 1].
 
     Guo et al. 2017, arXiv 1706.04599, section 4.2. The loss is convex in 1 / T, so bisection of its slope finds it. T
-    stays in 0.05..20: labels that the logits separate without error would drive it to 0. ConfigError without logits.
+    is limited to 0.05..20: perfectly separated labels would drive it to 0. ConfigError without logits.
     """
     logits, labels = np.asarray(logits, np.float64), np.asarray(labels, np.float64)
     if logits.size == 0 or logits.shape != labels.shape:
-        raise ConfigError(f"logits {logits.shape} and labels {labels.shape}; expected one label a logit, at least one")
+        raise ConfigError(
+            f"logits {logits.shape} and labels {labels.shape}; expected one label per logit, at least one"
+        )
     low, high = 1 / TEMPERATURES[1], 1 / TEMPERATURES[0]
     for _ in range(60):
         middle = (low + high) / 2
@@ -63,19 +67,19 @@ def reliability(
     place = np.clip((scores * bins).astype(int), 0, bins - 1)
     weight = np.asarray(np.bincount(place, weights, bins), np.float64)
     with np.errstate(invalid="ignore"):
-        mean, share = (np.bincount(place, weights * each, bins) / weight for each in (scores, labels))
+        mean, share = (np.bincount(place, weights * values, bins) / weight for values in (scores, labels))
     return Reliability(mean, share, np.bincount(place, minlength=bins), weight)
 
 
 def evened(labels: NDArray[Any]) -> Floats:
-    """Weights (N,) with which both classes count the same: how many empty sites were drawn says nothing."""
+    """Weights (N,) that balance the two classes: the number of empty sites is arbitrary."""
     nodules = np.asarray(labels) > 0.5
     share = float(nodules.mean())
     return np.asarray(np.where(nodules, 0.5 / max(share, 1e-12), 0.5 / max(1 - share, 1e-12)), np.float64)
 
 
 def auc(scores: NDArray[Any], labels: NDArray[Any]) -> float:
-    """Area under the ROC curve: how often a nodule (label 1) scores above a non-nodule, ties half. NaN without both."""
+    """Area under the ROC curve: probability that a nodule (label 1) scores above a non-nodule. NaN without both."""
     scores, nodules = np.asarray(scores, np.float64), np.asarray(labels) > 0.5
     _, place, count = np.unique(scores, return_inverse=True, return_counts=True)
     rank = (np.cumsum(count) - (count - 1) / 2)[place]
@@ -92,18 +96,18 @@ def sigmoid(logits: NDArray[Any]) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class Checks:
-    """What the checks found. N nodule sites, M empty sites, each as the environment shows it at the start."""
+    """Results of the checks. N nodule sites, M empty sites, each as the environment shows it at the start."""
 
     whole: Floats  # (N,) score of untouched nodule sites
     erased: Floats  # (N,) with the whole area erased
     empty: Floats  # (M,) untouched tissue without a nodule
-    seams: Floats  # (M,) the same, random superpixels erased: whatever the score sees there is seams
-    pastes: Floats  # (M,) the same, boxes and superpixels of other tissue pasted in
+    seams: Floats  # (M,) the same with random superpixels erased: any response is to seams
+    pastes: Floats  # (M,) the same with boxes and superpixels of other tissue pasted in
     curves: dict[str, Floats]  # order -> (N, len(SHARES)) score as superpixels are erased
 
     @property
     def scores(self) -> Floats:
-        """Scores of all sites that are clearly one class or the other, (2 N + M,)."""
+        """Scores of all sites that clearly belong to one class, (2 N + M,)."""
         return np.concatenate([self.whole, self.erased, self.empty])
 
     @property
@@ -113,11 +117,11 @@ class Checks:
 
     @property
     def reliability(self) -> Reliability:
-        """Reliability of those scores, both classes counting the same."""
+        """Reliability of those scores, classes balanced."""
         return reliability(self.scores, self.labels, evened(self.labels))
 
     def numbers(self) -> dict[str, Any]:
-        """Plain data for a report; all scores in 0..1. `rises`: share of the curves' steps that rise by over 0.02."""
+        """Plain data for a report; all scores in 0..1. `rises`: share of the curves' steps that rise by > 0.02."""
         sites = np.concatenate([self.whole, self.empty])
         classes = np.concatenate([np.ones(len(self.whole)), np.zeros(len(self.empty))])
         curves = {
@@ -154,7 +158,7 @@ QUARTILES = (("lower", 0.25), ("median", 0.5), ("upper", 0.75))
 
 
 def check(scorer: Scorer, sites: Sites, seed: int = 0) -> Checks:
-    """Ask the scorer about untouched, erased and pasted sites; sites as `PatchConfig.as_asked` makes them."""
+    """Score untouched, erased and pasted sites; sites as made with `PatchConfig.as_asked`."""
     rng = np.random.default_rng([seed, 3])
     shows = sites.with_nodule
     nodules, empties = np.flatnonzero(shows & sites.as_given), np.flatnonzero(~shows)
@@ -165,26 +169,26 @@ def check(scorer: Scorer, sites: Sites, seed: int = 0) -> Checks:
         seams.append(np.where(hit, sites.background[site], sites.image[site]))
         pastes.append(pasted(sites, int(site), rng))
     return Checks(
-        whole=_ask(scorer, sites.image[nodules]),
-        erased=_ask(scorer, sites.background[nodules]),
-        empty=_ask(scorer, sites.image[empties]),
-        seams=_ask(scorer, np.stack(seams)),
-        pastes=_ask(scorer, np.stack(pastes)),
+        whole=_scores(scorer, sites.image[nodules]),
+        erased=_scores(scorer, sites.background[nodules]),
+        empty=_scores(scorer, sites.image[empties]),
+        seams=_scores(scorer, np.stack(seams)),
+        pastes=_scores(scorer, np.stack(pastes)),
         curves={how: erasing_curves(scorer, sites, nodules, how) for how in ORDERS},
     )
 
 
 def erasing_curves(scorer: Scorer, sites: Sites, which: NDArray[np.integer], how: str) -> Floats:
-    """Score (len(which), len(SHARES)) as ever more superpixels are erased; `how` is an order of `erasing_order`."""
+    """Score (len(which), len(SHARES)) as more and more superpixels are erased; `how` is an order of `erasing_order`."""
     rows = []
     for site in which:
         order = erasing_order(sites.centers[site], how)
         hits = [pixels_of(order[: round(share * len(order))], sites.labels[site], len(order)) for share in SHARES]
-        rows.append(_ask(scorer, np.where(np.stack(hits), sites.background[site], sites.image[site])))
+        rows.append(_scores(scorer, np.where(np.stack(hits), sites.background[site], sites.image[site])))
     return np.stack(rows) if rows else np.zeros((0, len(SHARES)))
 
 
-def _ask(scorer: Scorer, canvases: NDArray[np.uint8]) -> Floats:
+def _scores(scorer: Scorer, canvases: NDArray[np.uint8]) -> Floats:
     return np.asarray(scorer(canvases), np.float64)
 
 

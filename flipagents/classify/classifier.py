@@ -1,4 +1,4 @@
-"""The classifier that says 'nodule' or 'normal tissue': its networks, its options, and its files.
+"""The classifier of 'nodule' against 'normal tissue': its networks, options and files.
 
 `flipagents.classify.training` trains it.
 """
@@ -34,7 +34,7 @@ NETWORKS: Registry[Callable[[], nn.Module]] = Registry("classifier network")  # 
 
 @NETWORKS.register("small")
 class SmallNetwork(nn.Sequential):
-    """Seven convolutions and a mean over places: 0.9 MB of weights, 19 million multiplications a 128x128 canvas."""
+    """Seven convolutions and global pooling: 0.9 MB of weights, 19 million multiplications per 128x128 canvas."""
 
     LAYERS = ((16, 2), (32, 2), (32, 1), (64, 2), (64, 1), (96, 2), (112, 2))  # channels, stride
 
@@ -59,17 +59,17 @@ def resnet18() -> nn.Module:
 
 @dataclass(frozen=True)
 class ClassifierConfig:
-    """How a classifier is trained; 'paper' marks a value that is printed there."""
+    """Options of training a classifier; 'paper' marks a value stated in the paper."""
 
     network: str = "small"  # small, resnet18 (paper), or a registered name
     patches: PatchConfig = field(default_factory=PatchConfig)
-    epochs: int = 52  # the best on validation sites is kept
-    examples: int = 3072  # an epoch
+    epochs: int = 52  # the best epoch on validation sites is kept
+    examples: int = 3072  # per epoch
     batch: int = 64
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
-    schedule: Literal["cosine", "constant"] = "cosine"  # of the learning rate, falling to zero
-    val_examples: int = 2048  # drawn once; they choose the epoch
+    schedule: Literal["cosine", "constant"] = "cosine"  # of the learning rate; cosine decays to zero
+    val_examples: int = 2048  # drawn once, for choosing the epoch
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -105,7 +105,7 @@ class ClassifierConfig:
 
     @classmethod
     def of(cls, value: ClassifierConfig | Mapping[str, Any] | None, **options: Any) -> ClassifierConfig:
-        """Read a config from itself, a mapping of its fields (as JSON has it) or None, and change some options."""
+        """Make a config from a config, a mapping of its fields (as in JSON) or None, with some options changed."""
         return read_config(cls, value, options)
 
     def to_dict(self) -> dict[str, Any]:
@@ -115,15 +115,15 @@ class ClassifierConfig:
 
 @dataclass(eq=False)
 class Classifier:
-    """A trained network with all that is needed to ask it and to know what it is worth."""
+    """A trained network with its config, temperature and validation metrics."""
 
     network: nn.Module
     config: ClassifierConfig
     temperature: float = 1.0
-    metrics: dict[str, Any] = field(default_factory=dict)  # plain data: what `Checks.numbers` found on validation sites
+    metrics: dict[str, Any] = field(default_factory=dict)  # plain data: `Checks.numbers` of the validation sites
 
     def scorer(self, device: str | torch.device | None = None, **options: Any) -> TorchScorer:
-        """Return the calibrated score as the environment wants it; options as `TorchScorer` takes them."""
+        """Return the calibrated scorer for the environment; options as for `TorchScorer`."""
         given = {"mean": MEAN, "std": STD, "temperature": self.temperature, **options}
         return TorchScorer(self.network, device=device, **given)
 
@@ -138,7 +138,7 @@ class Classifier:
 
     @classmethod
     def load(cls, folder: str | Path) -> Classifier:
-        """Read what `save` wrote, onto the CPU; CheckpointError for anything else."""
+        """Read what `save` wrote, on the CPU; CheckpointError for anything else."""
         snapshot = checkpoint.read(folder, KIND)
         config = ClassifierConfig.of(snapshot.about["config"])
         network = NETWORKS[config.network]()
@@ -146,17 +146,17 @@ class Classifier:
         return cls(network.eval(), config, float(snapshot.about["temperature"]), snapshot.about["metrics"])
 
     def check(self, source: SourceLike, normals: list[Grey] | None = None, seed: int = 0) -> Checks:
-        """Run the checks of `flipagents.classify.checks` on a source, as the environment would show its boxes."""
+        """Run the checks of `flipagents.classify.checks` on a source, with its boxes as the environment shows them."""
         opened = open_source(source)
         normals = normal_images(opened) if normals is None else normals
         return check(self.scorer(), make_sites(opened, normals, self.config.patches.as_asked(), seed), seed)
 
 
 def fill(network: nn.Module, tensors: Mapping[str, torch.Tensor], where: str | Path) -> None:
-    """Give a network weights that were read from `where`; CheckpointError where they are another's."""
+    """Load weights that were read from `where`; CheckpointError if they do not fit the network."""
     try:
         network.load_state_dict(dict(tensors))
     except RuntimeError as error:
         raise CheckpointError(
-            f"{where} holds weights of another network: {str(error).splitlines()[-1].strip()}"
+            f"{where} holds weights of a different network: {str(error).splitlines()[-1].strip()}"
         ) from None

@@ -1,11 +1,11 @@
-"""Pictures that teach a classifier: sites with superpixels erased and patches pasted in, and how much nodule is left.
+"""Training examples of the classifier: sites with superpixels erased and patches pasted, and the share of nodule left.
 
-All that is done to nodule sites (superpixels erased, patches pasted) is done to empty sites too, so that a seam tells
-nothing about the class.
+Everything done to nodule sites (superpixels erased, patches pasted) is done to empty sites too, so that seams carry no
+information about the class.
 
-The target of an example is the share of the nodule that is left, where the ellipse inscribed in the box stands for the
-nodule: no mask is read. Fed with whole nodules as 1 and with everything else as 0, a classifier jumps somewhere on the
-way; fed with shares, it falls as the nodule is erased, which is what a reward needs.
+The target of an example is the share of the nodule that is left, with the ellipse inscribed in the box standing in for
+the nodule: no mask is read. Trained on whole nodules as 1 and everything else as 0, a classifier jumps somewhere along
+the way; trained on shares, its score falls as the nodule is erased, as a reward requires.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def draw(sites: Sites, count: int, config: PatchConfig, rng: np.random.Generator
         nodule = sites.nodule[site]
         left = 1 - (nodule & erased).sum() / max(nodule.sum(), 1) if nodule.any() else 0.0
         if rng.random() < config.pastes:
-            # on what is left of a nodule a paste would be an erasure, and the target would have to say so
+            # a paste over the rest of a nodule would be an erasure, which the target would have to reflect
             canvas = pasted(sites, site, rng, canvas, nodule if left > 0 else None)
         canvases[row] = _restyled(canvas, config, rng)
         targets[row] = float(left >= 0.5) if config.target == "hard" else left
@@ -41,8 +41,8 @@ def draw(sites: Sites, count: int, config: PatchConfig, rng: np.random.Generator
 def erasing_order(centers: NDArray[np.int16], how: str, rng: np.random.Generator | None = None) -> NDArray[np.intp]:
     """Order (S,) in which superpixels are erased.
 
-    `radial` from the middle outwards, in the area's own proportions; `index` as two agents of the paper walk, from S/2
-    up and down; `inwards` is `radial` backwards; `blob` grows around a random superpixel; `scattered` is random.
+    `radial`: from the centre outwards, in the area's aspect ratio; `index`: as the paper's two agents walk, from S/2 up
+    and down; `inwards`: the reverse of `radial`; `blob`: grows around a random superpixel; `scattered`: random.
     """
     places = centers.astype(np.float64)
     size = np.maximum(np.ptp(places, axis=0), 1)
@@ -63,7 +63,7 @@ def erasing_order(centers: NDArray[np.int16], how: str, rng: np.random.Generator
 
 
 def pixels_of(chosen: NDArray[np.integer], labels: NDArray[np.int16], count: int) -> NDArray[np.bool_]:
-    """Pixels (H, W) of the chosen ones among `count` superpixels."""
+    """Pixels (H, W) of the chosen superpixels out of `count`."""
     table = np.zeros(count + 1, np.bool_)
     table[chosen] = True
     table[-1] = False  # label -1: outside the area
@@ -72,7 +72,7 @@ def pixels_of(chosen: NDArray[np.integer], labels: NDArray[np.int16], count: int
 
 
 def _erased_pixels(sites: Sites, site: int, kind: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """What is erased in an example: of a whole nodule at most what lies around it, of an empty site anything."""
+    """Pixels to erase in an example: for a whole nodule only around it, for an empty site anywhere."""
     labels, count = sites.labels[site], len(sites.centers[site])
     if (kind == 2 and rng.random() < 0.5) or (kind == 3 and rng.random() < 0.15):
         return pixels_of(np.arange(count), labels, count)
@@ -98,9 +98,9 @@ def pasted(
     canvas: Grey | None = None,
     spared: NDArray[np.bool_] | None = None,
 ) -> Grey:
-    """Paste tissue of another place or image into a canvas (H, W), by default the site's image.
+    """Paste tissue from another place or image into a canvas (H, W), by default the site's image.
 
-    One to three pastes, in boxes and in superpixels, with and without a smooth rim; `spared` (H, W) stays as it is.
+    One to three pastes, as boxes or superpixels, with or without a smooth rim; `spared` (H, W) is left unchanged.
     """
     canvas = sites.image[site] if canvas is None else canvas
     spared = np.zeros(canvas.shape, np.bool_) if spared is None else spared
@@ -130,7 +130,7 @@ def pasted(
 
 
 def _restyled(canvas: Grey, config: PatchConfig, rng: np.random.Generator) -> Grey:
-    """Another examination of the same tissue: mirrored left-right, other gain and gamma, other speckle."""
+    """Augmentation: horizontal flip, gain, gamma and speckle."""
     if rng.random() < 0.5:
         canvas = canvas[:, ::-1]
     gain = 1 + rng.uniform(-config.gain, config.gain)

@@ -1,4 +1,4 @@
-"""Pictures of what `flipagents.classify.checks` found: is the score calibrated, blind to seams, smooth in erasing."""
+"""Figures of the checks in `flipagents.classify.checks`: calibration, response to seams, monotonicity in erasing."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ NAMES = {"radial": "from the centre outwards", "index": "in index order, both wa
 
 
 def save_figures(checks: Checks, folder: str | Path, before: Checks | None = None) -> list[Path]:
-    """Write reliability.png, seams.png and monotonicity.png into a folder, made if need be; returns their paths.
+    """Write reliability.png, seams.png and monotonicity.png to a folder, created if missing; return their paths.
 
-    `before` are the checks of the same sites before calibration, drawn beside. MissingDependencyError without
+    `before`: checks of the same sites before calibration, shown for comparison. MissingDependencyError without
     matplotlib.
     """
     folder = Path(folder)
@@ -35,20 +35,22 @@ def save_figures(checks: Checks, folder: str | Path, before: Checks | None = Non
 
 
 def reliability_figure(checks: Checks, before: Checks | None = None) -> Any:
-    """Share of nodules against mean score, both classes weighing the same; the number of sites a bin; all scores."""
+    """Share of nodules against mean score, classes balanced; number of sites per bin; histogram of scores."""
     figure = new_figure(5.2, 5.6)
     upper, lower = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
     upper.plot([0, 1], [0, 1], color="0.75", lw=1)
-    for each, colour, name in ((before, ORANGE, "before"), (checks, BLUE, "calibrated")):
-        if each is None:
+    for shown, colour, name in ((before, ORANGE, "before"), (checks, BLUE, "calibrated")):
+        if shown is None:
             continue
-        curve = each.reliability
+        curve = shown.reliability
         full = curve.count > 0
         upper.plot(curve.score[full], curve.share[full], "o-", color=colour, label=f"{name}, ECE {curve.ece:.3f}")
-        if each is checks:
+        if shown is checks:
             for x, y, count in zip(curve.score[full], curve.share[full], curve.count[full], strict=True):
                 upper.annotate(str(count), (x, y), (4, -11), textcoords="offset points", fontsize=7, color=INK)
-    upper.set(ylabel="share of nodules, classes evened", ylim=(-0.03, 1.03), title="Reliability (points: sites a bin)")
+    upper.set(
+        ylabel="share of nodules, classes balanced", ylim=(-0.03, 1.03), title="Reliability (labels: sites per bin)"
+    )
     upper.legend(loc="upper left", frameon=False)
     bins = np.linspace(0, 1, 21)
     for label, colour, name in ((1, RED, "nodule"), (0, GREEN, "empty or erased")):
@@ -59,7 +61,7 @@ def reliability_figure(checks: Checks, before: Checks | None = None) -> Any:
 
 
 def seams_figure(checks: Checks) -> Any:
-    """Scores of tissue without a nodule: untouched, with seams of erased superpixels, with pastes; nodules beside."""
+    """Scores of tissue without a nodule (untouched, with seams of erased superpixels, with pastes) and of nodules."""
     figure = new_figure(6.4, 3.6)
     axes = figure.subplots()
     rows = (
@@ -77,13 +79,13 @@ def seams_figure(checks: Checks) -> Any:
         axes.plot([np.quantile(scores, 0.95)] * 2, [row - 0.33, row + 0.33], color=INK, lw=1, ls=":")
     axes.axvline(0.5, color="0.75", lw=1)
     axes.set(yticks=range(len(rows)), yticklabels=[f"{name} ({len(scores)})" for name, scores, _ in rows])
-    axes.set(xlim=(-0.02, 1.02), xlabel="score (line: mean, dots: 95th percentile)", title="Does it score seams?")
+    axes.set(xlim=(-0.02, 1.02), xlabel="score (line: mean, dots: 95th percentile)", title="Does it respond to seams?")
     axes.invert_yaxis()
     return figure
 
 
 def monotonicity_figure(checks: Checks) -> Any:
-    """Score against the erased share of the box, an order a panel: every case, the median and the quartile band."""
+    """Score against erased share of the box, one panel per order: every case, the median and the quartile band."""
     figure = new_figure(4.6 * max(len(checks.curves), 1), 4.0)
     panels = figure.subplots(1, max(len(checks.curves), 1), sharey=True, squeeze=False)[0]
     for axes, (how, curve) in zip(panels, checks.curves.items(), strict=False):

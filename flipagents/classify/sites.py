@@ -1,8 +1,8 @@
-"""Places that teach a classifier 'nodule' and 'normal tissue' when boxes are all that is known.
+"""Training sites for the classifier, 'nodule' and 'normal tissue', from boxes alone.
 
-A site is one place on one image, prepared as the environment prepares an episode: its canvas, its superpixels, and the
-background that erasing shows. Nodule sites lie around a case's box; empty sites lie around random boxes on images
-without a nodule, and on nodule images after the nodule has been painted over.
+A site is a place on an image, prepared as the environment prepares an episode: canvas, superpixels, and the background
+that erasing reveals. Nodule sites lie around a case's box; empty sites lie around random boxes on images without a
+nodule, and on nodule images after the nodule has been painted over.
 """
 
 from __future__ import annotations
@@ -32,35 +32,35 @@ from flipenv.types import Box, Case
 
 Target = Literal["share", "hard"]
 
-ANYWHERE = "random"  # background that is no registered one: tissue from another place of the same image
-SHOWN = ("canvas", "margin", "background", "superpixels", "cell_area")  # options that decide what a canvas shows
-LEAST_SIDE = 12  # px of the image, side of a random box
-TRIES = 30  # random boxes tried before a nodule image is taken to have no room beside its nodule
+ANYWHERE = "random"  # an unregistered background: tissue from another place of the same image
+SHOWN = ("canvas", "margin", "background", "superpixels", "cell_area")  # options that affect the canvas
+LEAST_SIDE = 12  # image px, least side of a random box
+TRIES = 30  # random boxes tried before a nodule image counts as having no room beside its nodule
 
 
 @dataclass(frozen=True)
 class PatchConfig:
-    """How examples are made. None of these values is in the paper, which only names the two classes."""
+    """Options of making examples. None of these values is in the paper, which only names the two classes."""
 
-    env: EnvConfig = dataclasses.field(default_factory=EnvConfig)  # whose canvases the classifier will be asked about
-    target: Target = "share"  # of the ellipse that is left; `hard`: 1 where at least half of it is left, else 0
-    backgrounds: tuple[str, ...] = ("eq1", "mirror", "inpaint", ANYWHERE)  # of all but a site's first variant
-    cell_areas: tuple[float, ...] = (FINE, COARSE)  # canvas px² a superpixel, drawn for each site
-    variants: int = 12  # sites for each box; the first is the box as given with the environment's own options
+    env: EnvConfig = dataclasses.field(default_factory=EnvConfig)  # the environment whose canvases will be scored
+    target: Target = "share"  # of the ellipse left; `hard`: 1 if at least half of it is left, else 0
+    backgrounds: tuple[str, ...] = ("eq1", "mirror", "inpaint", ANYWHERE)  # of all variants but the first
+    cell_areas: tuple[float, ...] = (FINE, COARSE)  # canvas px² per superpixel, drawn for each site
+    variants: int = 12  # sites per box; the first is the given box with the environment's own options
     margin: int = 30  # image px: largest margin of half of the variants; the others have the environment's
-    shift: float = 4.0  # image px by which a box's centre is off, or the margin where that is more
-    looseness: float = 0.08  # of a box's side, by which each side may be off
-    per_normal: int = 16  # empty sites on each image without a nodule
-    per_case: int = 3  # empty sites on each image with a nodule, where there is room
-    mix: tuple[float, float, float, float] = (0.28, 0.28, 0.18, 0.26)  # whole, in part erased, all erased, empty
+    shift: float = 4.0  # image px, largest offset of a box's centre, or the margin if that is larger
+    looseness: float = 0.08  # largest offset of each side, share of the box's side
+    per_normal: int = 16  # empty sites per image without a nodule
+    per_case: int = 3  # empty sites per image with a nodule, if there is room
+    mix: tuple[float, float, float, float] = (0.28, 0.28, 0.18, 0.26)  # whole, partly erased, fully erased, empty
     pastes: float = 0.5  # share of examples with patches of other tissue pasted in
     gain: float = 0.2  # grey levels are multiplied by 1 ± this
-    gamma: float = 0.3  # largest |log| of the exponent of grey levels
+    gamma: float = 0.3  # largest |log gamma|
     speckle: float = 0.12  # largest deviation of multiplicative noise
 
     def __post_init__(self) -> None:
         env = EnvConfig.of(self.env)
-        # what agents see, are paid and walk makes no difference to a canvas, nor to whether two configs are the same
+        # observations, rewards and walks affect neither a canvas nor whether two configs are equal
         object.__setattr__(self, "env", EnvConfig(**{name: getattr(env, name) for name in SHOWN}))
         with naming("PatchConfig"):
             for name, kind, count in (("backgrounds", str, None), ("cell_areas", float, None), ("mix", float, 4)):
@@ -77,7 +77,7 @@ class PatchConfig:
             if not (self.backgrounds and self.cell_areas and sum(self.mix) > 0):
                 raise ConfigError(
                     f"backgrounds={self.backgrounds}, cell_areas={self.cell_areas}, mix={self.mix}; expected at least "
-                    "one background and area, and four shares: whole, in part, all erased, empty"
+                    "one background and area, and four shares: whole, partly erased, fully erased, empty"
                 )
             between("variants", self.variants, 1, 10_000, whole=True)
             for name in ("margin", "per_normal", "per_case"):
@@ -94,7 +94,7 @@ class PatchConfig:
         return {**plain, "env": {name: plain["env"][name] for name in SHOWN}}
 
     def as_asked(self) -> PatchConfig:
-        """Return the config of sites that the environment itself would make: for checks, not for training."""
+        """Return the config of sites as the environment itself makes them: for checks, not for training."""
         return dataclasses.replace(
             self,
             backgrounds=(self.env.background,),
@@ -106,20 +106,20 @@ class PatchConfig:
 
     @classmethod
     def of(cls, value: PatchConfig | Mapping[str, Any] | None, **options: Any) -> PatchConfig:
-        """Read a config from itself, a mapping of its fields (as JSON has it) or None, and change some options."""
+        """Make a config from a config, a mapping of its fields (as in JSON) or None, with some options changed."""
         return read_config(cls, value, options)
 
 
 @dataclass(frozen=True, eq=False)
 class Sites:
-    """Places on images, ready to be erased and pasted on. N sites, nodule sites first."""
+    """Places on images, ready for erasing and pasting. N sites, nodule sites first."""
 
     image: Grey  # (N, H, W)
-    background: Grey  # (N, H, W), what an erased pixel shows
+    background: Grey  # (N, H, W), shown by erased pixels
     labels: NDArray[np.int16]  # (N, H, W), superpixel of each pixel, -1 outside the area
-    nodule: NDArray[np.bool_]  # (N, H, W), ellipse inscribed in the true box; nowhere on an empty site
+    nodule: NDArray[np.bool_]  # (N, H, W), ellipse inscribed in the true box; empty on an empty site
     centers: tuple[NDArray[np.int16], ...]  # N times (S, 2), row and column of each superpixel
-    first: NDArray[np.int64]  # (N,), the first variant of the same place: the box as given
+    first: NDArray[np.int64]  # (N,), index of the first variant of the same place: the given box
     ids: tuple[str, ...]  # N
 
     def __len__(self) -> int:
@@ -127,7 +127,7 @@ class Sites:
 
     @functools.cached_property
     def digest(self) -> str:
-        """Hex digest of all pictures, so that a resumed training knows its data again."""
+        """Hex digest of all images, by which a resumed training recognises its data."""
         total = hashlib.blake2b(digest_size=8)
         for array in (self.image, self.background, self.labels, self.nodule):
             total.update(np.ascontiguousarray(array).data)
@@ -135,18 +135,18 @@ class Sites:
 
     @functools.cached_property
     def with_nodule(self) -> NDArray[np.bool_]:
-        """Which sites show a nodule, (N,)."""
+        """Sites with a nodule, (N,) bool."""
         shows: NDArray[np.bool_] = np.any(self.nodule, axis=(1, 2))
         return shows
 
     @property
     def as_given(self) -> NDArray[np.bool_]:
-        """Which sites are first variants, (N,): what the environment shows when it starts."""
+        """Sites that are first variants, (N,) bool: the environment's initial view."""
         return np.equal(self.first, np.arange(len(self)))
 
 
 class _Site(NamedTuple):
-    """One row of `Sites`; an episode has more, and most of its bytes are histograms."""
+    """One row of `Sites`; an episode also holds histograms, which would take most of the memory."""
 
     image: Grey
     background: Grey
@@ -160,8 +160,8 @@ class _Site(NamedTuple):
 def make_sites(source: Source, normals: Iterable[Grey], config: PatchConfig, seed: int = 0) -> Sites:
     """Prepare all sites of a source and of images (height, width) uint8 without a nodule.
 
-    Only images and boxes are looked at. The same arguments give the same sites. SourceError when no empty site is
-    found: no normal images, and nodules that fill theirs.
+    Only images and boxes are used. The same arguments give the same sites. SourceError if there is no empty site: no
+    normal images, and nodules that fill theirs.
     """
     cases = [dataclasses.replace(source.load(index), mask=None, coarse=None) for index in range(len(source))]
     shapes = [(case.box.height / case.image.shape[0], case.box.width / case.image.shape[1]) for case in cases]
@@ -173,7 +173,7 @@ def make_sites(source: Source, normals: Iterable[Grey], config: PatchConfig, see
         sites += _variants(case, np.zeros(case.image.shape, np.bool_), len(sites), config, seed, count=1)
     if len(sites) == count:
         raise SourceError(
-            "no tissue without a nodule: no normal images were given, and no nodule image has room beside its box; "
+            "no tissue without a nodule: there are no normal images, and no nodule image has room beside its box; "
             "give images without a nodule"
         )
     image, background, labels, nodule, centers, first, ids = zip(*sites, strict=True)
@@ -189,7 +189,7 @@ def make_sites(source: Source, normals: Iterable[Grey], config: PatchConfig, see
 
 
 def normal_images(source: Source) -> list[Grey]:
-    """Images without a nodule that a source offers: BUSI's normal class, phantoms without their nodule; or none."""
+    """Images without a nodule from a source: BUSI's normal class, phantoms without their nodule; or none."""
     load = getattr(source, "load_normal", None)
     if load is None:
         return []
@@ -200,7 +200,7 @@ def normal_images(source: Source) -> list[Grey]:
 def _variants(
     case: Case, nodule: NDArray[np.bool_], start: int, config: PatchConfig, seed: int, count: int | None = None
 ) -> Iterator[_Site]:
-    """Episodes of one box: as given, then with the box moved, stretched and grown and another background."""
+    """Episodes of one box: as given, then with the box shifted, stretched and grown and another background."""
     for variant in range(config.variants if count is None else count):
         rng = np.random.default_rng([seed, zlib.crc32(case.id.encode()), variant])
         env = config.env
@@ -227,13 +227,13 @@ def _variants(
 def _empty_cases(
     cases: list[Case], normals: Iterable[Grey], shapes: list[tuple[float, float]], config: PatchConfig, seed: int
 ) -> Iterator[Case]:
-    """Boxes, as large as nodules' boxes are, where there is no nodule."""
+    """Nodule-sized boxes where there is no nodule."""
     for index, image in enumerate(normals):
         for place in range(config.per_normal):
             rng = np.random.default_rng([seed, 1, index, place])
             yield Case(image, _random_box(shapes, image.shape, rng), f"normal {index} place {place}")
     for case in cases:
-        # else the background of a box beside the nodule would be the nodule
+        # otherwise the background of a box beside the nodule would show the nodule
         tissue = BACKGROUNDS["mirror"](case.image, case.box)
         taken = grow_box(case.box, max(case.box.height, case.box.width) // 8, case.image.shape)
         for place in range(config.per_case):
@@ -252,7 +252,7 @@ def _random_box(shapes: list[tuple[float, float]], shape: tuple[int, ...], rng: 
 
 
 def _jittered(case: Case, shift: float, looseness: float, rng: np.random.Generator) -> Box:
-    """The box as another hand would draw it, moved by up to `shift` px."""
+    """The box as another annotator might draw it, shifted by up to `shift` px."""
     box, (height, width) = case.box, case.image.shape
     off = rng.uniform(-looseness, looseness, 4) * (box.height, box.width, box.height, box.width)
     top, left = max(round(box.top + off[0]), 0), max(round(box.left + off[1]), 0)
@@ -262,7 +262,7 @@ def _jittered(case: Case, shift: float, looseness: float, rng: np.random.Generat
 
 
 def _elsewhere(image: Grey, area: Box, rng: np.random.Generator) -> Grey:
-    """The image with the area painted by tissue of the same size from a random place outside it, if there is room."""
+    """The image with the area covered by equally large tissue from a random place outside it, if there is room."""
     shape = (area.height / image.shape[0], area.width / image.shape[1])
     tried = (_random_box([shape], image.shape, rng) for _ in range(TRIES))
     place = next((b for b in tried if not _overlap(b, area) and (b.height, b.width) == (area.height, area.width)), None)

@@ -1,7 +1,7 @@
 """Train the classifier from images and boxes.
 
-Paper, section 3: ResNet18, AdamW, learning rate 1e-3, batches of 128; what it was trained on is not described. Here
-that is `flipagents.classify.examples`; its epoch is chosen on validation sites, and its score is calibrated there.
+Paper, section 3: ResNet18, AdamW, learning rate 1e-3, batches of 128; the training data are not described. Here they
+come from `flipagents.classify.examples`; the epoch is chosen and the score calibrated on validation sites.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from flipenv.pixels import Grey
 from flipenv.progress import say, showing
 from flipenv.sources import SourceLike, open_source
 
-TRAINING = "classifier in training"  # kind of the checkpoint an epoch
-LOG = "log.csv"  # in the folder of a training
+TRAINING = "classifier in training"  # kind of the per-epoch checkpoint
+LOG = "log.csv"  # in the training folder
 VAL_VARIANTS = 2
 
 
@@ -53,19 +53,19 @@ def train_classifier(
     progress: bool = True,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
 ) -> Classifier:
-    """Train on images and boxes; masks are not looked at.
+    """Train on images and boxes; masks are not used.
 
-    normals: images (height, width) uint8 without a nodule; None for those that the source offers.
-    val: where the epoch is chosen and the score calibrated; without it the last epoch is kept, uncalibrated.
-    folder: gets `log.csv`, `last` (a checkpoint an epoch) and, at the end, `classifier`, and with `val` the pictures of
+    normals: images (height, width) uint8 without a nodule; None for those of the source.
+    val: source for choosing the epoch and calibrating the score; without it the last epoch is kept, uncalibrated.
+    folder: gets `log.csv`, `last` (a checkpoint per epoch) and, at the end, `classifier`, and with `val` the figures of
     `flipagents.classify.figures`; None writes nothing.
-    resume: go on from `last` where there is one. The same seed, machine and threads give the same bits, whether or not
-    training was interrupted. ConfigError when `last` is of another config or other data.
-    on_epoch: called with the row of the log after each epoch's checkpoint.
+    resume: continue from `last` if it exists. The same seed, machine and threads give the same bits, whether or not
+    training was interrupted. ConfigError if `last` was made with another config or other data.
+    on_epoch: called with the log row after each epoch's checkpoint.
     """
     config = ClassifierConfig.of(config)
     opened = open_source(source)
-    say("classifier: preparing its examples", quiet=not progress)
+    say("classifier: preparing examples", quiet=not progress)
     sites = make_sites(opened, normal_images(opened) if normals is None else normals, config.patches, config.seed)
     judge = None if val is None else _Judge(open_source(val), val_normals, config)
     run = _Run(config, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")), folder)
@@ -91,7 +91,7 @@ def train_classifier(
 
 
 class _Run:
-    """Network, optimiser and log, as far as training has come."""
+    """State of the training: network, optimiser and log."""
 
     def __init__(self, config: ClassifierConfig, device: torch.device, folder: str | Path | None) -> None:
         self.config, self.device = config, device
@@ -108,11 +108,11 @@ class _Run:
 
     @property
     def epoch(self) -> int:
-        """Epochs done."""
+        """Completed epochs."""
         return len(self.rows)
 
     def train_epoch(self, sites: Sites) -> dict[str, Any]:
-        """One pass over newly drawn examples; returns the row of the log."""
+        """One pass over newly drawn examples; returns the log row."""
         start = time.perf_counter()
         self.network.train()
         batches = self.config.examples // self.config.batch
@@ -123,7 +123,7 @@ class _Run:
             if self.config.schedule == "cosine":
                 rate *= (1 + math.cos(math.pi * done)) / 2
             self.optimizer.param_groups[0]["lr"] = rate
-            # each batch has its own stream, so that nothing of it need be saved
+            # each batch has its own random stream, so no generator state needs saving
             rng = np.random.default_rng([self.config.seed, 4, self.epoch, batch])
             canvases, targets = draw(sites, self.config.batch, self.config.patches, rng)
             with torch.backends.cudnn.flags(deterministic=True, benchmark=False):
@@ -139,9 +139,9 @@ class _Run:
         return {"epoch": self.epoch + 1, "loss": mean, "seconds": round(time.perf_counter() - start, 2)}
 
     def finish_epoch(self, row: dict[str, Any], sites: Sites) -> None:
-        """Keep the network if it is the best so far, and write the checkpoint and the log."""
+        """Keep the network if it is the best so far, and write checkpoint and log."""
         self.rows.append(row)
-        losses = [each.get("val_loss", -each["epoch"]) for each in self.rows]
+        losses = [row.get("val_loss", -row["epoch"]) for row in self.rows]
         if losses[-1] <= min(losses):
             self.best, self.best_epoch = _state(self.network), row["epoch"]
         if self.folder is None:
@@ -157,7 +157,7 @@ class _Run:
         self._log()
 
     def resume(self, sites: Sites) -> None:
-        """Go back to the last checkpoint, if there is one."""
+        """Load the last checkpoint, if there is one."""
         if self.folder is None:
             return
         try:
@@ -194,7 +194,7 @@ class _Run:
 
 
 class _Judge:
-    """The validation sites: examples that choose the epoch, and what the environment will show for calibration."""
+    """Validation data: examples for choosing the epoch, and sites as the environment shows them for calibration."""
 
     def __init__(self, source: flipenv.Source, normals: list[Grey] | None, config: ClassifierConfig) -> None:
         normals = normal_images(source) if normals is None else normals
@@ -208,7 +208,7 @@ class _Judge:
         self.sites = make_sites(source, normals, config.patches.as_asked(), config.seed)
 
     def losses(self, network: nn.Module, device: torch.device) -> dict[str, float]:
-        """Cross entropy of the validation examples, and how well they are told apart."""
+        """Cross entropy and AUC of the validation examples."""
         logits = _logits(network, self.canvases, device)
         loss = nn.functional.binary_cross_entropy_with_logits(torch.from_numpy(logits), torch.from_numpy(self.targets))
         tags = self.targets >= 0.5
@@ -219,9 +219,9 @@ class _Judge:
         }
 
     def calibrate(self, classifier: Classifier) -> tuple[Checks, Checks]:
-        """Give a classifier its temperature, and what the checks say with it; return the checks before and after.
+        """Set a classifier's temperature and metrics; return the checks before and after calibration.
 
-        `ece_before` among its metrics is the calibration error before.
+        `ece_before` in its metrics is the calibration error before.
         """
         before = check(classifier.scorer("cpu"), self.sites, classifier.config.seed)
         nodules = self.sites.with_nodule

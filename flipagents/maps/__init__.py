@@ -1,1 +1,1 @@
-"""What one look at an image and its box gives: rules and small networks."""
+"""Nodule maps from an image and its box in one pass: rules and small networks."""

@@ -1,7 +1,7 @@
-"""A prior that learned: the polar boundary, and a network that learned it on images bent so that no ellipse fits.
+"""A learned prior: the polar boundary combined with a network trained on it under strong elastic deformation.
 
-On a bent image the boundary is known from the one that was found on the straight image. So the network learns outlines
-that the rule itself would miss, from images and boxes alone.
+On a deformed image the boundary is known from the one found on the original. So the network learns outlines that the
+rule itself would miss, from images and boxes alone.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Contour:
-    """Mean of the sharpened polar boundary (see `flipagents.maps.rules`) and of a network; a prior as those are."""
+    """Prior: mean of the refined polar boundary (see `flipagents.maps.rules`) and a network's map."""
 
     def __init__(self, network: Mapper) -> None:
         self.network = network
@@ -40,7 +40,7 @@ class Contour:
 def train_contour(
     cases: Sequence[Case], config: StudentConfig, *, device: str = "cpu", progress: bool = True
 ) -> Student:
-    """Train the network on the rule's maps of these cases; their masks are not looked at."""
+    """Train the network on the rule's maps of these cases; their masks are not used."""
     from flipagents.maps.training import distil  # noqa: PLC0415 - torch, which finding a prior does without
 
     maps = [refined_prior(case.image, case.box).astype(np.float32) / 255 for case in cases]

@@ -1,4 +1,4 @@
-"""Squares of a fixed number of pixels cut from around a box, for networks that see the nodule whole."""
+"""Fixed-size square crops around a box, for networks that take the whole nodule as input."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from flipenv.types import Box
 
 SIZE = 64  # crop px, height and width
-STRETCHED = 1.4  # of the box, each axis by itself: the inscribed ellipse is always the same circle
-SQUARE, ROOM = 1.1, 60.0  # of the box's long side, and image px: holds a nodule that the box misses by half of ROOM
+STRETCHED = 1.4  # of the box, per axis: the inscribed ellipse always becomes the same circle
+SQUARE, ROOM = 1.1, 60.0  # of the box's long side, and image px: contains a nodule offset by up to half of ROOM
 NEAR = 30.0  # image px, unit of distances from the box
 
 View: TypeAlias = Literal["tight", "loose"]
@@ -23,7 +23,7 @@ N_INPUTS = {"tight": 3, "loose": 5}
 
 @dataclass(frozen=True)
 class Crop:
-    """A rectangle of an image that a crop (SIZE, SIZE) shows; it may reach beyond the image."""
+    """The rectangle of an image shown by a crop (SIZE, SIZE); it may extend beyond the image."""
 
     top: float  # image px, outer edge
     left: float
@@ -32,7 +32,7 @@ class Crop:
 
     @classmethod
     def around(cls, box: Box, view: View) -> Crop:
-        """The crop in which a box is seen: `tight` is for boxes that are, `loose` for those that may be off."""
+        """The crop for a box: `tight` for tight boxes, `loose` for boxes that may be off."""
         if view == "tight":
             height, width = STRETCHED * box.height, STRETCHED * box.width
         else:
@@ -40,14 +40,14 @@ class Crop:
         return cls((box.top + box.bottom - height) / 2, (box.left + box.right - width) / 2, height, width)
 
     def moved(self, rows: float, columns: float, zoom: float) -> Crop:
-        """The crop moved by shares of its height and width, and widened by the factor `zoom` about its middle."""
+        """The crop shifted by shares of its height and width, and scaled by the factor `zoom` about its centre."""
         height, width = self.height * zoom, self.width * zoom
         top = self.top + rows * self.height - (height - self.height) / 2
         left = self.left + columns * self.width - (width - self.width) / 2
         return replace(self, top=top, left=left, height=height, width=width)
 
     def cut(self, picture: NDArray[Any], border: int = cv2.BORDER_REPLICATE) -> Picture:
-        """Resample a picture (height, width), uint8 or float, onto the crop (SIZE, SIZE) float32; smoothed first."""
+        """Resample a picture (height, width), uint8 or float, to the crop (SIZE, SIZE) float32, with anti-aliasing."""
         per_row, per_column = self.height / SIZE, self.width / SIZE
         reach = np.ceil([2 * per_row + 2, 2 * per_column + 2]).astype(int)  # of the smoothing
         (first, last), (start, stop) = (
@@ -70,7 +70,7 @@ class Crop:
         return np.asarray(cv2.warpAffine(smooth, matrix, (SIZE, SIZE), flags=flags, borderMode=border), np.float32)
 
     def put(self, crop: Picture, shape: tuple[int, ...]) -> Picture:
-        """Resample a crop (SIZE, SIZE) onto an image of `shape` (height, width), 0 where it shows nothing."""
+        """Resample a crop (SIZE, SIZE) to an image of `shape` (height, width), 0 outside the crop."""
         per_row, per_column = self.height / SIZE, self.width / SIZE
         matrix = np.array(
             [
@@ -82,11 +82,11 @@ class Crop:
 
 
 def inputs(image: NDArray[np.uint8], box: Box, crop: Crop, view: View) -> Picture:
-    """What a network sees, (N_INPUTS[view], SIZE, SIZE) float32.
+    """Network inputs, (N_INPUTS[view], SIZE, SIZE) float32.
 
-    Grey levels, of mean 0 and deviation 1 over the crop; distance from the box's middle in radii of its ellipse, minus
-    1, at most 1; log of the box's aspect ratio. Loose also: distance from the box's edge, negative inside, in units of
-    30 image px, between -2 and 2; log of the image px that a pixel of the crop covers.
+    Grey levels, standardised over the crop; distance from the box's centre in radii of its ellipse, minus 1, clipped at
+    1; log of the box's aspect ratio. Loose also: signed distance from the box's edge, negative inside, in units of 30
+    image px, clipped to -2..2; log of the image px per crop pixel.
     """
     grey = crop.cut(image)
     rows, columns = (
@@ -109,11 +109,11 @@ def inputs(image: NDArray[np.uint8], box: Box, crop: Crop, view: View) -> Pictur
 
 
 def _span(low: float, high: float, size: int) -> tuple[int, int]:
-    """Whole pixels of `low` to `high` that exist, at least one."""
+    """Range of existing whole pixels from `low` to `high`, at least one."""
     first = min(max(int(np.floor(low)), 0), size - 1)
     return first, max(min(int(np.ceil(high)), size), first + 1)
 
 
 def _sigma(scale: float) -> float:
-    """Deviation of the Gaussian, image px, under which a picture may be sampled every `scale` px."""
+    """Sigma in image px of the anti-aliasing Gaussian for sampling every `scale` px."""
     return max(0.5 * scale, 1e-3) if scale > 1 else 1e-3

@@ -1,4 +1,4 @@
-"""A source whose cases carry what was computed for them: a prior, an earlier stage's masks."""
+"""A source whose cases carry precomputed data: a prior, an earlier stage's masks."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from flipenv.types import Case
 
 
 class Enriched:
-    """A source whose cases get a prior, an earlier stage's masks, or both; read lazily like the source.
+    """A source with a prior, an earlier stage's masks, or both added to its cases; read lazily like the source.
 
     priors: pictures (height, width) uint8 in the source's order, or None. coarse: masks (height, width) bool, likewise.
-    Both are kept as PNG files are: each worker process that prepares episodes gets them all.
+    Both are kept PNG-compressed, since every worker process that prepares episodes receives all of them.
     """
 
     def __init__(
@@ -32,14 +32,14 @@ class Enriched:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """Those of the source."""
+        """The source's ids."""
         return self.source.ids
 
     def __len__(self) -> int:
         return len(self.source)
 
     def load(self, index: int) -> Case:
-        """Read one case and add to it."""
+        """Read one case and add the data."""
         added: dict[str, Any] = {}
         if self.priors is not None:
             added["prior"] = _unpacked(self.priors[index])
@@ -48,7 +48,7 @@ class Enriched:
         return dataclasses.replace(self.source.load(index), **added)
 
     def fingerprint(self, index: int) -> str:
-        """Digest of the source's case and of what is added."""
+        """Digest of the source's case and the added data."""
         added = (None if packed is None else packed[index] for packed in (self.priors, self.coarse))
         return digest(self.source.fingerprint(index), *added)
 

@@ -1,4 +1,4 @@
-"""Masks that the box alone gives."""
+"""Masks from the box alone."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def filled_box(box: Box, shape: tuple[int, ...]) -> NDArray[np.bool_]:
 
 
 def ellipse(box: Box, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Pixels whose centre lies in the ellipse inscribed in the box, in a mask of `shape` (height, width)."""
+    """Pixels whose centre is inside the ellipse inscribed in the box, in a mask of `shape` (height, width)."""
     return ellipse_radius(box, shape) <= 1
 
 

@@ -1,4 +1,4 @@
-"""A network that gives in one pass what the agents erased: it learned from their maps, or from such a network's."""
+"""The student: a network distilled from the agents' maps, or from another such network's, for one-pass inference."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ KIND = "flipagents.maps.network"
 
 @dataclass(frozen=True)
 class StudentConfig:
-    """A student's network and how it is trained."""
+    """Network and training options of a student."""
 
-    view: View = "tight"  # which boxes it is for, see `flipagents.maps.crops`
-    features: tuple[int, ...] = (8, 8, 16, 32, 64, 8)  # of the U-Net: five levels, then the last layer's
-    shift: float = 0.0  # image px: boxes are shown up to that far from where they belong
-    warp: float = 0.0  # share of the box's sides by which examples are bent at most, see `flipagents.maps.warp`
-    warp_share: float = 0.7  # of the examples
+    view: View = "tight"  # kind of boxes, see `flipagents.maps.crops`
+    features: tuple[int, ...] = (8, 8, 16, 32, 64, 8)  # of the U-Net: five levels, then the last layer
+    shift: float = 0.0  # image px, largest random offset of the boxes
+    warp: float = 0.0  # largest elastic deformation, share of the box's sides, see `flipagents.maps.warp`
+    warp_share: float = 0.7  # share of examples that are deformed
     epochs: int = 25
     batch: int = 16
-    learning_rate: float = 4e-3  # the largest, of one cycle
+    learning_rate: float = 4e-3  # maximum of the one-cycle schedule
     weight_decay: float = 1e-3
-    average: float = 0.16  # share of the training over which the weights that are kept are averaged
+    average: float = 0.16  # share of the training over which the kept weights are averaged
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -68,33 +68,33 @@ class StudentConfig:
 
 
 class Student(Mapper):
-    """Maps of nodules by a torch network, one forward pass each."""
+    """Nodule maps by a torch network, one forward pass each."""
 
     def __init__(self, config: StudentConfig, device: str = "cpu") -> None:
         super().__init__(config.view)
         self.config, self.device = config, device
         self.network = UNet(N_INPUTS[config.view], config.features).to(device).eval()
 
-    def probabilities(self, seen: NDArray[np.float32]) -> NDArray[np.float32]:
+    def probabilities(self, crops: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Mapper`."""
         with torch.inference_mode():
-            return np.asarray(probability(self.network, torch.from_numpy(seen).to(self.device)).cpu())
+            return np.asarray(probability(self.network, torch.from_numpy(crops).to(self.device)).cpu())
 
     def save(self, folder: str | Path) -> None:
-        """Write config and weights; OSError where the disk is full."""
+        """Write config and weights; OSError if the disk is full."""
         about = {"config": dataclasses.asdict(self.config)}
         checkpoint.write(folder, Snapshot(dict(self.network.state_dict()), about), KIND)
 
     @classmethod
     def load(cls, folder: str | Path, device: str = "cpu") -> Student:
-        """Read what `save` wrote; CheckpointError where the folder holds no student."""
+        """Read what `save` wrote; CheckpointError if the folder holds no student."""
         saved = checkpoint.read(folder, KIND)
         student = cls(StudentConfig(**saved.about["config"]), device)
         student.take(saved.tensors)
         return student
 
     def take(self, weights: Mapping[str, Tensor]) -> None:
-        """Take over weights; CheckpointError where they are another network's."""
+        """Load weights; CheckpointError if they do not fit the network."""
         try:
             self.network.load_state_dict(weights)
         except RuntimeError as error:

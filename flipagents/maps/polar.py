@@ -1,9 +1,10 @@
 """Polar boundary: the closed path around the box's centre where dark turns to bright, found by dynamic programming.
 
-The picture is unrolled around the inscribed ellipse. At every angle and radius the edge strength is the mean grey level
-just outside minus that just inside; a path pays for leaving a guide (the ellipse, or one of those that lie aslant and
-touch the box's four sides), for jumps, and for weak edges. The cheapest path of each guide is stretched until it
-touches the four sides; the masks of all guides are averaged, cheap paths counting more. Nothing is learned.
+The image is resampled to polar coordinates of the inscribed ellipse. At every angle and radius the edge strength is the
+mean grey level just outside minus that just inside; a path costs for leaving a guide (the inscribed ellipse, or a
+tilted one that touches the box's four sides), for jumps, and for weak edges. The cheapest path of each guide is
+stretched until it touches the four sides; the masks of all guides are averaged, cheaper paths weighing more. Nothing is
+learned.
 """
 
 from __future__ import annotations
@@ -38,17 +39,17 @@ def polar_probability(
     softness: float = 5.0,
     touch: bool = True,
 ) -> NDArray[np.float32]:
-    """Share of paths around each pixel, (height, width) float32, 0..1. `tilts=0, pulls=400, touch=False` is one path.
+    """Share of paths around each pixel, (height, width) float32, 0..1; one path: `tilts=0, pulls=400, touch=False`.
 
     Args:
         image: (height, width) uint8.
         box: in pixels of the image.
-        tilts: the guides: correlation of rows and columns of each ellipse, between -1 and 1; 0 is the upright one.
-        pulls: prices in grey levels of leaving the guide, times the squared distance in its radii; averaged over.
-        blur: standard deviation of the Gaussian that smooths the image, px.
-        reach: radial steps (80 a radius of the ellipse) on each side of an edge over which grey levels are averaged.
-        stiffness: price in grey levels of a jump by one radial step from one angle to the next; quadratic.
-        softness: grey levels by which a path is dearer than the cheapest where its weight falls to 1/e.
+        tilts: the guides, given by the row-column correlation of each ellipse, between -1 and 1; 0 is upright.
+        pulls: costs in grey levels of leaving the guide, times the squared distance in its radii; averaged over.
+        blur: sigma of the Gaussian that smooths the image, px.
+        reach: radial steps (80 per radius of the ellipse) on each side of an edge over which grey levels are averaged.
+        stiffness: cost in grey levels of a jump by one radial step from one angle to the next; quadratic.
+        softness: extra cost in grey levels over the cheapest path at which a path's weight falls to 1/e.
         touch: stretch each path about the centre until it touches the box's sides; for boxes known to be tight.
     """
     half = np.array([box.height, box.width]) / 2
@@ -75,7 +76,7 @@ def polar_probability(
     origin = np.maximum(sixteenths.min(axis=(0, 1)) // 16 - 1, 0)
     end = sixteenths.max(axis=(0, 1)) // 16 + 2
     share = np.zeros(image.shape, np.float32)
-    part = share[origin[0] : end[0], origin[1] : end[1]]  # what a path can reach
+    part = share[origin[0] : end[0], origin[1] : end[1]]  # reachable by paths
     for outline, weight in zip(sixteenths - 16 * origin, weights.ravel() / len(price), strict=True):
         mask = np.zeros(part.shape, np.uint8)
         cv2.fillPoly(mask, [outline[:, ::-1]], 1, shift=4)
@@ -84,7 +85,7 @@ def polar_probability(
 
 
 def edges(unrolled: NDArray[np.floating], reach: int) -> NDArray[np.float64]:
-    """Mean of up to `reach` values beyond each radius minus that of up to `reach` values within it, (angles, radii)."""
+    """Mean of up to `reach` values beyond each radius minus mean of up to `reach` values within it, (angles, radii)."""
     radii = unrolled.shape[1]
     total = np.pad(np.cumsum(unrolled, axis=1, dtype=np.float64), ((0, 0), (1, 0)))
     here = np.arange(radii)
@@ -97,13 +98,13 @@ def edges(unrolled: NDArray[np.floating], reach: int) -> NDArray[np.float64]:
 def closed_paths(cost: NDArray[np.floating], stiffness: float) -> NDArray[np.intp]:
     """Radius at each angle, (n, angles), of the cheapest path on each `cost` (n, angles, radii).
 
-    A jump between neighbouring angles costs stiffness * steps². Two turns are walked and the middle one is kept, which
-    closes the path in all but contrived cases.
+    A jump between neighbouring angles costs stiffness * steps². The path makes two turns, of which the middle one is
+    kept: this closes it in all but contrived cases.
     """
     n, angles, radii = cost.shape
     steps = np.arange(-JUMP, JUMP + 1)
     price = stiffness * steps.astype(float) ** 2
-    # paths last, so that what is added lies together; the rim is never the cheapest
+    # paths on the last axis, so that additions are contiguous; the padding is never the cheapest
     layers = np.ascontiguousarray(cost.transpose(1, 2, 0), np.float64)
     best = np.full((2 * angles, JUMP + radii + JUMP, n), np.inf)
     best[0, JUMP:-JUMP] = layers[0]

@@ -1,4 +1,4 @@
-"""The polar boundary, sharpened by the image's grey levels. Nothing is learned."""
+"""The polar boundary, refined by the image's grey levels. Nothing is learned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sharpen a map of a nodule by the image's own grey levels: those inside against those around it."""
+"""Refine a nodule map by the image's own grey levels: inside against around the nodule."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from numpy.typing import NDArray
 from flipenv.episode import grow_box
 from flipenv.types import Box
 
-WEIGHT = 0.5  # of the grey levels' log-ratio beside the map's log-odds
-LIMIT = 2.0  # of the log-ratio: no grey level is sure by itself
-BLUR = 0.03  # deviation of the image's smoothing, share of the square root of the box's area
-RIM = 0.2  # of the box's sides, around it: what belongs to the surroundings
-BINS, SPREAD = 64, 1.5  # of the histograms, and the deviation in bins by which they are smoothed
+WEIGHT = 0.5  # of the grey levels' log-ratio, added to the map's log-odds
+LIMIT = 2.0  # largest |log-ratio|: no grey level is decisive by itself
+BLUR = 0.03  # sigma of the image's smoothing, share of the square root of the box's area
+RIM = 0.2  # width of the surroundings, share of the box's sides
+BINS, SPREAD = 64, 1.5  # of the histograms, and the sigma in bins by which they are smoothed
 
 
 def refine(
     seen: NDArray[np.float32], image: NDArray[np.uint8], box: Box, weight: float = WEIGHT
 ) -> NDArray[np.float32]:
-    """Add to a map (height, width) float32 in 0..1 what the grey level says: p -> sigmoid(logit p + weight * ratio).
+    """Update a map (height, width) float32 in 0..1 by the grey levels: p -> sigmoid(logit p + weight * ratio).
 
-    The ratio is the logarithm of how frequent the smoothed image's grey level is inside, over how frequent it is
-    outside, both weighted by the map itself, in the box and a rim around it; nothing beyond the rim changes.
+    The ratio is the log-likelihood ratio of the smoothed image's grey level inside against outside, both weighted by
+    the map itself, in the box and a rim around it; nothing beyond the rim changes.
     """
     size = (box.height * box.width) ** 0.5
     around = grow_box(box, max(round(RIM * size), 1), image.shape)

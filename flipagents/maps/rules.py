@@ -1,6 +1,6 @@
-"""Pictures that say how surely each pixel is nodule, by rules that need the image and the box alone.
+"""Priors: how likely each pixel is nodule, by rules that only need the image and the box.
 
-A reward may use them (`prior_weight`). Agents see one only where the channel `prior` is asked for.
+A reward may use them (`prior_weight`). Agents see a prior only through the channel `prior`.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from flipenv.pixels import Grey
 from flipenv.registry import Registry
 from flipenv.types import Box
 
-Prior: TypeAlias = Callable[[Grey, Box], Grey]  # image (height, width), tight box -> (height, width), 255 for certain
+Prior: TypeAlias = Callable[[Grey, Box], Grey]  # image (height, width), tight box -> (height, width), 255: certain
 PRIORS: Registry[Prior] = Registry("prior")
 
 
 @PRIORS.register("polar")
 def polar_prior(image: Grey, box: Box) -> Grey:
-    """Share of polar boundaries that hold a pixel (see `flipagents.maps.polar`); nothing outside the box.
+    """Share of polar boundaries that enclose a pixel (see `flipagents.maps.polar`); 0 outside the box.
 
-    A box is tight, so what a boundary holds beyond it is an error of the boundary.
+    The box is tight, so any part of a boundary outside it is an error.
     """
     return np.asarray(np.rint(255 * polar_probability(image, box) * filled_box(box, image.shape)), np.uint8)
 
 
 @PRIORS.register("refined")
 def refined_prior(image: Grey, box: Box) -> Grey:
-    """The same, sharpened by the image's grey levels (see `flipagents.maps.refine`)."""
+    """The same, refined by the image's grey levels (see `flipagents.maps.refine`)."""
     seen = refine(polar_probability(image, box), image, box) * filled_box(box, image.shape)
     return np.asarray(np.rint(255 * seen), np.uint8)
 

@@ -1,4 +1,4 @@
-"""From what was erased to a mask that a reader would draw: one piece, no holes, no threads."""
+"""Post-processing of masks: one component, no holes, no thin threads."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ KERNEL = 5  # px of the image; the authors' result pictures fit an opening with 
 
 
 def tidy(mask: NDArray[np.bool_], *, opening: int = 0) -> NDArray[np.bool_]:
-    """Open a mask (height, width) bool, fill its holes and keep its largest piece; an empty mask stays empty.
+    """Open a mask (height, width) bool, fill its holes and keep its largest component; an empty mask stays empty.
 
-    opening: times that a 5x5 square erodes and then dilates; an opening that would leave nothing is left out.
+    opening: iterations of erosion and dilation with a 5x5 square; skipped if it would leave nothing.
     """
     if not mask.any():
         return mask.copy()

@@ -1,4 +1,4 @@
-"""Train a network of `flipagents.maps.network` on images, boxes and one map a case, whoever made the maps."""
+"""Train a network of `flipagents.maps.network` on images, boxes and one target map per case, from any source."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from flipenv.errors import ConfigError
 from flipenv.progress import showing
 from flipenv.types import Case
 
-ZOOM, MOVE = 0.02, 0.01  # deviations of the crop's size and place, shares of its size
-GAMMA = 0.25  # deviation of the logarithm of the exponent that grey levels are raised to
-BLUR, NOISE = 0.7, 0.05  # largest deviations: crop px, and grey levels of deviation 1
+ZOOM, MOVE = 0.02, 0.01  # sigmas of the crop's size and place, shares of its size
+GAMMA = 0.25  # sigma of log gamma
+BLUR, NOISE = 0.7, 0.05  # largest sigmas: crop px, and standardised grey levels
 
-# logits and the maps' crops, both (B, 1, SIZE, SIZE), and what the network saw (B, N_INPUTS[view], SIZE, SIZE), all
-# float32, to a loss ()
+# logits and target crops, both (B, 1, SIZE, SIZE), and network inputs (B, N_INPUTS[view], SIZE, SIZE), all float32, to
+# a loss ()
 CropLoss: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
@@ -39,16 +39,18 @@ def distil(
     progress: bool = True,
     title: str = "network",
 ) -> Student:
-    """Train a student on one map (height, width) float in 0..1 a case; masks of the cases are not looked at.
+    """Train a student on one map (height, width) float in 0..1 per case; the cases' masks are not used.
 
-    loss: what is made small, None for the mean of Dice loss and cross entropy between output and map. title: of the
-    progress that is shown.
+    loss: the loss to minimise, None for the mean of Dice loss and cross entropy between output and map. title: of the
+    progress display.
     The last epoch's averaged weights are kept. On one machine the same arguments give the same weights.
-    Raises ConfigError where there is not one map of the image's shape for each case.
+    Raises ConfigError unless there is one map of the image's shape for each case.
     """
     config = config or StudentConfig()
-    if [case.image.shape for case in cases] != [each.shape for each in maps]:
-        raise ConfigError(f"{len(maps)} maps for {len(cases)} cases, or other shapes; expected one map for each image")
+    if [case.image.shape for case in cases] != [target.shape for target in maps]:
+        raise ConfigError(
+            f"{len(maps)} maps for {len(cases)} cases, or of other shapes; expected one map of each image's shape"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         student = Student(config, device)
@@ -61,16 +63,18 @@ def distil(
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, total_steps=steps)
         judge = loss or dice_and_entropy()
         rng = np.random.default_rng(config.seed)
-        targets = [np.asarray(each, np.float32) for each in maps]
+        targets = [np.asarray(target, np.float32) for target in maps]
         network.train()
         with showing(title, config.epochs, unit="epoch", quiet=not progress) as shown:
             for _ in range(config.epochs):
                 losses = []
                 for chosen in np.array_split(rng.permutation(len(cases)), batches):
                     drawn = [example(cases[index], targets[index], config, rng) for index in chosen]
-                    seen, wanted = (torch.from_numpy(np.stack(each)).to(device) for each in zip(*drawn, strict=True))
+                    crops, target_map = (
+                        torch.from_numpy(np.stack(part)).to(device) for part in zip(*drawn, strict=True)
+                    )
                     optimiser.zero_grad()
-                    judged = judge(network(seen), wanted, seen)
+                    judged = judge(network(crops), target_map, crops)
                     judged.backward()  # type: ignore[no-untyped-call]
                     optimiser.step()
                     schedule.step()
@@ -83,37 +87,37 @@ def distil(
 
 
 def dice_and_entropy() -> CropLoss:
-    """Half of the Dice loss and half of the cross entropy between output and map."""
+    """Mean of Dice loss and cross entropy between output and map."""
     from monai.losses.dice import DiceCELoss  # noqa: PLC0415 - takes seconds to import
 
     judge = DiceCELoss(sigmoid=True, lambda_dice=0.5, lambda_ce=0.5)
-    return lambda logits, wanted, _: judge(logits, wanted)
+    return lambda logits, target_map, _: judge(logits, target_map)
 
 
 def example(
-    case: Case, wanted: NDArray[np.float32], config: StudentConfig, rng: np.random.Generator
+    case: Case, target_map: NDArray[np.float32], config: StudentConfig, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """One crop as a network is taught on: inputs (N_INPUTS[view], SIZE, SIZE) and map (1, SIZE, SIZE), both float32.
+    """One training crop: inputs (N_INPUTS[view], SIZE, SIZE) and map (1, SIZE, SIZE), both float32.
 
-    Outline (as the config says), box, crop and grey levels are varied at random, and half of the crops mirrored.
+    Augmented: outline (as configured), box, crop, grey levels, and a flip for half of the crops.
     """
     if config.warp and rng.random() < config.warp_share:
-        case, wanted = warp(case, wanted, config.warp, rng)
+        case, target_map = warp(case, target_map, config.warp, rng)
     angle, length = rng.uniform(0, 2 * np.pi), rng.uniform(0, config.shift)
     box = shift_box(case.box, length * np.sin(angle), length * np.cos(angle), case.image.shape)
     crop = Crop.around(box, config.view).moved(
         rng.normal(0, MOVE), rng.normal(0, MOVE), zoom=np.exp(rng.normal(0, ZOOM))
     )
-    seen = inputs(case.image, box, crop, config.view)
-    seen[0] = _varied(seen[0], rng)
-    target = crop.cut(wanted, cv2.BORDER_CONSTANT)[None]
+    crops = inputs(case.image, box, crop, config.view)
+    crops[0] = _varied(crops[0], rng)
+    target = crop.cut(target_map, cv2.BORDER_CONSTANT)[None]
     if rng.random() < 0.5:
-        seen, target = seen[..., ::-1], target[..., ::-1]
-    return np.ascontiguousarray(seen), np.ascontiguousarray(target)
+        crops, target = crops[..., ::-1], target[..., ::-1]
+    return np.ascontiguousarray(crops), np.ascontiguousarray(target)
 
 
 def _varied(grey: Picture, rng: np.random.Generator) -> Picture:
-    """Other gain, sharpness and noise; mean 0 and deviation 1 again."""
+    """Random gamma, blur and noise; standardised again."""
     low, high = float(grey.min()), float(grey.max())
     grey = ((grey - low) / max(high - low, 1e-6)) ** np.exp(rng.normal(0, GAMMA))
     if rng.random() < 0.5:

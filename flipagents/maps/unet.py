@@ -1,6 +1,6 @@
-"""A small U-Net, without waiting for a library of networks: layer for layer MONAI's BasicUNet, whose weights fit it.
+"""A small U-Net without importing MONAI: layer for layer its BasicUNet, with compatible weights.
 
-Layers have that network's names and are made in its order, so that a seed draws the same weights. After Falk et al.
+Layers have the same names and are created in the same order, so that a seed gives the same weights. After Falk et al.
 2019, U-Net: deep learning for cell counting, detection, and morphometry, doi 10.1038/s41592-018-0261-2.
 """
 
@@ -47,7 +47,7 @@ class UNet(nn.Module):
 
 
 class _Up(nn.Module):
-    """Enlarged by two, put beside what was seen at that size before, and convolved twice."""
+    """Upsample by two, concatenate the skip connection, and convolve twice."""
 
     def __init__(self, n_below: int, n_enlarged: int, n_skipped: int, n_outputs: int) -> None:
         super().__init__()
@@ -59,8 +59,8 @@ class _Up(nn.Module):
         self.convs = _twice(n_skipped + n_enlarged, n_outputs)
 
     def forward(self, below: Tensor, skipped: Tensor) -> Tensor:
-        seen: Tensor = self.convs(torch.cat([skipped, self.upsample(below)], 1))
-        return seen
+        features: Tensor = self.convs(torch.cat([skipped, self.upsample(below)], 1))
+        return features
 
 
 def _twice(n_inputs: int, n_outputs: int) -> nn.Sequential:

@@ -132,9 +132,9 @@ def test_a_box_that_was_off_is_found(phantoms: list[Case]) -> None:
 
 
 def test_wrong_maps_and_options(phantoms: list[Case]) -> None:
-    with pytest.raises(ConfigError, match="one map for each image"):
+    with pytest.raises(ConfigError, match="one map of each image"):
         distil(phantoms, maps_of(phantoms)[:-1], TINY, progress=False)
-    with pytest.raises(ConfigError, match="one map for each image"):
+    with pytest.raises(ConfigError, match="one map of each image"):
         distil(phantoms, [each.T for each in maps_of(phantoms)], TINY, progress=False)
     with pytest.raises(ConfigError, match="unknown StudentConfig option 'epoch': did you mean 'epochs'"):
         TINY.replace(epoch=3)
