@@ -15,7 +15,7 @@ from flipagents.compare.evaluation import Candidate
 from flipagents.compare.report import REFERENCES, Report, evaluate
 from flipagents.compare.summaries import Summary
 from flipagents.compare.tables import latex_table, markdown_table, spread
-from flipagents.segment.outputs import replacing, write_texts
+from flipagents.store.files import replacing, write_texts
 from flipagents.store.provenance import about
 
 RESULTS = Path("benchmarks/results")

@@ -22,13 +22,14 @@ from common import parser, read, run, save_figures, told, write_json
 
 from flipagents.classify.figures import GREEN, INK, ORANGE, RED, new_figure
 from flipagents.compare.evaluation import Candidate
-from flipagents.compare.methods import Flip, Mask
+from flipagents.compare.ours import Flip
 from flipagents.compare.report import Report
 from flipagents.maps.tidy import tidy
 from flipagents.metrics import dice
-from flipagents.segment.outputs import record
 from flipagents.segment.segmenter import Segmenter
+from flipagents.segment.walk import record
 from flipenv.pictures.render import FLIP, Scene, overlay
+from flipenv.pixels import Mask
 from flipenv.sources import find, open_source
 from flipenv.types import Box, Case
 

@@ -96,7 +96,7 @@ def turn(options: argparse.Namespace) -> list[tuple[str, str, int, list[float]]]
     loaded = [source.load(index) for index in range(min(options.images, len(source)))]
     cases = [flipenv.Case(case.image, case.box, id=case.id) for case in loaded]
     found = []
-    for name in options.methods or methods.method_names():
+    for name in options.methods or methods.METHODS.names():
         for runtime in _runtimes(methods, name):
             try:
                 method = methods.make_method(

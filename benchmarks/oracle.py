@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import flipenv
-from flipagents.compare.baselines.oracle import mostly_nodule
+from flipagents.learn.fixed import mostly_nodule
 from flipenv.episode import mask_on_image, prepare
 from flipenv.types import Case
 

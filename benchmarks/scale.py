@@ -83,7 +83,8 @@ def measure(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
 def loop(options: argparse.Namespace, out: Path) -> dict[str, Any]:
     """The plain loop in this process: no start, no loading."""
     from flipagents.scale.worker import Work, Worker
-    from flipagents.segment.outputs import file_names, output_paths
+    from flipagents.segment.outputs import output_paths
+    from flipagents.store.files import file_names
     from flipenv.sources import open_source
 
     source = open_source(options.source)

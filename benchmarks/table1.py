@@ -3,8 +3,9 @@
     python benchmarks/table1.py --data busi:PATH --split val
     python benchmarks/table1.py --data busi:PATH --split val --paper-weights runs/paper --methods-from mine.py
 
-What cannot run is listed with the reason. `flip-paper` is a pipeline of `flip train --preset paper`. A method of your
-own: see benchmarks/README.md.
+What cannot run is listed with the reason. `contour` is the prior that pays the agents, without them. `flip-paper` is
+a pipeline trained with the paper's rewards, given as --paper-weights: the published row is √ √ √ of Table 2, which
+`table2.py` trains with small networks for one epoch per stage. A method of your own: see benchmarks/README.md.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from flipagents.compare.report import Report
 OURS = ("flip", "flip+student")
 METHODS = (
     *("box", "ellipse", "otsu", "grabcut", "grabcut-fair", "saliency", "saliency-fine", "sp-rg"),
-    *("gradcam", "gradcam++", "adversarial-erasing", "sdi", "box-unet", "polar", "polar+grey"),
+    *("gradcam", "gradcam++", "adversarial-erasing", "sdi", "box-unet", "polar", "polar+grey", "contour"),
     *OURS,
     *("litemedsam", "unet", "oracle"),
 )
+PIPELINE = ("contour", *OURS)  # whose weights come from `--weights`
 TRAINED = ("adversarial-erasing", "sdi", "box-unet", "unet")  # whose weights come from `--baselines`
 PRINTED = {  # our row to the paper's
     "unet": "U-net",
@@ -48,18 +50,18 @@ def main(arguments: Sequence[str] | None = None) -> Report:
     """Run the script."""
     options = parser(__doc__, "table1")
     options.add_argument("--methods", nargs="+", default=METHODS, help="registered names; also onnx:FILE")
-    options.add_argument("--paper-weights", help="folder of a pipeline trained by the preset paper; may hold {seed}")
+    options.add_argument("--paper-weights", help="pipeline trained with the paper's rewards; may hold {seed}")
     options.add_argument("--baselines", help="folder of the trained baselines, else what ships; may hold {seed}")
     found = read(options, arguments)
     rows = [
-        Candidate(name, weights=found.baselines if name in TRAINED else found.weights if name in OURS else None)
+        Candidate(name, weights=found.baselines if name in TRAINED else found.weights if name in PIPELINE else None)
         for name in (*found.methods, *found.registered)
     ]
     if found.paper_weights:
         rows.append(Candidate("flip", "flip-paper", found.paper_weights))
     report = run(found, rows)
     if not found.paper_weights:
-        why = "give --paper-weights FOLDER, which `flip train --preset paper` wrote"
+        why = "give --paper-weights FOLDER, a pipeline trained with the paper's rewards, such as a row of table2.py"
         report = dataclasses.replace(report, missing={**report.missing, "flip-paper": why})
     names = list(dict.fromkeys([*(row.name for row in rows), "flip-paper"]))
     table = [(name, report.row(name), TABLE_1.get(PRINTED.get(name, ""))) for name in names]

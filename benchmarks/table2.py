@@ -37,7 +37,8 @@ from flipagents.learn.config import LearnerConfig
 from flipagents.store.checkpoint import SHIPPED
 from flipagents.store.recipe import CONTOUR, Recipe
 from flipagents.store.run_folder import CHECKPOINT
-from flipagents.train.pipeline import Cost, presets, teach, train_stages
+from flipagents.train.pipeline import Cost, teach, train_stages
+from flipagents.train.presets import presets
 from flipenv.config import COARSE, FINE, EnvConfig
 from flipenv.sources import CaseSource, Source, open_source
 

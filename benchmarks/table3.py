@@ -19,13 +19,14 @@ from flipagents.compare.evaluation import FOUND, Candidate
 from flipagents.compare.plots import shift_figure
 from flipagents.compare.report import ALWAYS, Report
 from flipagents.compare.tables import latex_table, markdown_table
-from flipagents.segment.outputs import write_texts
+from flipagents.store.files import write_texts
 
 TIGHT = "tight"
 SHOWN = (
     "box",
     "ellipse",
     "polar+grey",
+    "contour",
     "flip",
     "flip+student",
     "litemedsam",

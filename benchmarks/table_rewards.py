@@ -1,14 +1,15 @@
-"""What each reading of the paper's rewards is worth: the Dice of the agent that maximises it one step ahead.
+"""The Dice of the agent that maximises each variant of the paper's rewards one step ahead.
 
     python benchmarks/table_rewards.py --data busi:PATH --split val
 
 The classification reward by `sign`, `difference` or `logit`, the intensity reward against what was erased so far by
 `superpixel` or as `cumulative` (the literal reading), with several thresholds, or off. The agent `greedy` tries each
-erasure and keeps it where it pays more than passing; the classifier that ships is the scorer. A reward whose maximiser
-is below the ellipse teaches a learner nothing that the box did not say. Below stand the rewards by prior, alone and
-with half the fall of the log-odds, as our preset has them; then the paper's reading, and the same by `logit`, with one
-other choice of the environment changed at a time. Fine superpixels, roi canvas, two agents, two traversals
-that no flipped tag ends; masks are tidied as the pipelines' are (`flipagents.maps.tidy.tidy`).
+erasure and keeps it if it pays more than passing; the shipped classifier is the scorer. This tells how much one
+immediate reward says about one superpixel of one image. It does not bound trained agents, which average over many
+images (Table 2). Further rows: the rewards by prior, alone and with half the fall of the log-odds, as in our preset;
+then the paper's variant, and the same by `logit`, with one other choice of the environment changed at a time. Fine
+superpixels, roi canvas, two agents, two traversals that do not end when the tag flips; masks are tidied as the
+pipelines' are (`flipagents.maps.tidy.tidy`).
 """
 
 from __future__ import annotations
@@ -23,18 +24,19 @@ from common import parser, read, run, save_figures, told
 
 from flipagents.classify.classifier import Classifier
 from flipagents.compare.evaluation import Candidate
-from flipagents.compare.methods import METHODS, Mask
+from flipagents.compare.methods import METHODS
 from flipagents.compare.plots import dice_figure
 from flipagents.compare.report import Report
 from flipagents.compare.tables import latex_table, markdown_table, signed, spread
 from flipagents.learn.agents import make_agent
 from flipagents.learn.rollout import masks_of
-from flipagents.maps.contour import find_prior
-from flipagents.maps.rules import Enriched
+from flipagents.maps.enriched import Enriched
 from flipagents.maps.tidy import tidy
-from flipagents.segment.outputs import write_texts
+from flipagents.segment.loading import find_prior
 from flipagents.store.checkpoint import SHIPPED
+from flipagents.store.files import write_texts
 from flipenv.config import EnvConfig
+from flipenv.pixels import Mask
 from flipenv.pool import EpisodePool
 from flipenv.sources import CaseSource
 from flipenv.types import Case
@@ -124,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> Report:
     head += ["Dice of the maximiser", "Dice − ellipse [95% interval]", "empty", "ms/image"]
     cells = [line(each, report) for each in rows]
     text = (
-        f"Rewards and what their maximisers reach, n = {report.summaries[0].n} cases\n\n{markdown_table(head, cells)}\n"
+        f"Rewards and their one-step maximisers, n = {report.summaries[0].n} cases\n\n{markdown_table(head, cells)}\n"
         f"{report.markdown()}\n{told(report.about)}\n"
     )
     write_texts({found.out / "table.md": text, found.out / "rewards.tex": latex_table(head, {"": cells})})

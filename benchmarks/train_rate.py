@@ -78,7 +78,7 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
     import cv2
     import torch
 
-    from flipagents.train.pipeline import presets
+    from flipagents.train.presets import presets
 
     torch.set_num_threads(options.threads)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
@@ -102,9 +102,9 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
 def episodes(source: str, preset: Any, stage: int) -> Any:
     """The pool on which a stage of the preset trains, ellipses in place of the masks of stage 1."""
     import flipenv
-    from flipagents.maps.contour import find_prior
+    from flipagents.maps.enriched import Enriched
     from flipagents.maps.geometry import ellipse
-    from flipagents.maps.rules import Enriched
+    from flipagents.segment.loading import find_prior
     from flipagents.store.checkpoint import SHIPPED
 
     opened = flipenv.open_source(source)
@@ -120,7 +120,7 @@ def make_learner(name: str, pool: Any, lanes: int, device: str, options: argpars
     import torch
 
     from flipagents.learn.learner import Learner
-    from flipagents.train.pipeline import presets
+    from flipagents.train.presets import presets
 
     changes = {key: json.loads(value) for key, _, value in (each.partition("=") for each in options.set)}
     own = presets()[name].learner
@@ -143,7 +143,7 @@ def classifier(name: str) -> Any:
 
     from flipagents.classify.classifier import NETWORKS, Classifier
     from flipagents.store.checkpoint import SHIPPED
-    from flipagents.train.pipeline import presets
+    from flipagents.train.presets import presets
 
     if name == "small":
         return Classifier.load(SHIPPED / "classifier" / "classifier")

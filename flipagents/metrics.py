@@ -10,11 +10,11 @@ import math
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from flipenv.errors import ConfigError, MaskError
+from flipenv.pixels import Mask
 
-Mask = NDArray[np.bool_]
 Empty = Literal["nan", "zero"]
 BOOTSTRAPPED = 2**20  # values drawn at once
 

@@ -35,7 +35,7 @@ MOVED = {
     "flipagents.checkpoint": "flipagents.store.checkpoint",
     "flipagents.classifier": "flipagents.classify.classifier",
     "flipagents.classifier_training": "flipagents.classify.training",
-    "flipagents.commands": "flipagents.cli",
+    "flipagents.commands": "flipagents.cli.parser",
     "flipagents.config": "flipagents.learn.config",
     "flipagents.contour": "flipagents.maps.contour",
     "flipagents.crops": "flipagents.maps.crops",

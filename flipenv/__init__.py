@@ -1,6 +1,6 @@
-"""Erase to segment: an environment in which agents erase a boxed nodule until a classifier's tag flips.
+"""Erase to segment: an environment in which agents erase a boxed nodule until the classifier's tag flips.
 
-What was erased is the mask. `parallel_env` is the PettingZoo view, `env` its turn-based form, `vector_env` the batched
+The erased area is the mask. `parallel_env` is the PettingZoo view, `env` its turn-based form, `vector_env` the batched
 Gymnasium view; `gymnasium.make("flipenv/EraseToSegment-v0")` and `"flipenv/EraseToSegmentJoint-v0"` are registered.
 """
 

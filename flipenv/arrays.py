@@ -1,4 +1,4 @@
-"""Two gathers that the array API standard has no word for."""
+"""Two gather operations that the array API standard lacks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flipenv.types import Array
 
 
 def pick(values: Array, index: Array) -> Array:
-    """Return values[b, index[b, a]] for values (B, S, ...) and whole-number index (B, A): (B, A, ...)."""
+    """Return values[b, index[b, a]] for values (B, S, ...) and integer index (B, A): (B, A, ...)."""
     xp = array_namespace(values)
     batch, rows, *rest = values.shape
     first = xp.arange(batch, dtype=xp.int64, device=device(values))[:, None] * rows
@@ -21,12 +21,12 @@ def pick(values: Array, index: Array) -> Array:
 
 
 def windows(pictures: Array, centers: Array, side: int) -> Array:
-    """Cut a square of `side` pixels around each centre; pixels beyond a picture repeat its edge.
+    """Crop a square of `side` pixels around each centre; pixels beyond a picture repeat its edge.
 
     pictures (B, ..., H, W), centers (B, A, 2) row and column -> (B, ..., A, side, side), the centre at
     [side // 2, side // 2].
-    A take of flat indices: on two CPU cores `take_along_axis` over the same pixels was over 20 times slower with torch.
-    NumPy's arrays are copied block by block, in a fifth to a half of that time.
+    Takes by flat index: on two CPU cores `take_along_axis` over the same pixels was over 20 times slower with torch.
+    NumPy arrays are copied block by block, in a fifth to a half of that time.
     """
     xp = array_namespace(pictures)
     if is_numpy_array(pictures):
@@ -46,7 +46,7 @@ def windows(pictures: Array, centers: Array, side: int) -> Array:
 
 
 def _blocks(pictures: Array, centers: Array, side: int) -> Array:
-    """`windows` for arrays that can be written to."""
+    """`windows` for writable NumPy arrays."""
     xp = array_namespace(pictures)
     *leading, height, width = pictures.shape
     found = xp.empty((*leading, centers.shape[1], side, side), dtype=pictures.dtype)

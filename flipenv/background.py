@@ -9,17 +9,17 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from flipenv.pixels import Grey
 from flipenv.registry import Registry
 from flipenv.types import Box
 
-Grey: TypeAlias = npt.NDArray[np.uint8]
 Background: TypeAlias = Callable[[Grey, Box], Grey]  # image (H, W), area -> (H, W), the image with the area painted
 
 BACKGROUNDS: Registry[Background] = Registry("background")
 LEAST_ROOM = 4  # px: a narrower strip holds no texture to copy
 LEAST_SHARE = 0.25  # of the area's width: a narrower strip would be repeated until its repeats show
-RIM = 5  # px inside the area that are smoothed; read off the authors' example files
-KERNEL = 7  # px, side of the mean filter; read off the authors' example files
+RIM = 5  # px inside the area that are smoothed; measured on the authors' example files
+KERNEL = 7  # px, side of the mean filter; measured on the authors' example files
 
 
 @BACKGROUNDS.register("eq1")
@@ -69,7 +69,7 @@ def inpaint(image: Grey, area: Box) -> Grey:
     """Telea's fast marching inpainting of the area (doi 10.1080/10867651.2004.10487596): smooth, without speckle."""
     if (area.height, area.width) == image.shape:
         return _paste(image, area, np.full(image.shape, np.median(image)))
-    reach = 16  # px of surroundings given to the filter; it looks 5 px far
+    reach = 16  # px of context given to the filter, whose radius is 5 px
     around = (
         slice(max(area.top - reach, 0), area.bottom + reach),
         slice(max(area.left - reach, 0), area.right + reach),
@@ -121,7 +121,7 @@ def _paste(image: Grey, area: Box, patch: npt.NDArray[np.generic]) -> Grey:
 
 
 def _smooth_rim(painted: Grey, area: Box) -> Grey:
-    """Mean-filter the outermost pixels of the area, so that the pasted edge is no line."""
+    """Mean-filter the outermost pixels of the area, so that the pasted edge does not show as a line."""
     smooth = cv2.blur(painted, (KERNEL, KERNEL))
     core = (slice(area.top + RIM, area.bottom - RIM), slice(area.left + RIM, area.right - RIM))
     result = painted.copy()

@@ -1,4 +1,4 @@
-"""Lanes of episodes that run side by side: the one stateful thing, on which every view sits."""
+"""Lanes of episodes that run in parallel: the only stateful part, shared by all views."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def to_numpy(array: Array) -> npt.NDArray[Any]:
 class Batch:
     """B lanes, each with its own random stream, episode and state.
 
-    Lane i seeded s walks through the same episodes as a single lane seeded s + i. A batch of one prepares episodes
-    when they are drawn; a larger one prepares all of its pool at the start and keeps them on its device.
+    Lane i of a batch seeded with s plays the same episodes as a single lane seeded with s + i. A batch of one prepares
+    episodes when they are drawn; a larger one prepares its whole pool at the start and keeps it on its device.
 
     pool: an `EpisodePool`, or a source to make one from.
-    scorer: who gives the nodule score; "contrast" for the analytic one, None for none (then beta must be None).
+    scorer: computes the nodule score; "contrast" for the analytic one, None for none (then beta must be None).
     device: None for NumPy arrays, else a torch device ("cpu", "cuda").
     cache: where prepared episodes are kept: True for the default folder, a folder, or False.
     config, options: an `EnvConfig`, or a mapping of its fields, and changes to it.
@@ -55,8 +55,8 @@ class Batch:
         if isinstance(pool, EpisodePool):
             if EnvConfig.of(pool.config if config is None else config, **options) != pool.config:
                 raise ConfigError(
-                    f"options {options or config} differ from those of the EpisodePool, whose episodes are prepared "
-                    "with its own; give them to EpisodePool(source, config)"
+                    f"options {options or config} differ from the config of the EpisodePool, which prepares the "
+                    "episodes; pass them to EpisodePool(source, config)"
                 )
             self.pool = pool
         else:
@@ -75,14 +75,14 @@ class Batch:
         self.state: State | None = None
 
     def seed(self, seeds: int | Sequence[int | None] | None) -> None:
-        """Restart the random streams: an int seeds lane i with seed + i, None leaves a lane's stream as it runs."""
-        each = [seeds + lane for lane in range(self.n_lanes)] if isinstance(seeds, int) else seeds
-        for lane, seed in enumerate(each or []):
+        """Restart the random streams: an int seeds lane i with seed + i; None leaves a lane's stream unchanged."""
+        per_lane = [seeds + lane for lane in range(self.n_lanes)] if isinstance(seeds, int) else seeds
+        for lane, seed in enumerate(per_lane or []):
             if seed is not None:
                 self.generators[lane] = np.random.default_rng(int(seed))
 
     def reset(self, lanes: Sequence[int] | None = None, cases: Sequence[str | int | None] | None = None) -> None:
-        """Start new episodes in `lanes` (all by default), drawn evenly or given by case id or index (None: drawn)."""
+        """Start new episodes in `lanes` (default: all), drawn uniformly or given by case id or index (None: drawn)."""
         chosen = list(range(self.n_lanes)) if lanes is None or self.state is None else list(lanes)
         wanted = cases if cases is not None else [None] * len(chosen)
         for lane, case in zip(chosen, wanted, strict=True):
@@ -93,13 +93,13 @@ class Batch:
             self.episodes, self.state = rows, state
             return
         for name, array in vars(rows).items():
-            getattr(self.episodes, name)[chosen] = array  # nobody else holds these
+            getattr(self.episodes, name)[chosen] = array  # these arrays are not shared
         self.state = State(
             **{name: _with_rows(array, chosen, vars(state)[name]) for name, array in vars(self.state).items()}
         )
 
     def step(self, actions: Array) -> Transition:
-        """Let every agent of every lane act, actions (B, A); lanes that ended stay as they are."""
+        """Let every agent of every lane act, actions (B, A); lanes that have ended are unchanged."""
         transition = core.step(self.episodes, self.state, actions, self.scorer, self.config)  # type: ignore[arg-type]
         self.state = transition.state
         return transition
@@ -114,7 +114,7 @@ class Batch:
         return observe(self.episodes, self.state, self.config)  # type: ignore[arg-type]
 
     def erased(self) -> Array:
-        """What was erased on each canvas, (B, H, W) bool."""
+        """Erased pixels of each canvas, (B, H, W) bool."""
         return erased_pixels(self.state.erased, self.episodes.labels)  # type: ignore[union-attr]
 
     def mask(self, lane: int = 0) -> npt.NDArray[np.bool_]:
@@ -144,7 +144,7 @@ class Batch:
     def _put(self, array: npt.NDArray[Any]) -> Array:
         if self.device is None:
             return array
-        from array_api_compat import torch  # noqa: PLC0415 - torch is optional and slow to import
+        from array_api_compat import torch  # noqa: PLC0415
 
         return torch.asarray(array).to(self.device)
 
@@ -155,13 +155,15 @@ class Batch:
             fresh = rows if len(new) == len(indices) else Episodes(**{k: v[new] for k, v in vars(rows).items()})
             scores = to_numpy(core.first_score(fresh, self.scorer))
             if self.scorer is not None and not ((scores >= 0) & (scores <= 1)).all():
-                raise ScorerError(f"scorer {self.scorer!r} gave {scores.tolist()}; expected nodule scores in [0, 1]")
+                raise ScorerError(
+                    f"scorer {self.scorer!r} returned {scores.tolist()}; expected nodule scores in [0, 1]"
+                )
             self.first_scores.update(zip((int(indices[lane]) for lane in new), scores.tolist(), strict=True))
         return self._put(np.array([self.first_scores[int(index)] for index in indices], np.float32))
 
 
 def _with_rows(array: Array, lanes: list[int], rows: Array) -> Array:
-    """Copy of an array with some rows replaced; the old one may be in a transition that somebody keeps."""
+    """Copy of an array with some rows replaced; the caller may still hold a transition with the old one."""
     copy = array_namespace(array).asarray(array, copy=True)
     copy[lanes] = rows
     return copy

@@ -1,4 +1,4 @@
-"""Prepared episodes on disk, named by the content and the options that they depend on."""
+"""Prepared episodes on disk, keyed by the content and the options that they depend on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from flipenv.atomic import replacing
 from flipenv.background import BACKGROUNDS
 from flipenv.channels import CHANNELS
 from flipenv.config import EnvConfig
@@ -26,7 +26,7 @@ from flipenv.superpixels import SUPERPIXELS
 from flipenv.types import Box, Episode, Geometry
 from flipenv.walks import ORDERS
 
-VERSION = 3  # raised whenever `prepare` gives different arrays for the same case and options
+VERSION = 3  # incremented whenever `prepare` returns different arrays for the same case and options
 _PREPARED = (  # options that change what `prepare` returns
     "canvas",
     "margin",
@@ -43,19 +43,19 @@ _ARRAYS = ("image", "background", "labels", "order", "centers", "histograms", "c
 
 
 def default_folder() -> Path:
-    """Where episodes are kept: $FLIPENV_CACHE, or flipenv under the user's cache folder."""
+    """Default cache folder: $FLIPENV_CACHE, or flipenv in the user's cache folder."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("FLIPENV_CACHE") or Path(base) / "flipenv")
 
 
 class EpisodeCache:
-    """A folder of safetensors files; a file that cannot be written or read costs time, never a result."""
+    """A folder of safetensors files; if one cannot be read or written, its episode is prepared again."""
 
     def __init__(self, folder: str | Path | None = None) -> None:
         self.folder = Path(folder) if folder is not None else default_folder()
 
     def key(self, fingerprint: str, shift: tuple[float, float], config: EnvConfig) -> str:
-        """Name of the episode of a case whose box is shifted by (rows, columns)."""
+        """Cache key of a case whose box is shifted by (rows, columns)."""
         options = config.to_dict()
         parts = [
             VERSION,
@@ -71,7 +71,7 @@ class EpisodeCache:
         return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
     def load(self, key: str) -> Episode | None:
-        """Return the episode, or None where there is none; a damaged file is reported and prepared anew."""
+        """Return the cached episode or None; a damaged file counts as none, with a warning."""
         path = self._path(key)
         if not path.exists():
             return None
@@ -80,12 +80,12 @@ class EpisodeCache:
                 about = json.loads(file.metadata()["episode"])
                 arrays = {name: file.get_tensor(name) for name in _ARRAYS}
         except (SafetensorError, OSError, KeyError, ValueError) as error:
-            warnings.warn(f"{path} is damaged ({error}); the episode is prepared anew", RuntimeWarning, stacklevel=2)
+            warnings.warn(f"{path} is damaged ({error}); preparing the episode again", RuntimeWarning, stacklevel=2)
             return None
         return _episode(arrays, about)
 
     def save(self, key: str, episode: Episode) -> None:
-        """Write under a temporary name and rename; a full disk is a warning, since the episode is at hand."""
+        """Write atomically; a full disk only warns, since the episode is in memory."""
         path = self._path(key)
         about = {
             "deviation_gain": episode.deviation_gain,
@@ -95,16 +95,10 @@ class EpisodeCache:
             "id": episode.id,
         }
         arrays = {name: np.ascontiguousarray(getattr(episode, name)) for name in _ARRAYS}
-        temporary = None
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-            os.close(handle)
-            save_file(arrays, temporary, metadata={"episode": json.dumps(about)})
-            os.replace(temporary, path)
+            with replacing([path]) as parts:
+                save_file(arrays, parts[path], metadata={"episode": json.dumps(about)})
         except (OSError, SafetensorError) as error:
-            if temporary is not None:
-                Path(temporary).unlink(missing_ok=True)
             warnings.warn(
                 f"cannot cache episodes in {self.folder} ({error}); free space there, set FLIPENV_CACHE to another "
                 "folder, or pass cache=False",
@@ -117,13 +111,13 @@ class EpisodeCache:
 
 
 def _code(part: Callable[..., Any]) -> str:
-    """Digest of what a registered function does, so that an edited one is not answered from the cache."""
+    """Digest of a registered function's code, so that editing it invalidates its cached episodes."""
     code = getattr(part, "__code__", None)
     return repr(part) if code is None else hashlib.blake2b(_text(code), digest_size=16).hexdigest()
 
 
 def _text(code: CodeType) -> bytes:
-    """Bytecode and constants; a nested function's repr would hold its address."""
+    """Bytecode and constants; the repr of a nested function would contain its address."""
     constants = [_text(value) if isinstance(value, CodeType) else repr(value).encode() for value in code.co_consts]
     return b"|".join([code.co_code, *constants, repr(code.co_names).encode()])
 

@@ -1,4 +1,4 @@
-"""Observation channels that are drawn once from canvas and box, when an episode is prepared."""
+"""Observation channels computed once from canvas and box, when an episode is prepared."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from flipenv.pixels import Grey
 from flipenv.registry import Registry
 from flipenv.types import Box
 
-Grey: TypeAlias = npt.NDArray[np.uint8]
 Channel: TypeAlias = Callable[[Grey, Box], Grey]  # canvas (H, W), box on it -> picture (H, W)
 CHANNELS: Registry[Channel] = Registry("observation channel")
 
-ELLIPSE_REACH = 2.0  # ellipse radii at which the distance picture turns white
+ELLIPSE_REACH = 2.0  # ellipse radii at which the distance map reaches white
 
 
 @CHANNELS.register("box")

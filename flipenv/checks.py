@@ -1,4 +1,4 @@
-"""Checks of boxes, images and actions; each message says what was given and what to do."""
+"""Checks of boxes, images and actions; each message states what was given, what was expected and the remedy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check_image(image: Any, name: str = "image") -> None:
     if len(shape) != 2 or 0 in shape:
         raise ImageError(f"{name} has shape {tuple(shape)}; expected a non-empty (height, width)")
     if not dtype.endswith("uint8"):
-        nan = " with NaN in it" if "float" in dtype and bool((image != image).any()) else ""  # noqa: PLR0124 - NaN differs from itself
+        nan = " and contains NaN" if "float" in dtype and bool((image != image).any()) else ""  # noqa: PLR0124 - NaN differs from itself
         raise ImageError(
             f"{name} has dtype {dtype}{nan}; expected uint8 grey levels 0..255: choose a window and rescale, "
             "for example ((x - low) / (high - low) * 255).clip(0, 255).astype('uint8')"
@@ -37,16 +37,16 @@ def check_companion(name: str, array: Any, shape: tuple[int, ...], dtype: str) -
     if tuple(getattr(array, "shape", ())) != tuple(shape):
         raise MaskError(
             f"{name} has shape {tuple(getattr(array, 'shape', ()))} but its image has {tuple(shape)}; "
-            "they must be drawn on the same pixels: resample one of them"
+            "both must be on the same pixel grid: resample one of them"
         )
     if not str(array.dtype).endswith(dtype):
         raise MaskError(f"{name} has dtype {array.dtype}; expected {dtype}: use `array > 0` or `.astype('{dtype}')`")
 
 
 def check_box(box: Any, shape: tuple[int, ...], *, columns_first: bool = False) -> tuple[int, int, int, int]:
-    """Return the box (top, left, bottom, right) as four ints; BoxError unless it holds a pixel and fits in the image.
+    """Return the box (top, left, bottom, right) as four ints; BoxError unless it is non-empty and inside the image.
 
-    columns_first: quote it in errors as X0, Y0, X1, Y1, because that is how it was given.
+    columns_first: errors quote it as X0, Y0, X1, Y1, the order in which it was given.
     """
     height, width = shape[:2]
     names = ("X0", "Y0", "X1", "Y1") if columns_first else ("top", "left", "bottom", "right")
@@ -69,9 +69,9 @@ def check_box(box: Any, shape: tuple[int, ...], *, columns_first: bool = False) 
 
 
 def check_contrast(image: Any, box: tuple[int, int, int, int]) -> None:
-    """Raise ImageError where the image (height, width) shows one grey level inside the box, or two that are neighbours.
+    """Raise ImageError if the image (height, width) has a single grey level inside the box, or two adjacent ones.
 
-    Such a picture comes from a window or palette that is not that of the file, or from a box beside the tissue.
+    Such an image comes from a wrong window or palette, or from a box outside the tissue.
     """
     top, left, bottom, right = box
     inside = image[top:bottom, left:right]
@@ -85,7 +85,7 @@ def check_contrast(image: Any, box: tuple[int, int, int, int]) -> None:
 
 
 def check_actions(actions: Any, shape: tuple[int, ...], choices: int) -> None:
-    """Raise ActionError unless `actions` is a whole-number array of this shape with values 0..choices-1."""
+    """Raise ActionError unless `actions` is an integer array of this shape with values 0..choices-1."""
     expected = f"expected whole numbers 0..{choices - 1} of shape {shape}"
     given = tuple(getattr(actions, "shape", ()))
     if given != tuple(shape):
@@ -106,8 +106,8 @@ def check_action(action: Any, choices: int, agent: str = "") -> int:
         shape = getattr(action, "shape", None)
         kind = type(action).__name__ if shape is None else f"{action.dtype} array of shape {tuple(shape)}"
         raise ActionError(
-            f"action{whose} is {action!r} ({kind}); expected a whole number 0..{choices - 1}, such as "
-            "env.action_space.sample() gives"
+            f"action{whose} is {action!r} ({kind}); expected a whole number 0..{choices - 1}, for example "
+            "env.action_space.sample()"
         ) from None
     if isinstance(action, bool) or not 0 <= value < choices:
         raise ActionError(f"action{whose} is {action!r}; expected 0..{choices - 1}")

@@ -1,4 +1,4 @@
-"""Every constant of the environment once, with its unit and where it comes from."""
+"""All constants of the environment, each with its unit and source."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ ObservationKind = Literal["joint", "egocentric"]
 
 PAPER_FINE = 75.0  # canvas px² a superpixel; the authors' fine superpixels have 64-85 at 448x320
 PAPER_COARSE = 375.0  # the authors' coarse ones have 350-400
-FINE = 36.0  # on the default `roi` canvas this gives as many superpixels a box as PAPER_FINE gives on the whole image
+FINE = 36.0  # on the default `roi` canvas: as many superpixels per box as PAPER_FINE gives on the whole image
 COARSE = 160.0  # likewise for PAPER_COARSE; measured in benchmarks/results/oracle.md
 
 
 @dataclass(frozen=True)
 class CanvasSpec:
-    """The fixed-size picture that is cut from an image and erased on.
+    """The fixed-size crop of an image on which superpixels are erased.
 
     `roi`: the area plus `context`, scaled so that its long side fills the canvas; independent of the image's scale.
     `whole`: the image scaled to fit the canvas, aspect ratio kept, as in the paper (448x320, width x height).
@@ -34,7 +34,7 @@ class CanvasSpec:
     kind: CanvasKind = "roi"
     height: int = 128  # px
     width: int = 128  # px
-    context: float = 0.5  # of the area's long side, shared by both ends; unused by `whole`
+    context: float = 0.5  # share of the area's long side, half of it at each end; unused by `whole`
 
     def __post_init__(self) -> None:
         with naming("CanvasSpec"):
@@ -45,7 +45,7 @@ class CanvasSpec:
 
     @classmethod
     def of(cls, value: CanvasSpec | str | Mapping[str, Any]) -> CanvasSpec:
-        """Read a spec from itself, from "roi" or "whole", or from a mapping of its fields."""
+        """Make a spec from a spec, from "roi" or "whole", or from a mapping of its fields."""
         if isinstance(value, CanvasSpec):
             return value
         if isinstance(value, str):
@@ -55,9 +55,9 @@ class CanvasSpec:
 
 @dataclass(frozen=True)
 class EnvConfig:
-    """What an episode is. 'paper' marks a value that is printed there; docs/paper.md gives the reasons for the rest."""
+    """Options of an episode. 'paper' marks a value stated in the paper; docs/paper.md gives reasons for the rest."""
 
-    # what is prepared
+    # preparation
     canvas: CanvasSpec = dataclasses.field(default_factory=CanvasSpec)
     margin: int = 0  # image px around the box that may be erased too; 30 makes shifted boxes recoverable
     background: str = "eq1"  # eraser source: eq1 (paper), mirror, inpaint, or a registered name
@@ -65,30 +65,30 @@ class EnvConfig:
     cell_area: float = FINE  # canvas px² a superpixel
     jitter: tuple[float, float] = (0.0, 0.0)  # image px: least and largest shift of the box's centre (paper, Table 3)
     variants: int = 1  # jittered copies of each case
-    # who walks
+    # agents
     n_agents: int = 2  # paper; 1, 2 or 4
     order: str = "index"  # index (paper), radial, or a registered name
-    # what they see
+    # observation
     window: int = 64  # canvas px, side of the square around the agent's superpixel (paper)
-    frames: int = 6  # last areas seen, all agents together (paper); rounded up to whole steps
+    frames: int = 6  # most recent windows, all agents together (paper); rounded up to whole steps
     observation: ObservationKind = "joint"  # paper: every agent sees the same stack; egocentric: own frames first
     coarse_channels: bool = False  # stage 2 of the paper: the earlier stage's mask for each frame
     channels: tuple[str, ...] = ()  # extra for each agent: superpixel, erased, box, ellipse, prior, or registered
-    # what they are paid
-    reward: str = "sum"  # the parts below, weighted; or a registered name
+    # reward
+    reward: str = "sum"  # weighted sum of the parts below; or a registered name
     csr_weight: float = 1.0  # paper
     idr_weight: float = 1.0  # paper
-    prior_weight: float = 0.0  # for erasing what the case's prior calls nodule; not in the paper
+    prior_weight: float = 0.0  # for erasing what the case's prior marks as nodule; not in the paper
     csr: Csr = "sign"  # paper
-    dead_zone: float = 1e-4  # score change taken as none, so that float noise does not become a sign
-    credit: Credit = "joint"  # whose classification reward is what two simultaneous erasures did
+    dead_zone: float = 1e-4  # smaller score changes count as 0, so that float noise has no sign
+    credit: Credit = "joint"  # how the effect of simultaneous erasures is shared out as classification reward
     idr: Idr = "superpixel"  # what Eq. 2 compares; `cumulative` is its literal reading
     theta: float = 25.0  # grey levels (paper)
     standardise: bool = False  # measure theta on images scaled to a deviation of 41.5 grey levels in the area
-    # when it ends
-    beta: float | None = 0.05  # nodule score under which the tag counts as flipped (paper); None never ends early
+    # end of the episode
+    beta: float | None = 0.05  # nodule score below which the tag counts as flipped (paper); None: no early end
     traversals: int = 2  # N (paper)
-    max_cycles: int | None = None  # joint steps after which an episode is cut, whatever is left to walk
+    max_cycles: int | None = None  # joint steps after which an episode is truncated
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "canvas", CanvasSpec.of(self.canvas))
@@ -124,17 +124,17 @@ class EnvConfig:
 
     @property
     def history(self) -> int:
-        """Steps F whose windows are in the observation."""
+        """Number of steps F whose windows are in the observation."""
         return math.ceil(self.frames / self.n_agents)
 
     @property
     def n_channels(self) -> int:
-        """Channels C of one agent's observation."""
+        """Number of channels C of one agent's observation."""
         return self.history * self.n_agents * (1 + self.coarse_channels) + self.n_agents * len(self.channels)
 
     @classmethod
     def paper(cls, stage: Literal[1, 2] = 2, **options: Any) -> EnvConfig:
-        """The paper's environment as far as its text goes: coarse superpixels in stage 1, fine ones in stage 2."""
+        """The environment as far as the paper specifies it: coarse superpixels in stage 1, fine ones in stage 2."""
         preset: dict[str, Any] = {
             "canvas": "whole",
             "cell_area": PAPER_COARSE if stage == 1 else PAPER_FINE,
@@ -148,7 +148,7 @@ class EnvConfig:
 
     @classmethod
     def of(cls, value: EnvConfig | Mapping[str, Any] | None, **options: Any) -> EnvConfig:
-        """Read a config from itself, a mapping of its fields (as JSON has it) or None, and change some options."""
+        """Make a config from a config, a mapping of its fields (as in JSON) or None, with some options changed."""
         base = value if isinstance(value, EnvConfig) else cls().replace(**(value or {}))
         return base.replace(**options)
 

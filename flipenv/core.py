@@ -1,6 +1,6 @@
-"""Reset and step: pure, batched, and the same code on every array library.
+"""Reset and step: pure, batched, and the same code for every array library.
 
-No randomness, no in-place writes, no loop over episodes. Views turn dicts into arrays and call these two functions.
+No randomness, no in-place writes, no loop over episodes. Views convert dicts to arrays and call these two functions.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from flipenv.types import Array, Episodes, State, Transition
 
 
 def reset(episodes: Episodes, score: Array, config: EnvConfig) -> State:
-    """Return the state in which nothing is erased; `score` (B,) is what `first_score` gave."""
+    """Return the initial state, with nothing erased; `score` (B,) comes from `first_score`."""
     xp = array_namespace(episodes.image)
     batch, superpixels, bins = episodes.histograms.shape
     on = device(episodes.image)
@@ -49,9 +49,9 @@ def first_score(episodes: Episodes, scorer: Scorer | None) -> Array:
 
 
 def step(episodes: Episodes, state: State, actions: Array, scorer: Scorer | None, config: EnvConfig) -> Transition:
-    """Let every agent pass (0) or erase (1) the superpixel where it stands; actions (B, A).
+    """Let every agent pass (0) or erase (1) its current superpixel; actions (B, A).
 
-    An episode that ended is left as it is and pays nothing. Without a scorer the classification reward is 0.
+    An episode that has ended is left unchanged, with reward 0. Without a scorer the classification reward is 0.
     """
     xp = array_namespace(state.canvas)
     new, changed, before, after, own = _move(episodes, state, actions, scorer, config)
@@ -70,16 +70,16 @@ def step(episodes: Episodes, state: State, actions: Array, scorer: Scorer | None
 
 
 def advance(episodes: Episodes, state: State, actions: Array, scorer: Scorer | None, config: EnvConfig) -> State:
-    """The state that `step` leads to, where nobody is to be paid."""
+    """The state after `step`, without computing rewards."""
     return _move(episodes, state, actions, scorer, config)[0]
 
 
 def _move(
     episodes: Episodes, state: State, actions: Array, scorer: Scorer | None, config: EnvConfig
 ) -> tuple[State, Array, Array, Array, Array]:
-    """Return the new state, what changed (B, A) bool, and what pay depends on.
+    """Return the new state, which erasures changed something (B, A) bool, and the inputs of the reward.
 
-    That is the scores before and after (B, A), see `_judge`, and the histograms of the agents' superpixels (B, A, K).
+    These are the scores before and after (B, A), see `_judge`, and the histograms of the agents' superpixels (B, A, K).
     """
     xp = array_namespace(state.canvas)
     here = state.here
@@ -108,10 +108,10 @@ def _move(
 def _judge(
     episodes: Episodes, state: State, here: Array, changed: Array, scorer: Scorer | None, config: EnvConfig
 ) -> tuple[Array, Array, Array, Array]:
-    """Return the new canvas, the scores before and after that each agent answers for (B, A), and the new score (B,).
+    """Return the new canvas, each agent's scores before and after (B, A), and the new score (B,).
 
-    `joint`: what all did together. `sequential`: agents erase one after the other, each answers for its own fall.
-    `counterfactual`: each is compared with what the others would have done without it.
+    `joint`: every agent gets the joint change. `sequential`: agents erase in turn and each gets its own change.
+    `counterfactual`: each is compared with the canvas that the others would have produced without it.
     """
     xp = array_namespace(state.canvas)
     agents = changed.shape[1]
@@ -143,16 +143,16 @@ def _judge(
         return canvas, xp.stack(scores[:-1], axis=1), xp.stack(scores[1:], axis=1), scores[-1]
     total = xp.sum(xp.astype(changed, xp.int8), axis=1, dtype=xp.int8)
     alone = [erase([other for other in everyone if other != agent]) for agent in everyone]
-    asked = [changed[:, agent] & (total > 1) for agent in everyone]
-    *answers, score = _rescore(scorer, [*alone, canvas], [*asked, any_changed], [state.score] * (agents + 1))
+    requested = [changed[:, agent] & (total > 1) for agent in everyone]
+    *answers, score = _rescore(scorer, [*alone, canvas], [*requested, any_changed], [state.score] * (agents + 1))
     without = [xp.where(changed[:, agent], answers[agent], score) for agent in everyone]
     return canvas, xp.stack(without, axis=1), xp.stack([score] * agents, axis=1), score
 
 
-def _rescore(scorer: Scorer, canvases: list[Array], asked: list[Array], score: list[Array]) -> list[Array]:
-    """Score (B,) of each canvas (B, H, W), in one call; lanes not asked for keep the score given, at no cost."""
-    xp = array_namespace(asked[0])
-    which = xp.concat(asked)
+def _rescore(scorer: Scorer, canvases: list[Array], requested: list[Array], score: list[Array]) -> list[Array]:
+    """Score (B,) of each canvas (B, H, W), in one call; lanes not requested keep the given score, at no cost."""
+    xp = array_namespace(requested[0])
+    which = xp.concat(requested)
     (index,) = xp.nonzero(which)
     if index.shape[0] == 0:
         return score
@@ -162,7 +162,7 @@ def _rescore(scorer: Scorer, canvases: list[Array], asked: list[Array], score: l
     answers = _ask(scorer, pictures)
     place = xp.cumulative_sum(xp.astype(which, xp.int64)) - 1
     spread = xp.where(which, xp.take(answers, xp.clip(place, 0, None), axis=0), xp.concat(score))
-    batch = asked[0].shape[0]
+    batch = requested[0].shape[0]
     return [spread[start : start + batch] for start in range(0, spread.shape[0], batch)]
 
 
@@ -171,20 +171,20 @@ def _ask(scorer: Scorer, pictures: Array) -> Array:
     if tuple(scores.shape) != (pictures.shape[0],):
         raise ScorerError(
             f"scorer {scorer!r} returned shape {tuple(scores.shape)} for canvases {tuple(pictures.shape)}; "
-            f"expected one nodule score a canvas: ({pictures.shape[0]},)"
+            f"expected one nodule score per canvas: ({pictures.shape[0]},)"
         )
     return scores
 
 
 def _marked(here: Array, changed: Array, erased: Array) -> Array:
-    """Which superpixels were erased in this step, (B, S) bool."""
+    """Superpixels erased in this step, (B, S) bool."""
     xp = array_namespace(erased)
     superpixel = xp.arange(erased.shape[1], dtype=here.dtype, device=device(erased))
     return xp.any((superpixel == here[:, :, None]) & changed[:, :, None], axis=1)
 
 
 def _counted(own: Array, here: Array, changed: Array) -> Array:
-    """Cumulative histogram (B, K) of what was erased in this step; two agents on one superpixel count it once.
+    """Cumulative histogram (B, K) of the pixels erased in this step; two agents on one superpixel count it once.
 
     own (B, A, K) int64 is the histogram of each agent's superpixel.
     """

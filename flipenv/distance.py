@@ -1,4 +1,4 @@
-"""How far apart two grey-level distributions are: Wasserstein-1 between cumulative histograms."""
+"""Distance between two grey-level distributions: Wasserstein-1 of cumulative histograms."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from flipenv.types import Array
 def wasserstein(first: Array, second: Array) -> Array:
     """Return the Wasserstein-1 distance in grey levels between cumulative histograms (..., K): (...) float64.
 
-    Each histogram counts the pixels with grey level <= k, so the last entry is the number of pixels and histograms of
-    disjoint regions add up. The sum runs over whole numbers: every array library gives the same bits, which the
-    comparison with a threshold needs. Where a histogram is empty the distance is 0.
+    Entry k counts the pixels with grey level <= k, so the last entry is the number of pixels, and histograms of
+    disjoint regions add up. The sum is over integers: every array library returns the same bits, as the comparison
+    with a threshold requires. If a histogram is empty, the distance is 0.
 
     Source: for distributions on a line W1 is the area between their cumulative distributions (Vallender 1974,
     doi 10.1137/1118101).

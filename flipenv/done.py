@@ -1,4 +1,4 @@
-"""When an episode ends: the tag flipped (terminated), or all traversals are spent (truncated)."""
+"""When an episode ends: the tag flipped (terminated), or all traversals are used up (truncated)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flipenv.types import Array, Episodes
 
 
 def terminated(score: Array, config: EnvConfig) -> Array:
-    """Whether the nodule score (B,) fell under beta: (B,) bool; never with beta None or a NaN score."""
+    """Whether the nodule score (B,) is below beta: (B,) bool; never with beta None or a NaN score."""
     xp = array_namespace(score)
     if config.beta is None:
         return xp.zeros_like(score, dtype=xp.bool)

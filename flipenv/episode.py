@@ -1,4 +1,4 @@
-"""From a case to an episode: all that is computed before the first step, and episodes stacked into a batch."""
+"""From a case to an episode: everything computed before the first step; and episodes stacked into a batch."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from flipenv.observation import LIVE_CHANNELS
 from flipenv.types import Array, Box, Case, Episode, Episodes, Geometry
 from flipenv.walks import walking_order
 
-BINS = 256  # one a grey level: distances are exact
-TYPICAL_DEVIATION = 41.5  # grey levels, to which `standardise` scales the area; the median over BUSI's training boxes
+BINS = 256  # one per grey level, so distances are exact
+TYPICAL_DEVIATION = 41.5  # grey levels; `standardise` scales the area to it; median over BUSI's training boxes
 
 
 def prepare(case: Case, config: EnvConfig) -> Episode:
     """Return the episode of one case, all arrays NumPy.
 
-    Raises MaskError where the config asks for coarse channels or the channel `prior` and the case has no such picture;
+    Raises MaskError if the config asks for coarse channels or the channel `prior` and the case lacks that picture;
     ConfigError for an unknown background, superpixel method, order or channel.
     """
     if config.coarse_channels and case.coarse is None:
@@ -52,7 +52,7 @@ def prepare(case: Case, config: EnvConfig) -> Episode:
     labels[on_canvas.rows, on_canvas.columns] = own
     centers = superpixels.centers(own)
     order = walking_order(centers, config.n_agents, config.order, on_canvas.height, on_canvas.width)
-    # resampling mixes the pixels along the area's edge; outside it the eraser must change nothing
+    # resampling mixes pixels along the area's edge; outside the area the eraser must change nothing
     background = np.where(labels < 0, canvas, _resample(painted, geometry.window, config.canvas))
     shown = None if case.prior is None else _resample(case.prior, geometry.window, config.canvas, cv2.BORDER_CONSTANT)
     prepared: list[Array] = [
@@ -81,7 +81,7 @@ def prepare(case: Case, config: EnvConfig) -> Episode:
 
 
 def stack(episodes: Sequence[Episode]) -> Episodes:
-    """Stack episodes of one config into a NumPy batch; S and T are padded to the largest (T by standing still)."""
+    """Stack episodes of one config into a NumPy batch; S and T are padded to the largest (T by repetition)."""
     superpixel_count = max(episode.n_superpixels for episode in episodes)
     steps = np.array([episode.order.shape[1] for episode in episodes], np.int32)
 
@@ -106,26 +106,26 @@ def stack(episodes: Sequence[Episode]) -> Episodes:
 
 
 def shift_box(box: Box, rows: float, columns: float, shape: tuple[int, ...]) -> Box:
-    """Move a box by whole pixels as far as it stays inside the image; its size is kept."""
+    """Move a box by whole pixels, clipped so that it stays inside the image; its size is kept."""
     down = int(np.clip(round(rows), -box.top, shape[0] - box.bottom))
     right = int(np.clip(round(columns), -box.left, shape[1] - box.right))
     return Box(box.top + down, box.left + right, box.bottom + down, box.right + right)
 
 
 def grow_box(box: Box, margin: int, shape: tuple[int, ...]) -> Box:
-    """Widen a box by `margin` pixels on each side, as far as it stays inside the image."""
+    """Grow a box by `margin` pixels on each side, clipped to the image."""
     top, left = max(box.top - margin, 0), max(box.left - margin, 0)
     return Box(top, left, min(box.bottom + margin, shape[0]), min(box.right + margin, shape[1]))
 
 
 def mask_on_canvas(mask: npt.NDArray[np.bool_], geometry: Geometry, canvas: CanvasSpec) -> npt.NDArray[np.bool_]:
-    """Resample a mask (height, width) of the image onto the canvas (H, W): set where half a pixel is covered."""
+    """Resample a mask (height, width) of the image onto the canvas (H, W): True where half a pixel is covered."""
     check_companion("mask", mask, (geometry.height, geometry.width), "bool")
     return _coarse(mask, geometry.window, canvas) > 0
 
 
 def mask_on_image(mask: npt.NDArray[np.bool_], geometry: Geometry) -> npt.NDArray[np.bool_]:
-    """Resample a mask (H, W) of the canvas onto the image (height, width); nothing outside the area is ever set."""
+    """Resample a mask (H, W) of the canvas onto the image (height, width); always False outside the area."""
     return _on_image(mask.astype(np.float32), geometry, 0.0) >= 0.5
 
 
@@ -145,7 +145,7 @@ def _on_image(picture: npt.NDArray[np.float32], geometry: Geometry, outside: flo
 
 
 def _window(area: Box, shape: tuple[int, ...], canvas: CanvasSpec) -> Box:
-    """The part of the image, in whole pixels, that the canvas shows; it has the canvas' aspect ratio."""
+    """The part of the image, in whole pixels, that the canvas shows; same aspect ratio as the canvas."""
     height, width = (shape[0], shape[1]) if canvas.kind == "whole" else (area.height, area.width)
     scale = max(height / canvas.height, width / canvas.width)
     if canvas.kind == "roi":
@@ -160,7 +160,7 @@ def _window(area: Box, shape: tuple[int, ...], canvas: CanvasSpec) -> Box:
 def _resample(
     picture: npt.NDArray[np.uint8], window: Box, canvas: CanvasSpec, border: int = cv2.BORDER_REPLICATE
 ) -> npt.NDArray[np.uint8]:
-    """Cut the window out of the picture, whose edge is continued, and resize it to the canvas."""
+    """Crop the window, replicating the picture's edge beyond it, and resize it to the canvas."""
     check_image(picture)
     height, width = picture.shape
     inside = picture[max(window.top, 0) : window.bottom, max(window.left, 0) : window.right]
@@ -182,7 +182,7 @@ def _coarse(mask: npt.NDArray[np.bool_], window: Box, canvas: CanvasSpec) -> npt
 
 
 def _means(prior: npt.NDArray[np.uint8] | None, labels: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
-    """Mean of the prior on the canvas in each superpixel, (S,) in [0, 1]; a half where there is none."""
+    """Mean of the prior on the canvas in each superpixel, (S,) in [0, 1]; 0.5 if there is none."""
     inside = labels >= 0
     if prior is None:
         return np.full(int(labels.max()) + 1, 0.5, np.float32)

@@ -1,10 +1,10 @@
-"""Errors that name what was given, what was expected and what to do."""
+"""Errors that state what was given, what was expected and the remedy."""
 
 from __future__ import annotations
 
 
 class FlipError(ValueError):
-    """Base of every error that this package raises on purpose."""
+    """Base class of all errors that this package raises deliberately."""
 
 
 class BoxError(FlipError):
@@ -16,19 +16,19 @@ class ImageError(FlipError):
 
 
 class MaskError(FlipError):
-    """A mask that does not belong to its image."""
+    """A mask that does not match its image."""
 
 
 class ConfigError(FlipError):
-    """An option that does not exist, or a value that it does not take."""
+    """An unknown option, or a value that it does not accept."""
 
 
 class SourceError(FlipError):
-    """A collection of cases that cannot be read, or a case that it does not hold."""
+    """A collection of cases that cannot be read, or a case that is not in it."""
 
 
 class ScorerError(FlipError):
-    """A scorer that did not return one nodule score in [0, 1] a canvas."""
+    """A scorer that did not return one nodule score in [0, 1] per canvas."""
 
 
 class ActionError(FlipError):
@@ -40,8 +40,8 @@ class EpisodeError(FlipError, RuntimeError):
 
 
 class MissingDependencyError(FlipError, ImportError):
-    """An optional package that a requested feature needs."""
+    """An optional package that a requested feature needs is not installed."""
 
 
 class OrientationWarning(UserWarning):
-    """An image that viewers mirror or turn by its EXIF data or TIFF tags; its pixels are taken as they are stored."""
+    """An image that viewers mirror or rotate by its EXIF data or TIFF tags; its pixels are used as stored."""

@@ -1,12 +1,12 @@
-"""What the views tell beside observation and reward: plain numbers, made anew at every step.
+"""The infos of all views: plain numbers, computed at every step.
 
 case         index in the pool; `pool.source.ids[case // variants]` names it
 score        nodule score of the canvas, NaN without a scorer
-area         share of the area's pixels that is erased
-superpixel   where the agent stands
+area         erased share of the area's pixels
+superpixel   the agent's current superpixel
 changed      whether the agent's last erase changed anything
 csr, idr     the two parts of the last reward
-action_mask  which actions are not the same as a smaller one, int8: erasing what is erased does what passing does
+action_mask  actions that differ from every smaller one, int8: erasing an erased superpixel equals passing
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 def joint_infos(batch: Batch, transition: Transition | None) -> Arrays:
-    """For the views in which one learner moves all agents: arrays (B,), (B, A) and action_mask (B, 2^A)."""
+    """For views in which one learner controls all agents: arrays (B,), (B, A) and action_mask (B, 2^A)."""
     lanes, agents, may_erase = _numbers(batch, transition)
     return {**lanes, **agents, "action_mask": action_mask(may_erase)}
 
 
 def apart_infos(batch: Batch, transition: Transition | None) -> Arrays:
-    """For the views in which each agent is a learner: arrays (B * A,), lane by lane, and action_mask (B * A, 2)."""
+    """For views in which each agent is a learner: arrays (B * A,), lane by lane, and action_mask (B * A, 2)."""
     lanes, agents, may_erase = _numbers(batch, transition)
     shared = {name: np.repeat(array, may_erase.shape[1]) for name, array in lanes.items()}
     own = {name: array.reshape(-1) for name, array in agents.items()}
@@ -38,13 +38,13 @@ def apart_infos(batch: Batch, transition: Transition | None) -> Arrays:
 
 
 def rows(arrays: Arrays) -> list[dict[str, Any]]:
-    """One dict for each row of the arrays, plain numbers where a row holds one."""
+    """One dict per row of the arrays; a row with one value becomes a plain number."""
     columns = [array.tolist() if array.ndim == 1 else array for array in arrays.values()]
     return [dict(zip(arrays, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def _numbers(batch: Batch, transition: Transition | None) -> tuple[Arrays, Arrays, npt.NDArray[np.bool_]]:
-    """Numbers of lanes (B,), numbers of agents (B, A), and whether erasing would change anything (B, A)."""
+    """Values per lane (B,), values per agent (B, A), and whether erasing would change anything (B, A)."""
     state = batch.state
     assert state is not None
     assert batch.episodes is not None

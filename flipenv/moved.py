@@ -1,4 +1,4 @@
-"""Modules that moved: their old names import the new ones for one version, with a warning."""
+"""Modules that moved: for one version, importing an old name imports the new module with a warning."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ MOVED = {
 
 
 def redirection(old: str, new: str) -> ModuleSpec:
-    """A spec under which the import of `old` gives the module `new`, after a FutureWarning."""
+    """Import spec that resolves `old` to the module `new`, with a FutureWarning."""
     return ModuleSpec(old, _Redirection(new))
 
 
 class Finder(MetaPathFinder):
-    """Answers for the old names, each with its new one."""
+    """Resolves old module names to the new ones."""
 
     def __init__(self, moved: Mapping[str, str]) -> None:
         self.moved = moved
@@ -43,7 +43,7 @@ class _Redirection(Loader):
         self.new = new
 
     def exec_module(self, module: ModuleType) -> None:
-        """Put the new module in the place of the one that was made for the old name."""
+        """Replace the module created for the old name by the new one."""
         old = module.__name__
-        warnings.warn(f"{old} is {self.new} now; the old name goes with the next version", FutureWarning, stacklevel=2)
+        warnings.warn(f"{old} is now {self.new}; the next version drops the old name", FutureWarning, stacklevel=2)
         sys.modules[old] = importlib.import_module(self.new)

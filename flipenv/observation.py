@@ -1,4 +1,4 @@
-"""What an agent sees: the last windows of all agents, and the channels that were asked for."""
+"""Observations: the most recent windows of all agents, and the configured channels."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from flipenv.arrays import pick, windows
 from flipenv.config import EnvConfig
 from flipenv.types import Array, Episodes, State
 
-LIVE_CHANNELS = ("superpixel", "erased")  # drawn at every step; all others are prepared once
-OWN_CHANNELS = (*LIVE_CHANNELS, "prior")  # drawn from more than canvas and box, so not in flipenv.channels.CHANNELS
+LIVE_CHANNELS = ("superpixel", "erased")  # computed at every step; all others are prepared once
+OWN_CHANNELS = (*LIVE_CHANNELS, "prior")  # need more than canvas and box, so not in flipenv.channels.CHANNELS
 
 
 def positions(episodes: Episodes, step: Array) -> Array:
-    """Superpixel (B, A) int16 where each agent stands after `step` (B,) joint steps."""
+    """Each agent's superpixel (B, A) int16 after `step` (B,) joint steps."""
     xp = array_namespace(step)
     batch, agents, steps = episodes.order.shape
     first = xp.arange(0, batch * agents * steps, steps, dtype=xp.int64, device=device(step))
@@ -23,7 +23,7 @@ def positions(episodes: Episodes, step: Array) -> Array:
 
 
 def look(episodes: Episodes, canvas: Array, here: Array, config: EnvConfig) -> Array:
-    """One frame: the windows that the agents see now, (B, A, L, P, P) uint8; L = 2 with coarse channels."""
+    """One frame: the agents' current windows, (B, A, L, P, P) uint8; L = 2 with coarse channels."""
     xp = array_namespace(canvas)
     centers = pick(episodes.centers, here)
     layers = (canvas, episodes.coarse) if config.coarse_channels else (canvas,)
@@ -31,12 +31,12 @@ def look(episodes: Episodes, canvas: Array, here: Array, config: EnvConfig) -> A
 
 
 def observe(episodes: Episodes, state: State, config: EnvConfig) -> Array:
-    """Return what each agent sees, (B, A, C, P, P) uint8.
+    """Return each agent's observation, (B, A, C, P, P) uint8.
 
     Channels: F x A windows of grey levels, oldest step first, agents in order; then the coarse mask in the same
-    windows, if asked for; then the extra channels of each agent's current window, agent by agent. `joint`: the same
-    stack for all agents, as a broadcast view; `egocentric`: in each group the agent's own comes first, the others
-    follow cyclically.
+    windows, if configured; then the extra channels of each agent's current window, agent by agent. `joint`: the same
+    stack for all agents, as a broadcast view; `egocentric`: in each group the agent's own comes first, then the others
+    cyclically.
     """
     xp = array_namespace(state.frames)
     batch, steps, agents, layers, side, _ = state.frames.shape
@@ -53,13 +53,13 @@ def observe(episodes: Episodes, state: State, config: EnvConfig) -> Array:
         return groups[0] if len(groups) == 1 else xp.concat(groups, axis=1)
 
     if config.observation == "joint":
-        seen = stack(0)
-        return xp.broadcast_to(seen[:, None, ...], (batch, agents, *seen.shape[1:]))
+        stacked = stack(0)
+        return xp.broadcast_to(stacked[:, None, ...], (batch, agents, *stacked.shape[1:]))
     return xp.stack([stack(agent) for agent in range(agents)], axis=1)
 
 
 def _extra(episodes: Episodes, state: State, config: EnvConfig) -> Array | None:
-    """The extra channels of each agent's current window, (B, A, M, P, P) uint8, or None where none is asked for."""
+    """The extra channels of each agent's current window, (B, A, M, P, P) uint8, or None without any."""
     if not config.channels:
         return None
     xp = array_namespace(state.canvas)

@@ -1,4 +1,4 @@
-"""Checks that the frozen configs share."""
+"""Checks shared by the frozen configs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def known_fields(cls: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options as they are; ConfigError names one that is no field of the dataclass, and the nearest."""
+    """Return the options unchanged; ConfigError names one that is not a field of the dataclass, and the nearest."""
     names = [field.name for field in dataclasses.fields(cls)]
     if not isinstance(options, Mapping):
         raise ConfigError(f"{cls.__name__}: {options!r}; expected options by name, {', '.join(names)}")
@@ -26,9 +26,9 @@ def known_fields(cls: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_config(cls: type[T], value: T | Mapping[str, Any] | None, options: Mapping[str, Any]) -> T:
-    """Return a config made of itself, a mapping of its fields (as JSON has it) or None, with some options changed.
+    """Make a config from a config, a mapping of its fields (as in JSON) or None, with some options changed.
 
-    ConfigError names an option that does not exist.
+    ConfigError names an unknown option.
     """
     if isinstance(value, cls):
         return dataclasses.replace(value, **known_fields(cls, options))  # type: ignore[type-var]
@@ -37,7 +37,7 @@ def read_config(cls: type[T], value: T | Mapping[str, Any] | None, options: Mapp
 
 @contextmanager
 def naming(owner: str) -> Iterator[None]:
-    """Put the name of the class before the message of a ConfigError."""
+    """Prefix the message of a ConfigError with the name of the class."""
     try:
         yield
     except ConfigError as error:
@@ -45,13 +45,13 @@ def naming(owner: str) -> Iterator[None]:
 
 
 def one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:
-    """Raise ConfigError unless the value is one of those allowed."""
+    """Raise ConfigError unless the value is allowed."""
     if value not in allowed or isinstance(value, bool):
         raise ConfigError(f"{name}={value!r}; expected one of {', '.join(map(repr, allowed))}")
 
 
 def between(name: str, value: Any, least: float, most: float, *, whole: bool = False) -> None:
-    """Raise ConfigError unless the value is a number, a whole one if told so, from `least` to `most`."""
+    """Raise ConfigError unless the value is a number from `least` to `most`, an integer if `whole`."""
     wanted = numbers.Integral if whole else numbers.Real
     if isinstance(value, bool) or not isinstance(value, wanted) or not least <= float(value) <= most:
         kind = "a whole number" if whole else "a number"
@@ -65,7 +65,7 @@ def flag(name: str, value: object) -> None:
 
 
 def several(name: str, value: Any, what: type[Any], count: int | None = None) -> tuple[Any, ...]:
-    """Return a list as a tuple; ConfigError unless each value is a `what`, text or a number, and there are `count`."""
+    """Return a list as a tuple; ConfigError unless it holds `count` values of type `what` (str, int or float)."""
     kind = "texts" if what is str else "numbers"
     wanted: Any = numbers.Real if what is float else numbers.Integral if what is int else what
     listed = isinstance(value, Sequence) and not isinstance(value, str)

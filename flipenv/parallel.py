@@ -1,4 +1,4 @@
-"""The PettingZoo view: several agents that act at the same time."""
+"""The PettingZoo view: several agents that act simultaneously."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ Infos = dict[str, dict[str, Any]]
 
 
 class EraseParallelEnv(ParallelEnv[str, npt.NDArray[np.uint8], int]):  # type: ignore[misc]
-    """Agents walk over the superpixels of a boxed nodule and pass (0) or erase (1) each one.
+    """Agents visit the superpixels of a boxed nodule and pass (0) or erase (1) each one.
 
-    source: where cases come from, see `flipenv.sources.open_source`; or an `EpisodePool` that is shared.
+    source: where cases come from, see `flipenv.sources.open_source`; or a shared `EpisodePool`.
     scorer: nodule score of the canvas; "contrast", None (then beta=None), or any function of canvases.
-    seed: of the first reset that names none.
+    seed: used by the first reset without a seed.
     cache: where prepared episodes are kept: True for the default folder, a folder, or False.
     config, options: an `EnvConfig` and changes to it.
     """
@@ -68,15 +68,15 @@ class EraseParallelEnv(ParallelEnv[str, npt.NDArray[np.uint8], int]):  # type: i
         self.state_space = state_space(self.config)
 
     def observation_space(self, agent: str) -> spaces.Box:
-        """(C, P, P) uint8; the same object at each call."""
+        """(C, P, P) uint8; every call returns the same object."""
         return self.observation_spaces[agent]
 
     def action_space(self, agent: str) -> spaces.Discrete:
-        """Discrete(2): 0 pass, 1 erase; the same object at each call."""
+        """Discrete(2): 0 pass, 1 erase; every call returns the same object."""
         return self.action_spaces[agent]
 
     def reset(self, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[Pictures, Infos]:
-        """Start an episode; options={"case": id} chooses the case, other options are ignored as PettingZoo asks."""
+        """Start an episode; options={"case": id} chooses the case, other options are ignored as PettingZoo requires."""
         self._batch.seed(seed)
         self._batch.reset(cases=[(options or {}).get("case")])
         self.agents = list(self.possible_agents)
@@ -97,11 +97,11 @@ class EraseParallelEnv(ParallelEnv[str, npt.NDArray[np.uint8], int]):  # type: i
         agents, state = self.agents, transition.state
         ended = bool(state.terminated[0]), bool(state.truncated[0])
         rewards = dict(zip(agents, transition.reward[0].tolist(), strict=True))
-        seen, infos = self._observations(self._batch.observation()), self._infos(transition)
+        observations, infos = self._observations(self._batch.observation()), self._infos(transition)
         if any(ended):
             self.agents = []
         self._viewer.record()
-        return seen, rewards, dict.fromkeys(agents, ended[0]), dict.fromkeys(agents, ended[1]), infos
+        return observations, rewards, dict.fromkeys(agents, ended[0]), dict.fromkeys(agents, ended[1]), infos
 
     def state(self) -> npt.NDArray[np.uint8]:
         """The whole canvas, (3, H, W) uint8, as `state_space` says."""
@@ -113,19 +113,19 @@ class EraseParallelEnv(ParallelEnv[str, npt.NDArray[np.uint8], int]):  # type: i
         return np.concatenate([to_numpy(self._batch.state.canvas[:1]), marks])
 
     def mask(self) -> npt.NDArray[np.bool_]:
-        """The segmentation so far, (height, width) bool in pixels of the case's image."""
+        """The current segmentation, (height, width) bool in pixels of the case's image."""
         return self._batch.mask()
 
     def render(self) -> npt.NDArray[np.uint8] | None:
-        """One frame, (h, w, 3) uint8, in mode `rgb_array`."""
+        """One frame, (h, w, 3) uint8, with `render_mode="rgb_array"`."""
         return self._viewer.render()
 
     def close(self) -> None:
-        """Close the window of mode `human`."""
+        """Close the window of `render_mode="human"`."""
         self._viewer.close()
 
-    def _observations(self, seen: Array) -> Pictures:
-        return {agent: np.array(picture) for agent, picture in zip(self.possible_agents, seen[0], strict=True)}
+    def _observations(self, observations: Array) -> Pictures:
+        return {agent: np.array(picture) for agent, picture in zip(self.possible_agents, observations[0], strict=True)}
 
     def _infos(self, transition: Any = None) -> Infos:
         return dict(zip(self.possible_agents, rows(apart_infos(self._batch, transition)), strict=True))

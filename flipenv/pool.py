@@ -1,4 +1,4 @@
-"""All episodes that a source and a config make: prepared when asked for, or all ahead, and kept."""
+"""All episodes of a source under a config: prepared on demand or all in advance, and kept."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from flipenv.types import Case, Episode, Episodes
 from flipenv.walks import ORDERS
 
 IN_MEMORY = 4096  # episodes kept by a pool that prepares on demand; about 0.7 GB at the default canvas
-CHUNK = 16  # episodes a worker prepares between two reports
-WORTH_WORKERS = 64  # episodes to prepare from which starting worker processes pays
+CHUNK = 16  # episodes that a worker prepares between two progress reports
+WORTH_WORKERS = 64  # least number of episodes for which starting worker processes saves time
 
 
 class EpisodePool:
-    """Episode i is variant i % variants of case i // variants; the same pool gives the same episodes on every machine.
+    """Episode i is variant i % variants of case i // variants; a pool yields the same episodes on every machine.
 
     `cache`: True for the default folder, a folder, or False for none.
     """
@@ -43,7 +43,7 @@ class EpisodePool:
     def __init__(self, source: SourceLike, config: EnvConfig, *, cache: bool | str | Path = True) -> None:
         self.source = open_source(source)
         if len(self.source) == 0:
-            raise SourceError(f"source {source!r} holds no case with a box; check its path, split and file names")
+            raise SourceError(f"source {source!r} has no case with a box; check its path, split and file names")
         self.config = config
         check_names(config)
         self._cache = None if cache is False else EpisodeCache(None if cache is True else cache)
@@ -53,17 +53,17 @@ class EpisodePool:
         return len(self.source) * self.config.variants
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_kept": OrderedDict()}  # prepared anew, or read from the cache, where it arrives
+        return {**self.__dict__, "_kept": OrderedDict()}  # the receiver prepares them again or reads its cache
 
     def __deepcopy__(self, memo: dict[int, Any]) -> EpisodePool:
-        return self  # a pool never changes what it gives
+        return self  # the episodes of a pool never change
 
     def index(self, case_id: str) -> int:
-        """First episode of the case with that id; SourceError where there is none."""
+        """First episode of the case with that id; SourceError if there is none."""
         return find(self.source, case_id) * self.config.variants
 
     def shift(self, index: int) -> tuple[float, float]:
-        """By how many (rows, columns) the box of episode `index` is shifted: a direction and a length drawn evenly."""
+        """Shift (rows, columns) of the box of episode `index`: direction and length are drawn uniformly."""
         least, largest = self.config.jitter
         if largest == 0:
             return 0.0, 0.0
@@ -73,12 +73,12 @@ class EpisodePool:
         return length * math.sin(angle), length * math.cos(angle)
 
     def case(self, index: int) -> Case:
-        """Load the case of episode `index`, its box shifted: for evaluation, which may look at the mask."""
+        """Load the case of episode `index` with its box shifted: for evaluation, which may read the mask."""
         case = self.source.load(index // self.config.variants)
         return dataclasses.replace(case, box=shift_box(case.box, *self.shift(index), case.image.shape))
 
     def config_of(self, index: int) -> EnvConfig:
-        """Config with which episode `index` is prepared; a subclass may prepare a case in several ways."""
+        """Config for preparing episode `index`; a subclass may prepare a case in several ways."""
         return self.config
 
     def episode(self, index: int) -> Episode:
@@ -94,9 +94,9 @@ class EpisodePool:
         return stack([self.episode(index) for index in indices])
 
     def prepare_all(self, *, workers: int | None = None, progress: bool = True) -> Episodes:
-        """Prepare every episode, in worker processes where it pays, and return them as one NumPy batch.
+        """Prepare every episode, in worker processes where that saves time, and return them as one NumPy batch.
 
-        workers: None for one a core, 1 for none but this process.
+        workers: None for one per core, 1 for this process only.
         """
         every = {index: self._kept.get(index) or self._read(index) for index in range(len(self))}
         missing = [index for index, episode in every.items() if episode is None]
@@ -115,7 +115,7 @@ class EpisodePool:
         return stack(list(ready.values()))
 
     def _prepare_some(self, indices: Sequence[int], parts: Sequence[Any]) -> dict[int, Episode]:
-        """Prepare in a worker process, which does not know what the user's own script registered."""
+        """Prepare in a worker process, where the parts registered by the user's script are not known yet."""
         for (registry, name), part in zip(_parts(self.config), parts, strict=True):
             if name not in registry:
                 registry.register(name)(part)
@@ -142,7 +142,7 @@ def _parts(config: EnvConfig) -> list[tuple[Registry[Any], str]]:
 
 
 def check_names(config: EnvConfig) -> None:
-    """Raise ConfigError for a part that is not registered, before an episode is drawn that needs it."""
+    """Raise ConfigError for a part that is not registered, before any episode needs it."""
     for registry, name in [*_parts(config), (REWARDS, config.reward)]:
         if name not in registry:
             own = OWN_CHANNELS if registry is CHANNELS else ()

@@ -1,4 +1,4 @@
-"""What the agents are paid: classification score reward, intensity distribution reward, and how they add up."""
+"""Rewards: classification score reward, intensity distribution reward, and their sum."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from flipenv.distance import wasserstein
 from flipenv.registry import Registry
 from flipenv.types import Array, Episodes, State
 
-SCORE_MARGIN = 1e-6  # scores are kept this far from 0 and 1 before a logarithm is taken
+SCORE_MARGIN = 1e-6  # scores are clipped this far from 0 and 1 before taking the logarithm
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """All that a reward may look at after one joint step."""
+    """Inputs of a reward after one joint step."""
 
     episodes: Episodes
     before: State
@@ -38,7 +38,7 @@ REWARDS: Registry[Reward] = Registry("reward")
 
 @REWARDS.register("sum")
 def weighted_sum(outcome: Outcome, config: EnvConfig) -> Array:
-    """Classification score, intensity distribution and prior reward, each times its weight, (B, A) float32.
+    """Weighted sum of classification score, intensity distribution and prior reward, (B, A) float32.
 
     With the default weights this is Eq. 2.
     """
@@ -51,7 +51,7 @@ def weighted_sum(outcome: Outcome, config: EnvConfig) -> Array:
 def prior(outcome: Outcome) -> Array:
     """Prior reward (B, A) float32: 2p - 1 for an erasure that changed something, p the superpixel's mean prior.
 
-    Positive where the case's prior calls more than half of the superpixel nodule; 0 where the case has none.
+    Positive where the case's prior marks more than half of the superpixel as nodule; 0 if the case has none.
     """
     xp = array_namespace(outcome.csr)
     value = 2 * pick(outcome.episodes.prior, outcome.here) - 1
@@ -59,10 +59,10 @@ def prior(outcome: Outcome) -> Array:
 
 
 def csr(before: Array, after: Array, config: EnvConfig) -> Array:
-    """Classification score reward for scores before and after (...) float32: positive where the score fell.
+    """Classification score reward for scores before and after (...) float32: positive where the score dropped.
 
-    `sign`: -1, 0 or 1 (Eq. 2); `difference`: the fall itself; `logit`: the fall of the log-odds, which summed over an
-    episode depends on its two ends alone (Ng et al. 1999). Falls within the dead zone count as none; so do NaN scores.
+    `sign`: -1, 0 or 1 (Eq. 2); `difference`: the drop itself; `logit`: the drop of the log-odds, whose sum over an
+    episode depends on its two ends only (Ng et al. 1999). Drops within the dead zone and NaN scores count as 0.
     """
     xp = array_namespace(before, after)
     fall = before - after
@@ -77,11 +77,11 @@ def csr(before: Array, after: Array, config: EnvConfig) -> Array:
 
 
 def idr(erased: Array, new: Array, gain: Array, changed: Array, config: EnvConfig) -> Array:
-    """Intensity distribution reward (B, A) float32: -1 where an erased superpixel looks unlike what was erased before.
+    """Intensity distribution reward (B, A) float32: -1 where an erased superpixel differs from those erased before.
 
-    erased (B, K) is the cumulative histogram of all that was erased before this step, new (B, A, K) that of each
-    agent's superpixel, gain (B,) a factor on their distance. `superpixel` compares the two; `cumulative` compares what
-    was erased before with the same after the superpixel is added. The first erasure has nothing before it: its
+    erased (B, K) is the cumulative histogram of everything erased before this step, new (B, A, K) that of each
+    agent's superpixel, gain (B,) a factor on their distance. `superpixel` compares the two; `cumulative` compares the
+    erased histogram before and after adding the superpixel. The first erasure has nothing to compare with: its
     distance is 0.
     """
     xp = array_namespace(erased)

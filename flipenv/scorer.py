@@ -1,4 +1,4 @@
-"""Who judges the canvas: anything that gives a nodule score to each picture."""
+"""Scorers: anything that assigns each canvas a nodule score."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from flipenv.types import Array
 class Scorer(Protocol):
     """Canvases (B, H, W) uint8 -> nodule score (B,) float32 in [0, 1], on the canvases' array library and device.
 
-    1 means 'nodule', 0 'normal tissue'; the tag flips below 0.5. The same canvas must get the same score whatever else
-    is in the batch: episodes are scored in batches whose composition changes from step to step.
+    1 means 'nodule', 0 'normal tissue'; the tag flips below 0.5. A canvas must get the same score whatever else is in
+    the batch: the composition of the batches changes from step to step.
     """
 
     def __call__(self, canvases: Array, /) -> Array:
@@ -24,15 +24,15 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True)
 class ContrastScorer:
-    """Score of the darkest blob: how much darker a square is than the frame around it, anywhere on the canvas.
+    """Score of the darkest blob: the largest contrast of a square to the frame around it, anywhere on the canvas.
 
-    Needs no training and no torch, so that every part of the environment runs without a classifier. It is a
-    centre-surround detector (as in Viola and Jones 2001, doi 10.1109/CVPR.2001.990517) put through a logistic curve.
-    Sums are whole numbers, hence the same on every array library.
+    Needs no training and no torch, so that every part of the environment runs without a classifier. A centre-surround
+    detector (as in Viola and Jones 2001, doi 10.1109/CVPR.2001.990517) followed by a logistic function. Sums are
+    integers, hence the same on every array library.
     """
 
     threshold: float = 30.0  # grey levels between frame and square at which the score is 0.5
-    width: float = 6.0  # grey levels, scale of the logistic curve
+    width: float = 6.0  # grey levels, scale of the logistic function
     sides: tuple[float, ...] = (0.15, 0.25, 0.4)  # side of the inner square, share of the canvas' shorter side
     stride: int = 4  # px between the squares tried
 

@@ -1,4 +1,4 @@
-"""The Gymnasium view: one learner that moves all agents, or the only one."""
+"""The Gymnasium view: one learner that controls all agents, or the only one."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from flipenv.types import Transition
 
 
 class EraseEnv(gymnasium.Env[npt.NDArray[np.uint8], int]):
-    """All agents as one: bit k of the action is what agent k does, the reward is the sum over agents.
+    """All agents as one: bit k of the action is agent k's action, the reward is the sum over agents.
 
     With one agent that is Discrete(2): pass (0) or erase (1). The observation is the first agent's. Arguments as in
-    `flipenv.parallel.EraseParallelEnv`; `n_agents` is 1 unless an option or the config says otherwise.
+    `flipenv.parallel.EraseParallelEnv`; `n_agents` defaults to 1.
     """
 
     metadata: dict[str, Any] = {"render_modes": RENDER_MODES, "render_fps": RENDER_FPS}  # noqa: RUF012
@@ -78,23 +78,23 @@ class EraseEnv(gymnasium.Env[npt.NDArray[np.uint8], int]):
         self._ended = terminated or truncated
         self._viewer.record()
         reward = float(transition.reward[0].sum())
-        seen = np.array(self._batch.observation()[0, 0])
-        return seen, reward, terminated, truncated, self._info(transition)
+        observation = np.array(self._batch.observation()[0, 0])
+        return observation, reward, terminated, truncated, self._info(transition)
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
-        """Which actions are not the same as a smaller one, (2^A,) bool, in the form that MaskablePPO reads."""
+        """Actions that differ from every smaller one, (2^A,) bool, in the form that MaskablePPO expects."""
         return np.asarray(self._info(None)["action_mask"], np.bool_)
 
     def mask(self) -> npt.NDArray[np.bool_]:
-        """The segmentation so far, (height, width) bool in pixels of the case's image."""
+        """The current segmentation, (height, width) bool in pixels of the case's image."""
         return self._batch.mask()
 
     def render(self) -> npt.NDArray[np.uint8] | None:
-        """One frame, (h, w, 3) uint8, in mode `rgb_array`."""
+        """One frame, (h, w, 3) uint8, with `render_mode="rgb_array"`."""
         return self._viewer.render()
 
     def close(self) -> None:
-        """Close the window of mode `human`."""
+        """Close the window of `render_mode="human"`."""
         self._viewer.close()
 
     def _info(self, transition: Transition | None) -> dict[str, Any]:

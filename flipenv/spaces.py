@@ -19,17 +19,17 @@ def agent_names(config: EnvConfig) -> list[str]:
 
 
 def observation_space(config: EnvConfig) -> spaces.Box:
-    """What one agent sees, (C, P, P) uint8."""
+    """One agent's observation, (C, P, P) uint8."""
     return spaces.Box(0, 255, (config.n_channels, config.window, config.window), np.uint8)
 
 
 def state_space(config: EnvConfig) -> spaces.Box:
-    """The whole canvas, (3, H, W) uint8: grey levels as erased so far, erased pixels, the agents' superpixels."""
+    """The whole canvas, (3, H, W) uint8: current grey levels, erased pixels, the agents' superpixels."""
     return spaces.Box(0, 255, (3, config.canvas.height, config.canvas.width), np.uint8)
 
 
 def joint_actions(config: EnvConfig) -> int:
-    """Number of joint actions: bit k of a joint action is what agent k does."""
+    """Number of joint actions: bit k of a joint action is agent k's action."""
     return 1 << config.n_agents
 
 
@@ -43,9 +43,9 @@ def split(joint: Array, config: EnvConfig) -> Array:
 
 
 def action_mask(may_erase: npt.NDArray[np.bool_]) -> npt.NDArray[np.int8]:
-    """Which joint actions are not the same as a smaller one: may_erase (..., A) bool -> (..., 2^A) int8.
+    """Joint actions that differ from every smaller one: may_erase (..., A) bool -> (..., 2^A) int8.
 
-    An action that erases a superpixel erased already does what passing does. All actions are legal.
+    Erasing an already erased superpixel is equivalent to passing. All actions are legal.
     """
     agents = may_erase.shape[-1]
     erases = (np.arange(1 << agents)[:, None] >> np.arange(agents)) & 1 == 1

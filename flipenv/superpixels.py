@@ -4,11 +4,11 @@ All three start from the same regular grid of nearly square cells, so a superpix
 the size and shape of the area. SEEDS and SLIC get the area resampled so that each cell is exactly CELL px square,
 which is what makes them safe and their count exact; their labels are then read back at the area's own pixels.
 
-Why not SEEDS on the area itself: OpenCV's SEEDS derives its grid from the count asked for by roundings that follow
-each other (rows, columns, finest blocks up to whole pixels, half as many a level, rounding down). A small or flat
-area is left with no superpixel in one direction (a division by zero) or with one block level (labels that were
-never written, used as indices): both kill the process without an exception. Where it survives, it may return
-a quarter of the count, and the last row and column take all the pixels left over.
+Why not SEEDS on the area itself: OpenCV's SEEDS derives its grid from the requested count by successive roundings
+(rows, columns, finest blocks up to whole pixels, half as many per level, rounding down). A small or flat area ends up
+with no superpixel in one direction (a division by zero) or with one block level (labels that were never written, used
+as indices): both kill the process without an exception. Otherwise it may return a quarter of the count, and the last
+row and column absorb all remaining pixels.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from flipenv.registry import Registry
 Image = NDArray[np.uint8]
 Labels = NDArray[np.int32]
 
-# (image (h, w) uint8, number wanted n) -> labels (h, w) int32: any distinct numbers, in raster order
+# (image (h, w) uint8, number requested n) -> labels (h, w) int32: any distinct numbers, in raster order
 SUPERPIXELS: Registry[Callable[[Image, int], Labels]] = Registry("superpixels")
 
 CELL = 16  # px, side of a cell on the resampled area: two of the finest blocks of SEEDS at its four levels
-TOLERANCE = 0.25  # relative error of the count above which SEEDS or SLIC give way to the grid
+TOLERANCE = 0.25  # relative error of the count above which the grid replaces SEEDS or SLIC
 MOST = int(np.iinfo(np.int16).max)
 
 # Chosen by the Dice of the best union of superpixels on BUSI's training split, with cells of 24-375 px²; OpenCV's own
@@ -40,7 +40,7 @@ MOST = int(np.iinfo(np.int16).max)
 SEEDS_LEVELS = 4
 SEEDS_PRIOR = 3  # 0..5, smoothness of the outlines
 SEEDS_BINS = 16  # of the grey-level histograms
-SEEDS_DOUBLE_STEP = True  # each block level is gone through twice
+SEEDS_DOUBLE_STEP = True  # two passes over each block level
 SEEDS_ITERATIONS = 4
 SEEDS_FEWEST = 10  # OpenCV raises a smaller request to this
 
@@ -51,34 +51,34 @@ SLIC_ITERATIONS = 10  # as in the SLIC paper
 def segment(image: Image, cell_area: float, method: str = "seeds") -> NDArray[np.int16]:
     """Return labels (h, w) int16 in 0..S-1, every number used, in raster order, of an image (h, w) uint8.
 
-    `cell_area` is in px² a superpixel: n = max(1, round(h * w / cell_area)) are asked for, and S is within a quarter
-    of n for cells of 2 px² and more. Any size from 1x1 and any content will do; the same input gives the same labels.
+    `cell_area` is in px² per superpixel: n = max(1, round(h * w / cell_area)) are requested, and S is within a quarter
+    of n for cells of 2 px² and more. Any size from 1x1 and any content works; equal inputs give equal labels.
     ImageError for anything but grey uint8; ConfigError for an unknown method, a cell_area below 1, or more superpixels
-    than int16 counts; MissingDependencyError where OpenCV comes without ximgproc.
+    than int16 holds; MissingDependencyError if OpenCV lacks ximgproc.
     """
     check_image(image)
     if not 1 <= cell_area < math.inf:
-        raise ConfigError(f"cell_area={cell_area!r}; expected a number of px² a superpixel, at least 1")
+        raise ConfigError(f"cell_area={cell_area!r}; expected px² per superpixel, at least 1")
     height, width = image.shape
     part = SUPERPIXELS[method]
-    wanted = max(1, round(height * width / cell_area))
-    labels = relabel(part(np.ascontiguousarray(image), wanted)) if wanted <= MOST else None
+    requested = max(1, round(height * width / cell_area))
+    labels = relabel(part(np.ascontiguousarray(image), requested)) if requested <= MOST else None
     if labels is None or labels.max() > MOST:
         raise ConfigError(
-            f"cell_area={cell_area} cuts an area of {height}x{width} px into about {wanted} superpixels; "
+            f"cell_area={cell_area} cuts an area of {height}x{width} px into about {requested} superpixels; "
             f"expected at most {MOST}: use a larger cell_area or a smaller canvas"
         )
     return labels.astype(np.int16)
 
 
 def relabel(labels: NDArray[Any]) -> Labels:
-    """Number the superpixels 0..S-1 without gaps, in the order that their numbers had."""
+    """Renumber the superpixels 0..S-1 without gaps, in the order of their old numbers."""
     _, dense = np.unique(labels, return_inverse=True)
     return dense.reshape(labels.shape).astype(np.int32)
 
 
 def centers(labels: NDArray[Any]) -> NDArray[np.int16]:
-    """Return (S, 2) int16: row and column of each superpixel's centroid, rounded; labels as `segment` gives them."""
+    """Return (S, 2) int16: row and column of each superpixel's centroid, rounded; labels as `segment` returns them."""
     height, width = labels.shape
     flat = labels.ravel()
     area = np.bincount(flat)
@@ -95,7 +95,7 @@ def grid_shape(height: int, width: int, n: int) -> tuple[int, int]:
     shapes = []
     for rows, columns in {(min(max(rows, 1), height), min(max(columns, 1), width)) for rows, columns in pairs}:
         stretch = abs(math.log(height * columns / (rows * width)))
-        # a cell twice as long as wide is taken as bad as a count that is off by 7%
+        # a cell twice as long as wide costs as much as a count that is off by 7%
         shapes.append((_error(rows * columns, n) + 0.1 * stretch, rows, columns))
     _, rows, columns = min(shapes)
     return rows, columns
@@ -119,9 +119,9 @@ def seeds(image: Image, n: int) -> Labels:
     if rows * columns < 3:
         return grid(image, n)  # the request of at least ten leads to four cells or more
     create = _ximgproc("createSuperpixelSEEDS")
-    # With a count K, SEEDS sets out from sqrt(K * rows / columns) rows. While that lies in [rows, 2 * rows), so K in
+    # With a count K, SEEDS starts from sqrt(K * rows / columns) rows. While that lies in [rows, 2 * rows), so K in
     # [1, 4) times the cells, its finest blocks round up to CELL / 8 = 2 px and its four levels end at our cells.
-    # Twice the cells is far from both ends, and its minimum of ten is within them from three cells on.
+    # Twice the cells is far from both bounds, and its minimum of ten is within them from three cells on.
     count = max(SEEDS_FEWEST, 2 * rows * columns)
     size = columns * CELL, rows * CELL
     engine = create(*size, 1, count, SEEDS_LEVELS, SEEDS_PRIOR, SEEDS_BINS, SEEDS_DOUBLE_STEP)
@@ -148,14 +148,14 @@ def _resample(image: Image, size: tuple[int, int]) -> Image:
 
 
 def _read_back(labels: Labels, image: Image, n: int) -> Labels:
-    """Labels at the image's own pixels; the grid's when so many superpixels were lost that the density is wrong."""
+    """Labels at the image's own pixels; those of the grid if too many superpixels were lost to keep the density."""
     height, width = image.shape
     near = np.asarray(cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), dtype=np.int32)
     return near if _error(len(np.unique(near)), n) <= TOLERANCE else grid(image, n)
 
 
-def _error(count: int, wanted: int) -> float:
-    return abs(count - wanted) / wanted
+def _error(count: int, requested: int) -> float:
+    return abs(count - requested) / requested
 
 
 def _ximgproc(name: str) -> Callable[..., Any]:

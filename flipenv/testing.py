@@ -1,7 +1,7 @@
-"""Checks that an environment with your own scorer, reward, background, superpixels or source keeps its promises.
+"""Checks that an environment with your own scorer, reward, background, superpixels or source keeps its contract.
 
-Each function raises AssertionError with a sentence that says which promise is broken. They look at what the suites of
-PettingZoo and Gymnasium do not: whole episodes, aliasing, copies in mid-episode, and batches against singles.
+Each function raises AssertionError with a message that names the violation. They cover what the test suites of
+PettingZoo and Gymnasium do not: whole episodes, aliasing, copies made mid-episode, and batches against singles.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ import numpy.typing as npt
 
 from flipenv.background import Background
 from flipenv.parallel import EraseParallelEnv
+from flipenv.pixels import Grey
 from flipenv.scorer import Scorer
 from flipenv.single import EraseEnv
 from flipenv.spaces import joint_actions
 from flipenv.types import Box, Case
 from flipenv.vector import EraseVectorEnv
 
-Grey = npt.NDArray[np.uint8]
 Step = tuple[Any, ...]
 
 
 def check_parallel(make: Callable[[], EraseParallelEnv], seed: int = 0) -> None:
     """Check determinism, aliasing, copies and the ends of a parallel environment over whole episodes."""
     first, second = rollout(make(), seed), rollout(make(), seed)
-    assert same(first, second), "two environments with one seed gave different episodes"
+    assert same(first, second), "two environments with the same seed gave different episodes"
     env = make()
-    assert same(rollout(env, seed), first), "an environment seeded again gave another episode"
+    assert same(rollout(env, seed), first), "a reseeded environment gave a different episode"
     assert same(rollout(env, seed), first), "reset(seed=...) does not restart the environment"
     check_aliasing(make(), seed)
     clones: dict[str, Callable[[EraseParallelEnv], EraseParallelEnv]] = {"pickle": _pickled, "deepcopy": copy.deepcopy}
@@ -43,11 +43,11 @@ def check_parallel(make: Callable[[], EraseParallelEnv], seed: int = 0) -> None:
         if env.agents:
             other = clone(env)
             later = copy.deepcopy(actions)
-            assert same(_play(env, actions), _play(other, later)), f"{name} in mid-episode gave another episode"
+            assert same(_play(env, actions), _play(other, later)), f"{name} mid-episode gave a different episode"
 
 
 def check_aliasing(env: EraseParallelEnv, seed: int = 0) -> None:
-    """Check that nothing returned is written to later, shared between agents, or read again by the environment."""
+    """Check that returned objects are never written to later, shared between agents, or read by the environment."""
     actions = np.random.default_rng(seed)
     kept: list[tuple[Step, Step]] = [(step := env.reset(seed=seed), copy.deepcopy(step))]
     while env.agents:
@@ -61,7 +61,7 @@ def check_aliasing(env: EraseParallelEnv, seed: int = 0) -> None:
     spoilt = [_spoil(env.reset(seed=seed))]
     while env.agents:
         spoilt.append(_spoil(_step(env, actions)))
-    assert same([step for step, _ in kept], spoilt), "writing into what was returned changes the episode"
+    assert same([step for step, _ in kept], spoilt), "writing into returned arrays changes the episode"
 
 
 def check_lanes(
@@ -70,14 +70,16 @@ def check_lanes(
     """Check that lane i of a SAME_STEP batch seeded s plays what a single environment seeded s + i plays."""
     vector = make_vector(lanes)
     singles = [make_single() for _ in range(lanes)]
-    seen, _ = vector.reset(seed=seed)
+    observations, _ = vector.reset(seed=seed)
     for lane, single in enumerate(singles):
-        assert same(np.asarray(seen[lane]), single.reset(seed=seed + lane)[0]), f"lane {lane} starts another episode"
+        assert same(np.asarray(observations[lane]), single.reset(seed=seed + lane)[0]), (
+            f"lane {lane} starts differently"
+        )
     actions = np.random.default_rng(seed)
     ended = 0
     for step in range(1000):
         chosen = actions.integers(0, joint_actions(vector.config), lanes)
-        seen, rewards, terminated, truncated, infos = vector.step(chosen)
+        observations, rewards, terminated, truncated, infos = vector.step(chosen)
         for lane, single in enumerate(singles):
             picture, *rest, _ = single.step(int(chosen[lane]))
             batch = [float(rewards[lane]), bool(terminated[lane]), bool(truncated[lane])]
@@ -86,29 +88,29 @@ def check_lanes(
             )
             if any(rest[1:]):
                 ended += 1
-                assert same(infos["final_obs"][lane], picture), f"lane {lane}, step {step}: another final observation"
+                assert same(infos["final_obs"][lane], picture), f"lane {lane}, step {step}: different final observation"
                 picture, _ = single.reset()
-            assert same(np.asarray(seen[lane]), picture), f"lane {lane}, step {step}: another observation"
+            assert same(np.asarray(observations[lane]), picture), f"lane {lane}, step {step}: different observation"
         if ended >= 2 * lanes:
             return
     raise AssertionError(f"only {ended} episodes ended in 1000 steps; use smaller cases")
 
 
 def check_scorer(scorer: Scorer, canvases: npt.NDArray[np.uint8]) -> None:
-    """Check shape, range, that canvases are left alone, and that a score does not depend on the rest of its batch."""
+    """Check shape, range, that canvases are not modified, and that a score does not depend on the rest of its batch."""
     before = canvases.copy()
     scores = np.asarray(scorer(canvases))
     assert np.array_equal(canvases, before), "the scorer writes into the canvases"
     assert scores.shape == (len(canvases),), f"scores have shape {scores.shape}; expected ({len(canvases)},)"
     assert scores.dtype == np.float32, f"scores have dtype {scores.dtype}; expected float32"
-    assert ((scores >= 0) & (scores <= 1)).all(), f"scores {scores.tolist()} leave [0, 1]"
+    assert ((scores >= 0) & (scores <= 1)).all(), f"scores {scores.tolist()} are outside [0, 1]"
     alone = np.concatenate([np.asarray(scorer(canvases[index : index + 1])) for index in range(len(canvases))])
     far = float(np.abs(alone - scores).max())
     assert far < 1e-4, f"a canvas scored alone differs by {far:.2g} from its score in a batch; normalise per canvas"
 
 
 def check_background(background: Background, case: Case) -> None:
-    """Check that a background is painted inside the area alone, wherever the area lies."""
+    """Check that a background paints only inside the area, wherever the area lies."""
     height, width = case.image.shape
     for area in (case.box, Box(0, 0, height, width), Box(0, 0, 1, width), Box(height - 1, width - 1, height, width)):
         before = case.image.copy()
@@ -121,18 +123,18 @@ def check_background(background: Background, case: Case) -> None:
 
 
 def check_superpixels(superpixels: Callable[[Grey, int], npt.NDArray[Any]], image: Grey, count: int) -> None:
-    """Check that every pixel has a whole-number label, and that there are about as many labels as asked for."""
+    """Check that every pixel has an integer label, and that the count is close to the requested one."""
     before = image.copy()
     labels = np.asarray(superpixels(image, count))
     assert np.array_equal(image, before), "the superpixels write into the image"
     assert labels.shape == image.shape, f"labels have shape {labels.shape}; expected {image.shape}"
     assert labels.dtype.kind == "i", f"labels have dtype {labels.dtype}; expected signed whole numbers"
     found = len(np.unique(labels))
-    assert abs(found - count) <= max(1, count / 2), f"{found} superpixels for {count} asked for: the density must hold"
+    assert abs(found - count) <= max(1, count / 2), f"{found} superpixels instead of {count}: the density must hold"
 
 
 def rollout(env: EraseParallelEnv, seed: int) -> list[Step]:
-    """All that one episode of random actions returns, with the mask at its end."""
+    """Everything returned by one episode of random actions, with the final mask."""
     steps: list[Step] = [env.reset(seed=seed)]
     steps += _play(env, np.random.default_rng(seed))
     return [*steps, (env.mask(), env.state())]
@@ -167,7 +169,7 @@ def _play(env: EraseParallelEnv, actions: np.random.Generator) -> list[Step]:
 
 
 def _spoil(step: Step) -> Step:
-    """A copy of what was returned; the original is overwritten, as a careless user might."""
+    """Return a copy and overwrite the original, as a careless user might."""
     kept = copy.deepcopy(step)
     for picture in step[0].values():
         picture[:] = 255 - picture

@@ -13,16 +13,16 @@ from flipenv.types import Array
 
 
 class TorchScorer:
-    """Puts a module in evaluation mode and reads the nodule score off its logits.
+    """Puts a module in evaluation mode and computes the nodule score from its logits.
 
     module: (n, 1, h, w) float32 -> logits (n,) or (n, 1) of 'nodule', or (n, 2) of ('normal tissue', 'nodule').
-    size: (h, w) to which canvases are resized (bilinear), None for their own.
+    size: (h, w) to which canvases are resized (bilinear), None to keep their own.
     mean, std: grey levels are (x / 255 - mean) / std.
     temperature: logits are divided by it (Guo et al. 2017, arXiv 1706.04599).
-    batch: canvases a forward pass.
-    autocast: compute in bfloat16 where torch thinks it safe; scores then carry noise of 1e-2: raise `dead_zone`.
+    batch: canvases per forward pass.
+    autocast: torch.autocast in bfloat16; scores then have noise of 1e-2: raise `dead_zone`.
 
-    Scores come back on the canvases' own library and device. Raises ScorerError for logits of another shape or NaN.
+    Scores are returned on the canvases' own library and device. Raises ScorerError for logits of another shape or NaN.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The TorchRL view: lanes of one batch as a batched `EnvBase`, no subprocess. Needs `flip-learning[torchrl]`."""
+"""The TorchRL view: lanes of one batch as a batched `EnvBase`, without subprocesses. Needs `flip-learning[torchrl]`."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ try:
 except ImportError as error:
     raise MissingDependencyError("flipenv.torchrl needs TorchRL: pip install 'flip-learning[torchrl]'") from error
 
-GROUP = "eraser"  # as TorchRL's PettingZoo wrapper names it: learners written for one run on the other
+GROUP = "eraser"  # the name that TorchRL's PettingZoo wrapper gives: learners written for one run on the other
 ENDS = ("done", "terminated", "truncated")
 
 
 class EraseTorchRLEnv(EnvBase):  # type: ignore[misc]
     """`num_envs` lanes with batch_size [B]; the agents are the group "eraser".
 
-    ("eraser", "observation") (B, A, C, P, P) uint8, ("eraser", "action_mask") (B, A, 2) bool, 0 for erasing what is
-    erased already, ("eraser", "action") (B, A) int64, ("eraser", "reward") (B, A, 1) float32; "done", "terminated" and
+    ("eraser", "observation") (B, A, C, P, P) uint8; ("eraser", "action_mask") (B, A, 2) bool, 0 for erasing an erased
+    superpixel; ("eraser", "action") (B, A) int64; ("eraser", "reward") (B, A, 1) float32; "done", "terminated" and
     "truncated" (B, 1) bool. Lane i seeded s is the single environment seeded s + i. `reset` with "_reset" (B, 1) bool
-    resets those lanes alone, as TorchRL's rollouts and collectors do for lanes that ended.
+    resets only those lanes, as TorchRL's rollouts and collectors do for lanes that ended.
 
     Arguments as in `flipenv.vector_env`; device: where tensors live.
     """
@@ -74,7 +74,7 @@ class EraseTorchRLEnv(EnvBase):  # type: ignore[misc]
         self._make_specs()
 
     def masks(self) -> list[Any]:
-        """The segmentation so far of each lane, (height, width) bool in pixels of its own image."""
+        """Current segmentation of each lane, (height, width) bool in pixels of its own image."""
         return [self.batch.mask(lane) for lane in range(self.batch.n_lanes)]
 
     def _make_specs(self) -> None:
@@ -85,8 +85,8 @@ class EraseTorchRLEnv(EnvBase):  # type: ignore[misc]
         def grouped(**specs: Any) -> Composite:
             return Composite({GROUP: Composite(specs, shape=group, device=device)}, shape=(lanes,), device=device)
 
-        seen = Bounded(0, 255, (*group, *picture), dtype=torch.uint8, device=device)
-        self.observation_spec = grouped(observation=seen, action_mask=_yes_no((*group, 2), device))
+        observation = Bounded(0, 255, (*group, *picture), dtype=torch.uint8, device=device)
+        self.observation_spec = grouped(observation=observation, action_mask=_yes_no((*group, 2), device))
         self.action_spec = grouped(action=Categorical(2, shape=group, dtype=torch.int64, device=device))
         self.reward_spec = grouped(reward=Unbounded((*group, 1), dtype=torch.float32, device=device))
         ends = {name: _yes_no((lanes, 1), device) for name in ENDS}
@@ -96,21 +96,21 @@ class EraseTorchRLEnv(EnvBase):  # type: ignore[misc]
         self.batch.seed(seed)
 
     def _reset(self, tensordict: TensorDictBase | None, **kwargs: Any) -> TensorDictBase:
-        asked = None if tensordict is None else tensordict.get("_reset", None)
-        chosen = None if asked is None else np.flatnonzero(to_numpy(asked.reshape(-1))).tolist()
+        mask = None if tensordict is None else tensordict.get("_reset", None)
+        chosen = None if mask is None else np.flatnonzero(to_numpy(mask.reshape(-1))).tolist()
         self.batch.reset(chosen)
-        return self._told({})
+        return self._observed({})
 
     def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
         transition = self.batch.step(tensordict.get((GROUP, "action")))
-        return self._told({"reward": torch.as_tensor(transition.reward)[..., None]})
+        return self._observed({"reward": torch.as_tensor(transition.reward)[..., None]})
 
-    def _told(self, paid: dict[str, Tensor]) -> TensorDictBase:
+    def _observed(self, rewards: dict[str, Tensor]) -> TensorDictBase:
         state = self.batch.state
         assert state is not None
         lanes, agents = self.batch_size[0], self.config.n_agents
         mask = apart_infos(self.batch, None)["action_mask"].reshape(lanes, agents, 2)
-        seen = {
+        observation = {
             "observation": _own(self.batch.observation()),
             "action_mask": torch.as_tensor(mask, dtype=torch.bool, device=self.device),
         }
@@ -119,12 +119,12 @@ class EraseTorchRLEnv(EnvBase):  # type: ignore[misc]
             "truncated": _own(state.truncated)[:, None],
             "done": (state.terminated | state.truncated)[:, None],
         }
-        group = TensorDict({**seen, **paid}, batch_size=[lanes, agents], device=self.device)
+        group = TensorDict({**observation, **rewards}, batch_size=[lanes, agents], device=self.device)
         return TensorDict({GROUP: group, **ends}, batch_size=[lanes], device=self.device)
 
 
 def _own(array: Array) -> Tensor:
-    """A contiguous copy, for the user to keep."""
+    """A contiguous copy that the caller owns."""
     return torch.as_tensor(array).clone(memory_format=torch.contiguous_format)
 
 

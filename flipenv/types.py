@@ -1,6 +1,6 @@
-"""The data that flows through the package: frozen, batch first, the shape written once on each field.
+"""The data types of the package: frozen, batch first, each field with its shape.
 
-Axes: B episodes, A agents, S superpixels (padded), T steps a traversal (padded), H and W canvas rows and columns,
+Axes: B episodes, A agents, S superpixels (padded), T steps per traversal (padded), H and W canvas rows and columns,
 K intensity bins (256), P window side, C channels, M prepared channels, F frames.
 """
 
@@ -37,41 +37,41 @@ class Box(NamedTuple):
 
     @property
     def rows(self) -> slice:
-        """Row index of the box into a picture."""
+        """Slice of the box's rows."""
         return slice(self.top, self.bottom)
 
     @property
     def columns(self) -> slice:
-        """Column index of the box into a picture."""
+        """Slice of the box's columns."""
         return slice(self.left, self.right)
 
     @classmethod
     def from_xyxy(cls, x0: int, y0: int, x1: int, y1: int) -> Box:
-        """Box of the corner convention x0 y0 x1 y1 (columns first, half-open)."""
+        """Box from corners x0, y0, x1, y1 (columns first, half-open)."""
         return cls(y0, x0, y1, x1)
 
     @classmethod
     def from_coco(cls, x: float, y: float, width: float, height: float) -> Box:
-        """Box of COCO's x, y, width, height, which may be fractional; see `covering`."""
+        """Box from COCO's x, y, width, height, which may be fractional; see `covering`."""
         return cls.covering(y, x, y + height, x + width)
 
     @classmethod
     def covering(cls, top: float, left: float, bottom: float, right: float) -> Box:
-        """Box of the rows and columns that sides between pixels cover by half or more; pixel 0 reaches from 0 to 1.
+        """Half-open box of the pixels that fractional sides cover by half or more; pixel 0 spans 0 to 1.
 
-        Half, so that a box is as large wherever it lies, and boxes drawn by hand are on the average as large as they
-        were meant; to a thousandth of a pixel, as percents of an image are not exact. Sides that hold nothing give a
-        box that holds nothing. BoxError for a side that is no finite number.
+        Half, so that a box keeps its size wherever it lies, and hand-drawn boxes have the intended size on average;
+        with a tolerance of a thousandth of a pixel, since percentages of an image are not exact. Sides that enclose
+        nothing give an empty box. BoxError if a side is not finite.
         """
         sides = (top, left, bottom, right)
         if not all(math.isfinite(side) for side in sides):
-            raise BoxError(f"box {sides} has a side that is no finite number")
+            raise BoxError(f"box {sides} has a side that is not a finite number")
         (first_row, end_row), (first_column, end_column) = _halves(top, bottom), _halves(left, right)
         return cls(first_row, first_column, end_row, end_column)
 
 
 def _halves(low: float, high: float) -> tuple[int, int]:
-    """First pixel that low..high covers by half, and the one after the last."""
+    """First pixel that low..high covers by half or more, and the one after the last."""
     low, high = round(low, 3), round(high, 3)
     if low >= high:
         return math.floor(low), math.floor(high)
@@ -80,20 +80,20 @@ def _halves(low: float, high: float) -> tuple[int, int]:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One image with the box around its nodule; what a source yields.
+    """One image with the box around its nodule; sources yield cases.
 
-    The mask is read by evaluation alone: no agent, reward or classifier of this package sees it.
+    Only evaluation reads the mask: no agent, reward or classifier of this package sees it.
 
-    Raises ImageError, BoxError or MaskError (see `flipenv.errors`) when the parts do not fit together.
+    Raises ImageError, BoxError or MaskError (see `flipenv.errors`) if the parts do not match.
     """
 
     image: Array  # (height, width) uint8, grey levels 0..255
     box: Box  # in pixels of the image
     id: str = "case"
-    mask: Array | None = None  # (height, width) bool, the nodule; None where nobody drew one
-    background: Array | None = None  # (height, width) uint8, eraser source in place of a computed one
+    mask: Array | None = None  # (height, width) bool, the nodule; None if there is none
+    background: Array | None = None  # (height, width) uint8, replaces the computed background
     coarse: Array | None = None  # (height, width) bool, an earlier stage's mask, seen by the agents of the next stage
-    prior: Array | None = None  # (height, width) uint8, 255 where a rule that needs no mask is sure of nodule
+    prior: Array | None = None  # (height, width) uint8, 255 where a method trained without masks is certain of nodule
     meta: Mapping[str, str] = field(default_factory=dict)  # free text for reports: class, split, spacing
 
     def __post_init__(self) -> None:
@@ -107,9 +107,9 @@ class Case:
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where a canvas lies on its image: it shows `window`, resampled to its own size."""
+    """How a canvas maps to its image: it shows `window`, resampled to its own size."""
 
-    window: Box  # image px; may reach beyond the image
+    window: Box  # image px; may extend beyond the image
     area: Box  # image px that may be erased
     height: int  # image rows
     width: int  # image columns
@@ -117,17 +117,17 @@ class Geometry:
 
 @dataclass(frozen=True, eq=False)
 class Episode:
-    """One case made ready to walk over; all that can be computed before the first step."""
+    """One prepared case: everything that can be computed before the first step."""
 
     image: Array  # (H, W) uint8
     background: Array  # (H, W) uint8, what an erased pixel shows; equals the image outside the area
     labels: Array  # (H, W) int16, superpixel of each pixel, -1 outside the area
-    order: Array  # (A, T) int16, superpixel where each agent stands at each step of a traversal
+    order: Array  # (A, T) int16, superpixel of each agent at each step of a traversal
     centers: Array  # (S, 2) int16, row and column of each superpixel's centre
     histograms: Array  # (S, K) int32, cumulative count of pixels with grey level <= k in each superpixel
     channels: Array  # (M, H, W) uint8, prepared observation channels in the order of the config
     coarse: Array  # (H, W) uint8, 255 where an earlier stage erased
-    prior: Array  # (S,) float32 in [0, 1], mean of the case's prior in each superpixel; 0.5 where there is none
+    prior: Array  # (S,) float32 in [0, 1], mean of the case's prior in each superpixel; 0.5 without one
     deviation_gain: float  # factor on Wasserstein distances; 1 unless intensities are standardised
     area: Box  # canvas pixels that the agents may erase
     box: Box  # the case's box on the canvas
@@ -162,20 +162,20 @@ class Episodes:
 class State:
     """What changes from step to step."""
 
-    canvas: Array  # (B, H, W) uint8, the image as erased so far
+    canvas: Array  # (B, H, W) uint8, the image with the current erasures
     erased: Array  # (B, S) bool
     histogram: Array  # (B, K) int64, cumulative count over the original grey levels of all erased pixels
     score: Array  # (B,) float32, nodule score of the canvas; NaN without a scorer
-    frames: Array  # (B, F, A, L, P, P) uint8, windows seen at the last F steps, newest last; L = 1, or 2 with coarse
+    frames: Array  # (B, F, A, L, P, P) uint8, windows of the last F steps, newest last; L = 1, or 2 with coarse
     step: Array  # (B,) int32, joint steps taken
-    here: Array  # (B, A) int16, superpixel where each agent stands
+    here: Array  # (B, A) int16, each agent's superpixel
     terminated: Array  # (B,) bool, the tag flipped
-    truncated: Array  # (B,) bool, all traversals spent
+    truncated: Array  # (B,) bool, all traversals used up
 
 
 @dataclass(frozen=True, eq=False)
 class Transition:
-    """What one joint step did."""
+    """Result of one joint step."""
 
     state: State
     reward: Array  # (B, A) float32

@@ -1,4 +1,4 @@
-"""The batched Gymnasium view: many lanes in one call, no subprocess, NumPy or torch on any device."""
+"""The batched Gymnasium view: many lanes in one call, without subprocesses, NumPy or torch on any device."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ Infos = dict[str, Any]
 class EraseVectorEnv(VectorEnv[Array, Array, Array]):
     """`num_envs` lanes of `flipenv.single.EraseEnv`; lane i seeded s is the single environment seeded s + i.
 
-    device: None for NumPy arrays; a torch device ("cpu", "cuda") for tensors that never leave it: observations
-    (B, C, P, P) uint8, rewards (B,) float32, ends (B,) bool. Infos are NumPy arrays with a `_key` mask each;
+    device: None for NumPy arrays; a torch device ("cpu", "cuda") for tensors that stay on it: observations
+    (B, C, P, P) uint8, rewards (B,) float32, ends (B,) bool. Infos are NumPy arrays, each with a `_key` mask;
     in SAME_STEP `final_obs` is an object array as in Gymnasium (with a device, one tensor (B, C, P, P)).
     autoreset_mode: NEXT_STEP, SAME_STEP or DISABLED, as in `gymnasium.vector.AutoresetMode`.
-    workers, progress: how the episodes are prepared ahead. Other arguments as in `EraseEnv`.
+    workers, progress: how the episodes are prepared in advance. Other arguments as in `EraseEnv`.
     """
 
     metadata: dict[str, Any] = {"render_modes": RENDER_MODES, "render_fps": RENDER_FPS}  # noqa: RUF012
@@ -87,7 +87,7 @@ class EraseVectorEnv(VectorEnv[Array, Array, Array]):
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: Mapping[str, Any] | None = None
     ) -> tuple[Array, Infos]:
-        """Start episodes. options: "case" an id or one for each lane, "reset_mask" (B,) bool which lanes to reset."""
+        """Start episodes. options: "case", an id or one per lane; "reset_mask" (B,) bool, the lanes to reset."""
         options = options or {}
         if isinstance(seed, Sequence) and len(seed) != self.num_envs:
             raise ConfigError(
@@ -103,13 +103,13 @@ class EraseVectorEnv(VectorEnv[Array, Array, Array]):
         if isinstance(seed, int):
             seed = [seed + lane for lane in range(self.num_envs)]
         if seed is not None:
-            self._batch.seed([each if lane in lanes else None for lane, each in enumerate(seed)])
+            self._batch.seed([lane_seed if lane in lanes else None for lane, lane_seed in enumerate(seed)])
         self._start(lanes, [cases[lane] for lane in lanes])
         which = np.isin(np.arange(self.num_envs), lanes)
         return _first(self._batch.observation()), _masked(joint_infos(self._batch, None), which)
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, Infos]:
-        """Let all lanes act, actions (B,) whole numbers; lanes that ended are handled as `autoreset_mode` says.
+        """Let all lanes act, actions (B,) integers; `autoreset_mode` decides how ended lanes are handled.
 
         Raises EpisodeError before reset, and in mode DISABLED for a lane that ended and was not reset.
         """
@@ -127,33 +127,33 @@ class EraseVectorEnv(VectorEnv[Array, Array, Array]):
             self._start(waiting.tolist())
             reward[waiting], terminated[waiting], truncated[waiting] = 0, False, False
             self._ended[waiting] = False
-        told = joint_infos(self._batch, transition)
+        values = joint_infos(self._batch, transition)
         ended = np.flatnonzero(self._ended)
         if self.autoreset_mode is AutoresetMode.SAME_STEP and len(ended):
-            infos |= self._final(told, _first(self._batch.observation()))
+            infos |= self._final(values, _first(self._batch.observation()))
             for viewer in (self._viewers[lane] for lane in ended):
                 viewer.record()
             self._start(ended.tolist())
             fresh = joint_infos(self._batch, None)
-            for name, array in told.items():
+            for name, array in values.items():
                 array[ended] = fresh[name][ended]
             self._ended[:] = False
         for viewer in self._viewers:
             viewer.record()
         every = np.ones(self.num_envs, np.bool_)
-        seen = _first(self._batch.observation())
-        return seen, reward, terminated, truncated, {**infos, **_masked(told, every)}
+        observations = _first(self._batch.observation())
+        return observations, reward, terminated, truncated, {**infos, **_masked(values, every)}
 
     def masks(self) -> list[npt.NDArray[np.bool_]]:
-        """The segmentation so far of each lane, (height, width) bool in pixels of its own image."""
+        """Current segmentation of each lane, (height, width) bool in pixels of its own image."""
         return [self._batch.mask(lane) for lane in range(self.num_envs)]
 
     def render(self) -> tuple[npt.NDArray[np.uint8] | None, ...]:  # type: ignore[override]
-        """One frame (h, w, 3) uint8 a lane, in mode `rgb_array`."""
+        """One frame (h, w, 3) uint8 per lane, with `render_mode="rgb_array"`."""
         return tuple(viewer.render() for viewer in self._viewers)
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Close the windows of mode `human`."""
+        """Close the windows of `render_mode="human"`."""
         for viewer in self._viewers:
             viewer.close()
 
@@ -171,7 +171,7 @@ class EraseVectorEnv(VectorEnv[Array, Array, Array]):
         mask = to_numpy(mask) if hasattr(mask, "cpu") else mask
         if getattr(mask, "shape", None) != (self.num_envs,) or mask.dtype != np.bool_ or not mask.any():
             raise ConfigError(
-                f"reset_mask is {mask!r}; expected a bool array of shape ({self.num_envs},) with one True at least"
+                f"reset_mask is {mask!r}; expected a bool array of shape ({self.num_envs},) with at least one True"
             )
         if self._batch.state is None and not mask.all():
             raise EpisodeError("reset_mask in the first reset(); reset all lanes first")
@@ -189,15 +189,15 @@ class EraseVectorEnv(VectorEnv[Array, Array, Array]):
         state = transition.state
         return reward, xp.asarray(state.terminated, copy=True), xp.asarray(state.truncated, copy=True)
 
-    def _final(self, told: Arrays, seen: Array) -> Infos:
-        """What ended lanes saw and were told last, before they are reset in the same step."""
+    def _final(self, values: Arrays, observations: Array) -> Infos:
+        """Final observations and infos of ended lanes, before they are reset in the same step."""
         which = self._ended.copy()
-        final = seen
+        final = observations
         if self._batch.device is None:
             final = np.full(self.num_envs, None, dtype=object)
             for lane in np.flatnonzero(which):
-                final[lane] = seen[lane]
-        info = _masked({name: array.copy() for name, array in told.items()}, which)
+                final[lane] = observations[lane]
+        info = _masked({name: array.copy() for name, array in values.items()}, which)
         return {"final_obs": final, "_final_obs": which, "final_info": info, "_final_info": which.copy()}
 
 
@@ -207,11 +207,11 @@ def vector_env(num_envs: int = 1, *args: Any, **options: Any) -> EraseVectorEnv:
 
 
 def _first(observation: Array) -> Array:
-    """What the first agent sees (B, C, P, P), for the user to keep and write into."""
-    seen = observation[:, 0]
-    return array_namespace(seen).asarray(seen, copy=True)
+    """The first agent's observation (B, C, P, P), a copy that the caller owns."""
+    observations = observation[:, 0]
+    return array_namespace(observations).asarray(observations, copy=True)
 
 
 def _masked(arrays: Arrays, which: npt.NDArray[np.bool_]) -> Infos:
-    """Gymnasium's form of vector infos: each array with a mask of the lanes that it speaks of."""
+    """Gymnasium's form of vector infos: each array with a mask of the lanes to which it applies."""
     return {**arrays, **{f"_{name}": which.copy() for name in arrays}}

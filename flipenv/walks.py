@@ -1,4 +1,4 @@
-"""In which order the agents walk over the superpixels: one walk an agent, all superpixels in some walk."""
+"""Orders in which the agents visit the superpixels: one walk per agent; together they cover all superpixels."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from flipenv.registry import Registry
 Walks = list[NDArray[np.int16]]
 Order = Callable[[NDArray[Any], int, int, int], Walks]
 
-# (centers (S, 2), n_agents, height, width of the area in px) -> one 1-D array of superpixels an agent, possibly empty
+# (centers (S, 2), n_agents, height, width of the area in px) -> one 1-D array of superpixels per agent, maybe empty
 ORDERS: Registry[Order] = Registry("order")
 
 
 def walking_order(
     centers: NDArray[Any], n_agents: int, order: str, area_height: int, area_width: int
 ) -> NDArray[np.int16]:
-    """Return (A, T) int16: the superpixel where each agent stands at each step of one traversal.
+    """Return (A, T) int16: each agent's superpixel at each step of one traversal.
 
     `centers` is (S, 2), row and column of each superpixel's centre in pixels of the area, S at least 1. T is the
-    longest walk. A shorter walk stays on its last superpixel: deciding there again does no harm. A walk that would be
-    empty, because there are fewer superpixels than agents, stays on the centre superpixel. Every superpixel is in some
-    walk. ConfigError for an unknown order, no agents or no superpixels.
+    length of the longest walk. A shorter walk repeats its last superpixel, which is harmless. A walk that would be
+    empty, because there are fewer superpixels than agents, stays on the centre superpixel. Every superpixel is in at
+    least one walk. ConfigError for an unknown order, no agents or no superpixels.
     """
     if n_agents < 1 or len(centers) < 1:
         raise ConfigError(f"{n_agents} agents and {len(centers)} superpixels; expected at least one of each")

@@ -6,6 +6,7 @@ import re
 import shlex
 import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -38,8 +39,10 @@ def test_your_own_parts_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.chdir(tmp_path)
     code = blocks("bring-your-own.md", "python")
-    assert len(code) == 4
-    with flipenv.REWARDS.temporarily(), AGENTS.temporarily():
+    assert len(code) == 5
+    with ExitStack() as stack:
+        for registry in (flipenv.REWARDS, flipenv.BACKGROUNDS, flipenv.SUPERPIXELS, flipenv.SOURCES, AGENTS):
+            stack.enter_context(registry.temporarily())
         known = run(code)
     assert known["case"].box == known["same"].box == (40, 50, 80, 110)
     np.testing.assert_array_equal(known["case"].image, known["same"].image)
@@ -47,6 +50,24 @@ def test_your_own_parts_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     inside = mask[40:80, 50:110]
     assert mask.sum() == inside.sum()
     assert 0.4 < inside.mean() < 0.6  # of two agents that share the walk, one erases
+
+
+def test_the_six_ways_of_the_readme_run() -> None:
+    pytest.importorskip("torch")
+    (code,) = blocks("../README.md", "python")
+    assert re.findall(r"^# (\d)\.", code, flags=re.MULTILINE) == list("123456")
+    for shown, quick in (
+        ("busi:PATH", "phantom:1?height=80&width=112"),
+        ("num_envs=64)", 'num_envs=2, source="phantom:1?height=80&width=112")'),
+        ("vector_env(64,", 'vector_env(2, "phantom:1?height=80&width=112",'),
+    ):
+        assert code.count(shown) == 1
+        code = code.replace(shown, quick)
+    known = run([code])
+    assert known["mask"].shape == (320, 448)
+    assert type(known["envs"].reset()[0]).__module__ == "torch"
+    observations, infos = known["env"].reset()
+    assert set(observations) == set(infos) == {"eraser_0", "eraser_1"}
 
 
 def test_the_quick_start_plays_an_episode() -> None:
@@ -64,11 +85,14 @@ def test_the_quick_start_segments() -> None:
     assert 2 * (mask & case.mask).sum() / (mask.sum() + case.mask.sum()) > 0.8
 
 
-@pytest.mark.parametrize("page", ["quick-start.md", "bring-your-own.md", "faq.md"])
+@pytest.mark.parametrize("page", ["../README.md", "quick-start.md", "agents.md", "baselines.md", "scale.md"])
 def test_commands_exist(page: str) -> None:
     from flipagents.cli import parser as cli
 
-    for line in "".join(blocks(page, "console")).splitlines():
+    shown = "".join(blocks(page, "console") + blocks(page, "sh")).splitlines()
+    lines = [line[line.find("flip ") :] for line in shown if re.match(r"(.*&& )?flip ", line)]
+    assert lines
+    for line in lines:
         program, *words = shlex.split(line)
         assert program == "flip"
         cli.make_parser().parse_args(words)

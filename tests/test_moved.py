@@ -22,7 +22,7 @@ def test_old_names(old: str, new: str) -> None:
         if error.name is not None and error.name.partition(".")[0] in OPTIONAL:
             pytest.skip(f"{error.name} is not installed")
         raise
-    with pytest.warns(FutureWarning, match=f"{old} is {new} now"):
+    with pytest.warns(FutureWarning, match=f"{old} is now {new}"):
         found = importlib.import_module(old)
     assert found is sys.modules[new]
 

@@ -48,7 +48,7 @@ def test_registry_refuses_a_second_part_of_one_name() -> None:
     part = object()
     registry.register("a")(part)
     registry.register("a")(part)
-    with pytest.raises(flipenv.FlipError, match="thing 'a' is registered already"):
+    with pytest.raises(flipenv.FlipError, match="thing 'a' is already registered"):
         registry.register("a")(object())
     with pytest.raises(flipenv.FlipError, match="unknown thing 'b'"):
         registry["b"]

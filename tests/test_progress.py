@@ -61,7 +61,7 @@ def test_going_on(clock: list[float], capsys: pytest.CaptureFixture[str]) -> Non
     ]
     with showing("training", 10, done=10):
         pass
-    assert lines(capsys) == ["training: 10/10, there already"]
+    assert lines(capsys) == ["training: 10/10, already done"]
 
 
 def test_brief_work_tells_nothing_unless_it_is_long(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:

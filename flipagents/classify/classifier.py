@@ -16,11 +16,12 @@ import torch
 from torch import nn
 
 from flipagents.classify.checks import Checks, check
-from flipagents.classify.sites import Grey, PatchConfig, make_sites, normal_images
+from flipagents.classify.sites import PatchConfig, make_sites, normal_images
 from flipagents.store import checkpoint
 from flipagents.store.checkpoint import CheckpointError, Snapshot
 from flipenv.errors import ConfigError
 from flipenv.options import between, naming, read_config
+from flipenv.pixels import Grey
 from flipenv.registry import Registry, unknown
 from flipenv.sources import SourceLike, open_source
 from flipenv.torch_scorer import TorchScorer

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from flipagents.classify.sites import Grey, PatchConfig, Sites
+from flipagents.classify.sites import PatchConfig, Sites
+from flipenv.pixels import Grey
 
 
 def draw(sites: Sites, count: int, config: PatchConfig, rng: np.random.Generator) -> tuple[Grey, NDArray[np.float32]]:

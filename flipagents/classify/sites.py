@@ -25,11 +25,11 @@ from flipenv.config import COARSE, FINE, EnvConfig
 from flipenv.episode import grow_box, mask_on_canvas, prepare, shift_box
 from flipenv.errors import ConfigError, SourceError
 from flipenv.options import between, naming, read_config, several
+from flipenv.pixels import Grey
 from flipenv.registry import unknown
 from flipenv.sources import Source
 from flipenv.types import Box, Case
 
-Grey = NDArray[np.uint8]
 Target = Literal["share", "hard"]
 
 ANYWHERE = "random"  # background that is no registered one: tissue from another place of the same image

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import math
-import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,11 +25,13 @@ from flipagents.classify.checks import Checks, auc, check, evened, fit_temperatu
 from flipagents.classify.classifier import MEAN, NETWORKS, STD, Classifier, ClassifierConfig, fill
 from flipagents.classify.examples import draw
 from flipagents.classify.figures import save_figures
-from flipagents.classify.sites import Grey, Sites, make_sites, normal_images
+from flipagents.classify.sites import Sites, make_sites, normal_images
 from flipagents.store import checkpoint
 from flipagents.store.checkpoint import CheckpointError, Snapshot, prefixed
+from flipagents.store.files import write_texts
 from flipagents.store.run_folder import FINAL, LAST
 from flipenv.errors import ConfigError
+from flipenv.pixels import Grey
 from flipenv.progress import say, showing
 from flipenv.sources import SourceLike, open_source
 
@@ -184,12 +186,11 @@ class _Run:
 
     def _log(self) -> None:
         assert self.folder is not None
-        part = self.folder / f"{LOG}.part"
-        with part.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(self.rows[0]))
-            writer.writeheader()
-            writer.writerows(self.rows)
-        os.replace(part, self.folder / LOG)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, list(self.rows[0]))
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_texts({self.folder / LOG: text.getvalue()})
 
 
 class _Judge:

@@ -14,20 +14,14 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from flipagents.cli.commands import (
-    EXPORTS,
-    LOCAL,
-    ablate,
-    app,
-    completion,
-    demo,
-    evaluate,
-    export,
-    info,
-    segment,
-    serve,
-    train,
-)
+from flipagents.cli.ablate import ablate
+from flipagents.cli.demo import demo
+from flipagents.cli.evaluate import evaluate
+from flipagents.cli.export import export
+from flipagents.cli.info import completion, info
+from flipagents.cli.segment import EXPORTS, segment
+from flipagents.cli.serve import LOCAL, app, serve
+from flipagents.cli.train import train
 from flipagents.machine import threads
 
 FARTHEST = 1000  # px, of --margin: no box is off by more and still of that nodule

@@ -30,7 +30,7 @@ from typing import Any
 from flipagents.compare.methods import check_method
 from flipagents.compare.trainers import PARTS, check_options, train_method
 from flipagents.machine.devices import check_name
-from flipagents.segment.outputs import file_names, write_texts
+from flipagents.store.files import file_names, write_texts
 from flipenv.errors import ConfigError, MissingDependencyError
 from flipenv.options import naming
 from flipenv.progress import say

@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flipagents.compare.methods import METHODS, Found, Mask, Method, has_runtimes, make_method, run_method
+from flipagents.compare.methods import METHODS, Method, has_runtimes, make_method, run_method
+from flipagents.compare.ours import Found
 from flipagents.compare.scoring import CaseScore, Failure, from_csv, score, to_csv
-from flipagents.segment.outputs import file_names, write_texts
 from flipagents.segment.runtimes import pipeline_folder, runtime_of
+from flipagents.store.files import file_names, write_texts
 from flipagents.store.provenance import code_digest, weights_digest, without_folders
 from flipenv.config import EnvConfig
 from flipenv.errors import FlipError, MissingDependencyError, SourceError
+from flipenv.pixels import Mask
 from flipenv.pool import EpisodePool
 from flipenv.sources import Source
 from flipenv.sources.contents import digest

@@ -19,7 +19,7 @@ from flipagents.compare.methods import METHODS, Maker, Method, check_method
 from flipagents.compare.scoring import CaseScore, Failure, to_csv
 from flipagents.compare.summaries import ALL, Summary, summarise
 from flipagents.machine.devices import check_device
-from flipagents.segment.outputs import check_writable, write_texts
+from flipagents.store.files import check_writable, write_texts
 from flipagents.store.provenance import about, without_folders
 from flipenv.errors import ConfigError, FlipError
 from flipenv.options import between
@@ -104,7 +104,7 @@ def evaluate(
     shift: least and largest distance in image px by which each box is moved first, evenly drawn in an even direction,
     the same for the same case id and seed. margin: by how many px a box may be off as far as the methods know: above 0,
     each method given by its name, but not the rows of box and ellipse, gets a box found again
-    (`flipagents.compare.methods.Found`), and its row says so. weights, device: for methods that want them; a name of
+    (`flipagents.compare.ours.Found`), and its row says so. weights, device: for methods that want them; a name of
     weights with `{seed}` in it stands for a folder a seed. runtime: "onnx", "torch" or "auto" (see
     `flipagents.segment.runtimes`), of the methods that have a choice; what each used is in the report's `about`. A
     method whose numbers depend on no seed is run for the first alone.

@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from flipagents import metrics
+from flipenv.pixels import Mask
 from flipenv.types import Case
-
-Mask = NDArray[np.bool_]  # (height, width)
 
 
 @dataclass(frozen=True)

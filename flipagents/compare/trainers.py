@@ -12,21 +12,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from importlib.metadata import entry_points
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Any, Protocol
 
 from flipagents.compare.baselines import TRAINED
-from flipagents.learn.agents import agent_names
+from flipagents.learn.agents import AGENTS
 from flipagents.learn.config import PRESETS, LearnerConfig
 from flipagents.machine.devices import check_device
-from flipagents.segment.outputs import check_writable
+from flipagents.store.files import check_writable
 from flipagents.store.run_folder import check, log, merged
 from flipenv.config import EnvConfig
 from flipenv.errors import ConfigError
 from flipenv.options import known_fields
-from flipenv.registry import Registry, unknown
+from flipenv.registry import LazyRegistry, unknown
 from flipenv.sources import SourceLike
 
 GROUP = "flipagents.trainers"  # entry points
@@ -42,12 +40,8 @@ class Trainer(Protocol):
         """Train with the options that are given and its own defaults for others."""
 
 
-TRAINERS: Registry[Trainer] = Registry("trainer")
-
-
-def trainer_names() -> list[str]:
-    """All trainers: registered here, of this project, or offered by installed packages."""
-    return sorted({*TRAINERS, *TRAINED, *entry_points(group=GROUP).names})
+OURS = {"flip": "flipagents.compare.trainers:train_flip"}
+TRAINERS: LazyRegistry[Trainer] = LazyRegistry("trainer", GROUP, {**TRAINED, **OURS}, extra="agents")
 
 
 def train_method(
@@ -66,10 +60,6 @@ def train_method(
     options that the trainer does not take.
     """
     device = check_training(name, source, val, folder, device=device, options=options)
-    if name not in TRAINERS and name in TRAINED:
-        TRAINERS.register(name)(resolve_name(TRAINED[name]))
-    for entry in () if name in TRAINERS else entry_points(group=GROUP, name=name):
-        TRAINERS.register(name)(entry.load())
     train, given = TRAINERS[name], dict(options or {})
     try:
         inspect.signature(train).bind(source, val, Path(folder), device, progress, **given)
@@ -94,8 +84,7 @@ def check_training(
     Raises ConfigError for a name that nobody registered, for a device that is not here, and for options of our pipeline
     that do not exist; CheckpointError where the folder holds another run; OutputError where it cannot be written into.
     """
-    if name not in trainer_names():
-        raise ConfigError(unknown(TRAINERS.kind, name, trainer_names()))
+    TRAINERS.check(name)
     device = check_device(device)
     if name == "flip":
         given = dict(options or {})
@@ -118,8 +107,7 @@ def check_options(*, preset: str = PRESET, agent: str = AGENT, **parts: Any) -> 
     """
     if preset not in PRESETS:
         raise ConfigError(unknown("preset", preset, PRESETS))
-    if agent not in agent_names():
-        raise ConfigError(unknown("agent", agent, agent_names()))
+    AGENTS.check(agent)
     for name, options in parts.items():
         if not isinstance(options, Mapping):
             raise ConfigError(f"{name}={options!r}: expected part.field=value, for example learner.epochs=5")
@@ -129,8 +117,7 @@ def check_options(*, preset: str = PRESET, agent: str = AGENT, **parts: Any) -> 
             known_fields(KNOWN[name], options)
 
 
-@TRAINERS.register("flip")
-def _flip(
+def train_flip(
     source: SourceLike,
     val: SourceLike | None,
     folder: str | Path,

@@ -5,14 +5,12 @@ from __future__ import annotations
 import copy
 import io
 from functools import partial
-from typing import Any, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 import flipenv
-from flipagents.formats.coco import Scan
+from flipagents.formats.scans import Scan
 from flipenv.errors import ImageError, MaskError
+from flipenv.pixels import Mask
 from flipenv.sources.contents import check_frame
 from flipenv.sources.extras import need
 from flipenv.sources.medical import frames_of
@@ -20,8 +18,6 @@ from flipenv.sources.readers import is_dicom
 
 LABEL = "nodule"
 ULTRASOUND = "1.2.840.10008.5.1.4.1.1.6.1"  # SOP class of a still
-
-Mask: TypeAlias = NDArray[np.bool_]  # (height, width)
 
 
 def seg_bytes(mask: Mask, scan: Scan | None) -> bytes:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from flipagents.formats.coco import Scan, read_voxels
+from flipagents.formats.nifti import read_voxels
+from flipagents.formats.scans import Scan
 from flipenv.sources.extras import need
 from flipenv.sources.readers import is_dicom, is_nifti
 

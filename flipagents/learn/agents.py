@@ -1,39 +1,24 @@
-"""Who decides what is erased: one protocol for learners and for what they are compared with, chosen by name.
+"""The agents that can be made, by name.
 
     @AGENTS.register("mine")
     class Mine(Agent):
         def act(self, batch, epsilon=0.0): ...
 
-The project's own are listed in BUILT_IN and imported when they are made. A package offers agents without being imported
-first through entry points of the group `flipagents.agents`.
+The project's own are listed in BUILT_IN and imported when they are asked for. A package offers agents without being
+imported first through entry points of the group `flipagents.agents`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib import import_module
-from importlib.metadata import entry_points
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
-from array_api_compat import array_namespace
-
+from flipagents.learn.agent import Agent
 from flipagents.learn.config import LearnerConfig
-from flipagents.store import checkpoint
-from flipagents.store.checkpoint import CheckpointError, Snapshot
-from flipagents.store.onnx import KIND as EXPORTED
-from flipenv.batch import Batch
 from flipenv.config import EnvConfig
-from flipenv.errors import ConfigError, MissingDependencyError
-from flipenv.registry import Registry, unknown
-from flipenv.types import Array, Transition
-
-if TYPE_CHECKING:
-    from torch import Tensor
-    from torch.nn import Module
+from flipenv.registry import LazyRegistry
 
 GROUP = "flipagents.agents"  # entry points
-KIND = "flipagents.agent"  # of what `save` writes
 BUILT_IN = {  # name -> `module:attribute`, called as (EnvConfig, LearnerConfig, **options)
     "ddqn": "flipagents.learn.dqn:ddqn",
     "independent": "flipagents.learn.dqn:independent",
@@ -45,104 +30,8 @@ BUILT_IN = {  # name -> `module:attribute`, called as (EnvConfig, LearnerConfig,
     "sb3-ppo": "flipagents.learn.sb3:SB3PPO",
 }
 
-
-class Agent:
-    """All agents of an environment as one decision maker. A subclass needs `act` alone.
-
-    Who knows more than yes or no also overrides `weigh`; then `act` without epsilon erases where it is positive.
-
-    env, config: the environment and the learner that it is made for.
-    """
-
-    name = ""  # under which it is registered
-    learns_together = False  # whether several processes may train it, see `flipagents.learn.ranks`
-
-    def __init__(self, env: EnvConfig, config: LearnerConfig) -> None:
-        self.env, self.config = env, config
-
-    @property
-    def batch_device(self) -> str | None:
-        """Device of the batches that it acts on at inference: a torch device, None for NumPy."""
-        return None if self.config.device == "cpu" else self.config.device
-
-    def act(self, batch: Batch, epsilon: float = 0.0) -> Array:
-        """Choose actions (B, A) int64, 0 pass and 1 erase, on the batch's array library and device.
-
-        epsilon: share of random actions, 0 for the best known; agents that do not learn ignore it.
-        """
-        raise NotImplementedError(f"{type(self).__name__} has no act(batch, epsilon)")
-
-    def weigh(self, batch: Batch) -> Array:
-        """How much better erasing is than passing, (B, A) float32 in [-1, 1], where `act` chooses; positive: erase."""
-        actions = self.act(batch)
-        xp = array_namespace(actions)
-        return 2 * xp.astype(actions, xp.float32) - 1
-
-    def observe(self, actions: Array, transition: Transition) -> None:
-        """Take note of what came of the last `act`; lanes that had ended before it were left as they are."""
-
-    def update(self, progress: float = 0.0) -> dict[str, Tensor]:
-        """Learn a little; return numbers () to report, still on the device, none where nothing was learnt.
-
-        progress: share of the training that is done, 0..1.
-        """
-        return {}
-
-    def snapshot(self) -> Snapshot:
-        """All that is needed to go on learning bit for bit."""
-        return Snapshot()
-
-    def restore(self, snapshot: Snapshot) -> None:
-        """Take over what `snapshot` of the same kind of agent gave."""
-
-    def save(self, folder: str | Path) -> None:
-        """Write what acting needs (see `flipagents.store.checkpoint`); OSError where the disk is full."""
-        checkpoint.write(folder, Snapshot(self.weights(), {**identity(self), "env": self.env.to_dict()}), KIND)
-
-    def load(self, folder: str | Path) -> None:
-        """Read what `save` wrote; CheckpointError unless it was the same kind of agent of the same shape."""
-        self.take(checkpoint.read(folder, KIND))
-
-    def network(self) -> Module:
-        """Torch module from what is seen, (B, C, P, P) or (B, A, C, P, P) uint8, to what `weigh` gives: for export."""
-        raise ConfigError(f"agent '{self.name}' has no network to export")
-
-    def weights(self) -> dict[str, Tensor]:
-        """What acting needs, by name."""
-        return {}
-
-    def take(self, saved: Snapshot) -> None:
-        """Take over saved weights; CheckpointError where they are another agent's."""
-        if saved.about.get("agent") != self.name:
-            raise CheckpointError(
-                f"saved was agent {saved.about.get('agent')!r}, this is {self.name!r}; make that agent, "
-                "or use load_agent"
-            )
-
-
-class SelfTaught(Agent):
-    """An agent that brings a training loop of its own, in place of `observe` and `update`."""
-
-    def practise(self, batch: Batch, note: Callable[[Transition], None], progress: float) -> dict[str, Tensor]:
-        """Let all lanes act and learn from it, for one round of its own loop; return numbers as `update` does.
-
-        note: to be told of each step of the batch, before lanes that ended in it are reset, which is up to the agent.
-        """
-        raise NotImplementedError(f"{type(self).__name__} has no practise(batch, note, progress)")
-
-
-def identity(agent: Agent) -> dict[str, Any]:
-    """What a checkpoint says about the agent in it."""
-    return {"agent": agent.name, "config": agent.config.to_dict()}
-
-
 AgentMaker: TypeAlias = Callable[..., Agent]  # (EnvConfig, LearnerConfig, **options) -> Agent
-AGENTS: Registry[AgentMaker] = Registry("agent")
-
-
-def agent_names() -> list[str]:
-    """All agents that can be made, registered here or offered by installed packages."""
-    return sorted({*AGENTS, *entry_points(group=GROUP).names})
+AGENTS: LazyRegistry[AgentMaker] = LazyRegistry("agent", GROUP, BUILT_IN, extra="agents")
 
 
 def make_agent(
@@ -152,50 +41,6 @@ def make_agent(
     **options: Any,
 ) -> Agent:
     """Make an agent by name; options are its own. ConfigError for a name that nobody registered."""
-    if name not in AGENTS:
-        for entry in entry_points(group=GROUP, name=name):
-            AGENTS.register(name)(entry.load())
-    if name not in AGENTS:
-        raise ConfigError(unknown(AGENTS.kind, name, agent_names()))
     agent = AGENTS[name](EnvConfig.of(env), LearnerConfig.of(config), **options)
     agent.name = name
     return agent
-
-
-def load_agent(folder: str | Path, device: str = "cpu", **options: Any) -> Agent:
-    """Make the agent that `save` or `flip export` wrote; CheckpointError where the folder holds none.
-
-    device: "cpu" or "cuda". Raises MissingDependencyError without torch, or without onnxruntime for what was exported.
-    """
-    if checkpoint.kind_of(folder) == EXPORTED:
-        from flipagents.segment.onnx import open_agent  # noqa: PLC0415 - optional
-
-        return open_agent(folder, device, **options)
-    saved = checkpoint.read(folder, KIND)
-    about = saved.about
-    agent = make_agent(about["agent"], about["env"], {**about["config"], "device": device}, **options)
-    agent.take(saved)
-    return agent
-
-
-def _register(name: str, where: str) -> None:
-    """File what `module:attribute` names; it is imported when the agent is made."""
-    module, _, attribute = where.partition(":")
-
-    def make(env: EnvConfig, config: LearnerConfig, **options: Any) -> Agent:
-        try:
-            maker = getattr(import_module(module), attribute)
-        except MissingDependencyError:
-            raise
-        except ImportError as error:
-            raise MissingDependencyError(
-                f"agent {name!r} needs {error.name or module}: pip install flip-learning[agents]"
-            ) from error
-        agent: Agent = maker(env, config, **options)
-        return agent
-
-    AGENTS.register(name)(make)
-
-
-for _name, _where in BUILT_IN.items():
-    _register(_name, _where)

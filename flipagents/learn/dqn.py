@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from flipagents.learn import ranks
-from flipagents.learn.agents import Agent, identity
+from flipagents.learn.agent import Agent, identity
 from flipagents.learn.config import LearnerConfig
 from flipagents.learn.losses import chosen, td_loss, td_target, value_decomposition
 from flipagents.learn.networks import make_network

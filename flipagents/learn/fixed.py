@@ -8,15 +8,16 @@ import numpy as np
 import numpy.typing as npt
 from array_api_compat import array_namespace, device
 
-from flipagents.compare.baselines.oracle import mostly_nodule
-from flipagents.learn.agents import Agent
+from flipagents.learn.agent import Agent
 from flipagents.learn.config import LearnerConfig
 from flipagents.store.checkpoint import Snapshot
 from flipenv import core
 from flipenv.batch import Batch, to_numpy
-from flipenv.config import EnvConfig
+from flipenv.config import CanvasSpec, EnvConfig
+from flipenv.episode import mask_on_canvas
 from flipenv.errors import ConfigError, MaskError
-from flipenv.types import Array
+from flipenv.pixels import Mask
+from flipenv.types import Array, Episode
 
 
 class RandomAgent(Agent):
@@ -106,3 +107,12 @@ def _like(batch: Batch, actions: npt.NDArray[np.int64]) -> Array:
     assert batch.state is not None
     here = batch.state.here
     return array_namespace(here).asarray(actions, device=device(here))
+
+
+def mostly_nodule(episode: Episode, mask: Mask, canvas: CanvasSpec) -> Mask:
+    """Which superpixels, (S,) bool, are more than half covered by a mask (height, width) of the image."""
+    inside = episode.labels >= 0
+    labels, nodule = episode.labels[inside], mask_on_canvas(mask, episode.geometry, canvas)[inside]
+    covered = np.bincount(labels, nodule, episode.n_superpixels)
+    more: Mask = covered > np.bincount(labels, minlength=episode.n_superpixels) / 2
+    return more

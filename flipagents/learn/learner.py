@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from flipagents.learn import ranks
-from flipagents.learn.agents import Agent, SelfTaught, make_agent
+from flipagents.learn.agent import Agent, SelfTaught
+from flipagents.learn.agents import make_agent
 from flipagents.learn.config import LearnerConfig
 from flipagents.learn.log import RunLog
 from flipagents.store.checkpoint import CheckpointError, Snapshot, plain, prefixed

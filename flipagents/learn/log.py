@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from pathlib import Path
 from typing import Any
+
+from flipagents.store.files import write_texts
 
 
 class RunLog:
@@ -19,7 +20,7 @@ class RunLog:
     def __init__(self, folder: Path, step: int) -> None:
         self.lines, self.table = folder / "metrics.jsonl", folder / "metrics.csv"
         self.rows = [row for row in _read_rows(self.lines) if row["step"] <= step]
-        _replace(self.lines, "".join(json.dumps(row) + "\n" for row in self.rows))
+        write_texts({self.lines: "".join(json.dumps(row) + "\n" for row in self.rows)})
         self._columns: list[str] = []
         self._tabulate()
         self._events: Any = None
@@ -54,13 +55,7 @@ class RunLog:
         writer = csv.DictWriter(text, self._columns)
         writer.writeheader()
         writer.writerows(self.rows)
-        _replace(self.table, text.getvalue())
-
-
-def _replace(path: Path, text: str) -> None:
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text, newline="")
-    os.replace(part, path)
+        write_texts({self.table: text.getvalue()})
 
 
 def _read_rows(path: Path) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import numpy as np
 from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
-from flipagents.learn.agents import Agent
+from flipagents.learn.agent import Agent
 from flipenv.batch import Batch, to_numpy
 from flipenv.episode import map_on_image, mask_on_image
 from flipenv.pool import EpisodePool

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flipagents.learn.agents import SelfTaught, identity
+from flipagents.learn.agent import SelfTaught, identity
 from flipagents.learn.config import LearnerConfig, Norm, Trunk
 from flipagents.learn.dqn import explore
 from flipagents.learn.networks import make_trunk

@@ -7,16 +7,14 @@ that the rule itself would miss, from images and boxes alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from flipagents.maps.mapper import Mapper, load_mapper, load_student
-from flipagents.maps.rules import PRIORS, Grey, Prior, refined_prior
-from flipagents.maps.tidy import tidy
+from flipagents.maps.mapper import Mapper
+from flipagents.maps.rules import refined_prior
 from flipagents.store.recipe import CONTOUR
+from flipenv.pixels import Grey
 from flipenv.types import Box, Case
 
 if TYPE_CHECKING:
@@ -37,29 +35,6 @@ class Contour:
         inside = box.rows, box.columns
         both[inside] = np.rint((ruled[inside] + 255 * learned[inside]) / 2)
         return both
-
-
-class ContourMethod:
-    """The prior alone as a method (see `flipagents.compare.methods`): where it is more than half certain, tidied."""
-
-    def __init__(self, weights: Path | None = None, device: str = "cpu", runtime: str = "auto") -> None:
-        self.prior = Contour(load_student("contour", weights, device, runtime))
-        self.runtime = self.prior.network.runtime
-
-    def __call__(self, cases: list[Case]) -> list[NDArray[np.bool_]]:
-        """One mask a case."""
-        return [tidy(self.prior(case.image, case.box) > 127) for case in cases]
-
-
-def find_prior(name: str | None, folder: Path, device: str = "cpu") -> Prior | None:
-    """The prior of a pipeline's recipe: a rule of `flipagents.maps.rules`, or `contour`, whose network lies in the
-    folder.
-
-    Raises CheckpointError where it does not, ConfigError for a name that is neither.
-    """
-    if name is None:
-        return None
-    return Contour(load_mapper(folder / CONTOUR, device)) if name == CONTOUR else PRIORS[name]
 
 
 def train_contour(

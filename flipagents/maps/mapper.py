@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flipagents.maps.crops import Crop, View, inputs
-from flipagents.segment.runtimes import pipeline_folder
-from flipagents.store import checkpoint
-from flipagents.store.checkpoint import CheckpointError
-from flipagents.store.onnx import KIND as EXPORTED
 from flipenv.types import Box
 
 BATCH = 64  # crops in one pass
@@ -47,38 +42,3 @@ class Mapper:
             there, back = np.split(self.probabilities(np.concatenate([seen, seen[..., ::-1]])), 2)
             for index, crop, values in zip(chunk, crops, (there + back[..., ::-1]) / 2, strict=True):
                 yield crop.put(values, images[index].shape)
-
-
-def load_mapper(folder: str | Path, device: str = "cpu") -> Mapper:
-    """Load what `Student.save` or `flip export` wrote; CheckpointError where the folder holds neither.
-
-    Raises MissingDependencyError without torch, or without onnxruntime for what was exported.
-    """
-    if checkpoint.kind_of(folder) == EXPORTED:
-        from flipagents.segment.onnx import OnnxMapper  # noqa: PLC0415 - optional
-
-        return OnnxMapper.load(folder, device)
-    from flipagents.maps.network import Student  # noqa: PLC0415 - torch
-
-    return Student.load(folder, device)
-
-
-def load_student(
-    name: Literal["contour", "student", "locator"],
-    folder: str | Path | None = None,
-    device: str = "cpu",
-    runtime: str = "auto",
-) -> Mapper:
-    """Load a pipeline's prior, its student, or the one that finds boxes; folder: None for the weights that ship.
-
-    runtime: see `flipagents.segment.runtimes.pipeline_folder`. Raises CheckpointError where the folder holds no
-    pipeline, or one without it.
-    """
-    where = pipeline_folder(folder, runtime, device)
-    if not checkpoint.exists(where / name):
-        from flipagents.store.run_folder import unfinished  # noqa: PLC0415 - only where something is missing
-
-        raise CheckpointError(
-            unfinished(where) or f"{where} holds no {name}; `flip train` makes one after the agents, preset 'small'"
-        )
-    return load_mapper(where / name, device)

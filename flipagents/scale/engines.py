@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from flipagents.compare.ablation import Run, perform
-from flipagents.segment.outputs import write_texts
+from flipagents.store.files import write_texts
 from flipenv.errors import ConfigError, FlipError, MissingDependencyError
 from flipenv.registry import Registry
 

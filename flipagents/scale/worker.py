@@ -10,12 +10,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from flipagents.compare.methods import Flip, Found, make_method, run_method
-from flipagents.formats.coco import read_voxels, scan_of
+from flipagents.compare.methods import make_method, run_method
+from flipagents.compare.ours import Flip, Found
 from flipagents.formats.dicom_seg import check_scan
+from flipagents.formats.nifti import read_voxels
+from flipagents.formats.scans import scan_of
 from flipagents.formats.spacing import spacing_of
-from flipagents.segment.origin import Origins
-from flipagents.segment.outputs import OutputError, is_there, record, write_outputs
+from flipagents.scale.origins import Origins
+from flipagents.segment.outputs import write_outputs
+from flipagents.segment.walk import record
+from flipagents.store.files import OutputError
+from flipenv.atomic import is_there
 from flipenv.errors import ConfigError, FlipError
 from flipenv.sources import Source
 from flipenv.sources.base import Unlabelled
@@ -153,7 +158,7 @@ def waiting(work: Work, paths: Paths) -> dict[int, str]:
     """The cases that are not done, and what is another thing than when their mask was made: "" where there is none.
 
     A case is done when all its files are there and its mask was made from the same image, box, method and weights.
-    Raises ConfigError where a mask is another image's, see `flipagents.segment.origin.Origins.change`.
+    Raises ConfigError where a mask is another image's, see `flipagents.scale.origins.Origins.change`.
     """
     found: dict[int, str] = {}
     for index, files in paths.items():

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 
 from flipagents.classify.classifier import MEAN, STD, Classifier
-from flipagents.learn.agents import load_agent
 from flipagents.maps.crops import N_INPUTS, SIZE
 from flipagents.maps.network import Student, probability
+from flipagents.segment.loading import load_agent
 from flipagents.segment.onnx import AGENT, MAPPER, SCORER
 from flipagents.segment.runtimes import COPY, fault_of_copy, made_of, pipeline_folder
 from flipagents.store import checkpoint
@@ -126,7 +126,7 @@ def _write(
 def _model(network: nn.Module, inputs: Mapping[str, Tensor], output: str) -> bytes:
     """The bytes of an ONNX file."""
     try:
-        import onnx  # noqa: F401, PLC0415 - what torch's exporter needs, and would not name
+        import onnx  # noqa: F401, PLC0415
         import onnxscript  # noqa: F401, PLC0415
     except ImportError as error:
         raise MissingDependencyError(f"export needs {error.name}: pip install flip-learning[agents]") from error

@@ -10,7 +10,7 @@ import numpy as np
 from array_api_compat import array_namespace, device
 from numpy.typing import NDArray
 
-from flipagents.learn.agents import Agent
+from flipagents.learn.agent import Agent
 from flipagents.learn.config import LearnerConfig
 from flipagents.maps.crops import View
 from flipagents.maps.mapper import Mapper

@@ -15,6 +15,7 @@ from flipagents.store import checkpoint
 from flipagents.store.checkpoint import SHIPPED, CheckpointError
 from flipagents.store.onnx import has_onnxruntime
 from flipagents.store.recipe import PIPELINE, Recipe, networks
+from flipagents.store.run_folder import unfinished
 from flipenv.errors import ConfigError
 from flipenv.registry import unknown
 
@@ -34,6 +35,9 @@ def pipeline_folder(folder: str | Path | None = None, runtime: str = "auto", dev
         raise ConfigError(unknown("runtime", runtime, RUNTIMES))
     where = SHIPPED if folder is None else Path(folder)
     if not (where / PIPELINE).exists():
+        state = unfinished(where)
+        if state is not None:
+            raise CheckpointError(state)
         return where
     if runtime_of(where) == "onnx":
         if runtime == "torch":

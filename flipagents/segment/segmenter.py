@@ -11,22 +11,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from flipagents.learn.agents import Agent, load_agent
+from flipagents.learn.agent import Agent
 from flipagents.learn.rollout import maps_of, masks_of
-from flipagents.maps.contour import find_prior
 from flipagents.maps.rules import Prior
 from flipagents.maps.tidy import tidy
+from flipagents.segment.loading import find_prior, load_agent
 from flipagents.segment.runtimes import pipeline_folder
 from flipagents.store.recipe import Recipe
 from flipenv.config import EnvConfig
 from flipenv.errors import BoxError, ConfigError, EpisodeError, FlipError
+from flipenv.pixels import Mask
 from flipenv.pool import EpisodePool
 from flipenv.types import Box, Case
 
 CHUNK = 128  # images whose episodes and maps are in memory at once
 VOTED = ("margin", "background", "superpixels", "cell_area", "order")  # options in which votes may differ
 
-Mask = NDArray[np.bool_]  # (height, width)
 Map = NDArray[np.float32]  # (height, width) in [-1, 1]
 
 

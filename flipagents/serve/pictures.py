@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from flipenv.background import BACKGROUNDS
 from flipenv.episode import grow_box
 from flipenv.pictures.render import BOX, ERASED, PANEL, TRUTH, Rgb
+from flipenv.pixels import Mask
 from flipenv.types import Box, Case, Episode
-
-Mask: TypeAlias = NDArray[np.bool_]  # (height, width)
 
 
 def superpixels(episode: Episode) -> Rgb:

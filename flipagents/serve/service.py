@@ -8,31 +8,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flipagents.compare.methods import Finder, Flip, Method, has_runtimes, make_method, method_names, run_method
-from flipagents.formats.coco import Labelled, Voxels, coco_json, read_voxels
+from flipagents.compare.methods import METHODS, Method, has_runtimes, make_method, run_method
+from flipagents.compare.ours import Finder, Flip
+from flipagents.formats.coco import Labelled, coco_json
+from flipagents.formats.nifti import Voxels, read_voxels
 from flipagents.maps.geometry import ellipse, filled_box
 from flipagents.metrics import average_surface_distance, dice, hausdorff
-from flipagents.segment.outputs import (
-    file_names,
-    output_paths,
-    png_bytes,
-    replacing,
-    scenes,
-    write_outputs,
-    write_texts,
-)
+from flipagents.segment.outputs import output_paths, png_bytes, write_outputs
+from flipagents.segment.walk import scenes
 from flipagents.serve.pictures import erased, outline, superpixels
+from flipagents.store.files import file_names, replacing, write_texts
 from flipenv.checks import check_contrast
 from flipenv.config import EnvConfig
 from flipenv.episode import prepare
 from flipenv.errors import BoxError, ConfigError, FlipError
 from flipenv.pictures.film import write_gif
 from flipenv.pictures.render import Rgb, Scene, draw, overlay
+from flipenv.pixels import Mask
 from flipenv.registry import unknown
 from flipenv.sources import count_frames, open_source, read_image, read_mask
 from flipenv.sources.files import frame_name, image_name
@@ -42,8 +39,6 @@ LIMIT = 16_000_000  # px of an image; a file of a few kB may hold a thousand tim
 AGENTS = "flip"  # the method whose agents can be watched
 USUAL = (AGENTS, "flip+student", "polar", "grabcut-fair")  # methods that people use; the others are compared with
 KEPT_BACK = ("onnx", "oracle")  # methods that want a file of the disk, or the true mask
-
-Mask: TypeAlias = NDArray[np.bool_]  # (height, width)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +127,7 @@ def box_drawn(picture: Picture, sides: Sequence[float]) -> Box:
 
 def offered() -> list[str]:
     """The methods to choose from, those that people use first."""
-    return [*USUAL, *(name for name in method_names() if name not in (*USUAL, *KEPT_BACK))]
+    return [*USUAL, *(name for name in METHODS.names() if name not in (*USUAL, *KEPT_BACK))]
 
 
 class Desk:
@@ -155,7 +150,7 @@ class Desk:
         return superpixels(episode), episode.n_superpixels
 
     def walk(self, picture: Picture, box: Box, margin: int = 0) -> Iterator[Scene]:
-        """Let the agents erase; a scene every few steps, see `flipagents.segment.outputs.scenes`."""
+        """Let the agents erase; a scene every few steps, see `flipagents.segment.walk.scenes`."""
         (case,) = self._placed([picture.case(box)], margin)
         return scenes(self._agents().segmenter, case, scorer=self._scorer, truth=picture.truth)
 

@@ -26,7 +26,7 @@ MOST_THREADS = 4  # unless that says otherwise: the networks are small, a second
 def has_onnxruntime() -> bool:
     """Whether onnxruntime can be imported."""
     try:
-        import onnxruntime  # noqa: F401, PLC0415 - optional
+        import onnxruntime  # noqa: F401, PLC0415
     except ImportError:
         return False
     return True

@@ -17,13 +17,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import flipagents
 import flipenv
 from flipenv.sources.contents import digest
 
 PACKAGES = ("flip-learning", "numpy", "opencv-contrib-python", "opencv-contrib-python-headless", "scipy", "torch")
 CODE = ("*.py", "*.json")  # files of the packages that decide what a method gives; weights that ship tell their digest
 FOLDERS = re.compile(r"(?<![\w.~/-])/(?:[^\s/:?&'\"]+/)+")
+OWN = Path(__file__).parents[1]  # this package
 ABOUT = "about.json"  # beside tensors, with their digest in it
 
 
@@ -108,8 +108,7 @@ def _sources(part: Any, seen: set[int]) -> Iterator[str]:
 @functools.cache
 def _packages() -> str:
     total = hashlib.blake2b(digest_size=16)
-    for package in (flipenv, flipagents):
-        root = Path(package.__path__[0])
+    for root in (Path(flipenv.__path__[0]), OWN):
         for file in sorted(each for pattern in CODE for each in root.rglob(pattern)):
             total.update(f"{file.relative_to(root.parent)}:{digest(file)}\n".encode())
     return total.hexdigest()
@@ -117,7 +116,7 @@ def _packages() -> str:
 
 def _command() -> str:
     program = Path(sys.argv[0])
-    ours = program.stem == "flip" or program.parent.name == flipagents.__name__  # `python -m flipagents`
+    ours = program.stem == "flip" or program.parent.name == OWN.name  # `python -m flipagents`
     first = ["flip"] if ours else ["python", program.name]
     return without_folders(shlex.join([*first, *sys.argv[1:]]))
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from flipagents.store import checkpoint
 from flipagents.store.checkpoint import CheckpointError
+from flipagents.store.files import write_texts
 
 PIPELINE = "pipeline.json"
 CONTOUR = "contour"  # folder of the network behind the prior of this name
@@ -24,7 +25,7 @@ class Recipe:
 
     stages: tuple[str, ...] = ("stage1", "stage2")  # folders of agents, in order
     votes: tuple[Mapping[str, Any], ...] = field(default=({},))  # changes of the last stage's environment, to average
-    prior: str | None = None  # whose picture every stage may see: see `flipagents.maps.contour.find_prior`
+    prior: str | None = None  # whose picture every stage may see: see `flipagents.segment.loading.find_prior`
     mirror: bool = True  # each vote is also taken on the image mirrored left to right
     smooth: float = 0.0  # deviation of the blur of the averaged map, share of the square root of the box's area
     opening: int = 0  # of the mask, see `flipagents.maps.tidy.tidy`
@@ -38,18 +39,13 @@ class Recipe:
             values = json.loads(path.read_text())
             return cls(tuple(values.pop("stages")), tuple(values.pop("votes")), **values)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            from flipagents.store.run_folder import unfinished  # noqa: PLC0415 - it imports this module
-
             raise CheckpointError(
-                unfinished(folder)
-                or f"{path} is no pipeline ({error}); expected a folder that `flip train` wrote, with {PIPELINE} in it"
+                f"{path} is no pipeline ({error}); expected a folder that `flip train` wrote, with {PIPELINE} in it"
             ) from None
 
     def write(self, folder: Path) -> None:
-        """Write under a temporary name and rename."""
-        part = folder / f".{PIPELINE}.part"
-        part.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
-        part.replace(folder / PIPELINE)
+        """Write atomically."""
+        write_texts({folder / PIPELINE: json.dumps(dataclasses.asdict(self), indent=1) + "\n"})
 
     def is_copy_of(self, other: Recipe) -> bool:
         """Whether both are the same but for the runtime."""

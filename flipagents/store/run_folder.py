@@ -13,9 +13,9 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from flipagents.segment.outputs import check_writable, write_texts
 from flipagents.store import checkpoint
 from flipagents.store.checkpoint import CheckpointError, plain
+from flipagents.store.files import check_writable, write_texts
 from flipagents.store.provenance import about, without_folders
 from flipagents.store.recipe import PIPELINE
 from flipenv.progress import told_to

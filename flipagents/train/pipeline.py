@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,22 +19,24 @@ from flipagents.classify.classifier import Classifier, ClassifierConfig
 from flipagents.classify.sites import PatchConfig
 from flipagents.classify.training import train_classifier
 from flipagents.learn import ranks
-from flipagents.learn.agents import load_agent, make_agent
+from flipagents.learn.agents import make_agent
 from flipagents.learn.config import LearnerConfig
 from flipagents.learn.learner import Learner, check_processes
 from flipagents.learn.rollout import masks_of
 from flipagents.machine.devices import check_device
-from flipagents.maps.contour import find_prior, train_contour
+from flipagents.maps.contour import train_contour
+from flipagents.maps.enriched import Enriched
 from flipagents.maps.network import Student, StudentConfig
-from flipagents.maps.rules import Enriched
 from flipagents.maps.training import distil
 from flipagents.segment.export import write_copy
+from flipagents.segment.loading import find_prior, load_agent
 from flipagents.segment.segmenter import Segmenter, walking
 from flipagents.store import checkpoint, run_folder
 from flipagents.store.checkpoint import CheckpointError
 from flipagents.store.recipe import CONTOUR, Recipe
 from flipagents.store.run_folder import AGENT, CLASSIFIER, FINAL, STAGES
-from flipenv.config import COARSE, PAPER_COARSE, PAPER_FINE, EnvConfig
+from flipagents.train.presets import presets
+from flipenv.config import EnvConfig
 from flipenv.errors import ConfigError
 from flipenv.pool import EpisodePool, check_names
 from flipenv.progress import say
@@ -42,58 +44,6 @@ from flipenv.registry import unknown
 from flipenv.scorer import Scorer
 from flipenv.sources import Source, SourceLike, open_source
 from flipenv.types import Case
-
-CONTEXTS = (0.45, 0.55)  # of the canvases that vote; trained on 0.5
-SMOOTH = 0.03  # chosen with CONTEXTS on BUSI val, see docs/experiments.md
-WARP = 0.25  # of what networks are taught on, likewise
-
-
-@dataclass(frozen=True)
-class Preset:
-    """What differs between the paper's pipeline and ours."""
-
-    env: tuple[EnvConfig, EnvConfig]  # of the two stages
-    learner: LearnerConfig
-    classifier: ClassifierConfig
-    recipe: Recipe  # its prior is also what rewards may use
-    contour: StudentConfig = field(default_factory=StudentConfig)  # of that prior, where it learns
-    students: tuple[tuple[str, StudentConfig], ...] = ()  # name, each taught by the one before, the first by the agents
-
-
-def presets() -> dict[str, Preset]:
-    """`paper`: as faithful as its text allows. `small`: our best, small enough for two CPU cores."""
-    ours = EnvConfig(
-        channels=("superpixel", "box", "ellipse", "prior"),
-        frames=2,
-        csr="logit",
-        csr_weight=0.5,
-        credit="sequential",
-        idr_weight=0.0,
-        prior_weight=1.0,
-        beta=None,
-        traversals=1,
-    )
-    return {
-        "paper": Preset(
-            env=(EnvConfig.paper(1), EnvConfig.paper(2)),
-            learner=LearnerConfig.paper(),
-            classifier=ClassifierConfig.preset("paper", patches={"cell_areas": (PAPER_FINE, PAPER_COARSE)}),
-            recipe=Recipe(mirror=False, opening=2),
-        ),
-        "small": Preset(
-            env=(ours.replace(cell_area=COARSE), ours.replace(coarse_channels=True)),
-            learner=LearnerConfig.small(gamma=0.0, lanes=32, epochs=3, replay=20_000, weight_decay=1e-4),
-            classifier=ClassifierConfig.preset("small"),
-            recipe=Recipe(
-                prior=CONTOUR,
-                votes=tuple({"canvas": {"kind": "roi", "context": context}} for context in CONTEXTS),
-                mirror=False,
-                smooth=SMOOTH,
-            ),
-            contour=StudentConfig(warp=WARP),
-            students=(("student", StudentConfig(warp=WARP)), ("locator", StudentConfig.loose())),
-        ),
-    }
 
 
 def train_pipeline(

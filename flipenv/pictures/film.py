@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import secrets
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image
 
+from flipenv.atomic import replacing
 from flipenv.errors import ConfigError, ImageError, MissingDependencyError
 from flipenv.pictures.render import FilePath, Rgb
 
@@ -30,8 +29,8 @@ def write_gif(path: FilePath, frames: Iterable[Rgb], fps: float = 10, hold: floa
     first, *rest = (picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures)
     each = max(20, 10 * round(100 / fps))  # viewers slow down anything faster than 20 ms
     durations = [each] * len(rest) + [max(each, 10 * round(100 * hold))]
-    with _replacing(path, ".gif") as scratch:
-        first.save(scratch, format="GIF", save_all=True, append_images=rest, duration=durations, loop=0)
+    with replacing([Path(path)]) as parts:
+        first.save(parts[Path(path)], format="GIF", save_all=True, append_images=rest, duration=durations, loop=0)
 
 
 def write_mp4(path: FilePath, frames: Iterable[Rgb], fps: float = 10) -> None:
@@ -39,13 +38,15 @@ def write_mp4(path: FilePath, frames: Iterable[Rgb], fps: float = 10) -> None:
 
     An existing file is replaced once the new one is complete, and kept when writing fails.
     Raises ImageError for no frames or unequal ones, ConfigError for a rate <= 0, MissingDependencyError when this
-    OpenCV has no mp4v codec, OSError when the folder does not exist or the disk refuses.
+    OpenCV has no mp4v codec, OSError when the disk refuses.
     """
     pictures = _same(frames, fps)
     rows, columns = pictures[0].shape[:2]
-    if not Path(path).parent.is_dir():
-        raise FileNotFoundError(f"cannot write {path}: its folder does not exist")
-    with _replacing(path, ".mp4") as scratch:
+    path = Path(path)
+    if path.suffix.lower() != ".mp4":  # by which OpenCV knows the format
+        raise ConfigError(f"{path}: expected a name that ends in .mp4")
+    with replacing([path]) as parts:
+        scratch = parts[path]
         size = (columns + columns % 2, rows + rows % 2)
         writer = cv2.VideoWriter(str(scratch), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
         if not writer.isOpened():
@@ -79,14 +80,3 @@ def _same(frames: Iterable[Rgb], fps: float) -> list[Rgb]:
                 "expected (h, w, 3) uint8 RGB, all of one size"
             )
     return pictures
-
-
-@contextmanager
-def _replacing(path: FilePath, suffix: str) -> Iterator[Path]:
-    """Lend a name in the same folder, and move what was written there to `path` only if nothing went wrong."""
-    scratch = Path(path).with_name(f".flipenv-{secrets.token_hex(6)}{suffix}")
-    try:
-        yield scratch
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)

@@ -18,10 +18,9 @@ import numpy.typing as npt
 
 from flipenv.checks import check_box, check_companion, check_image
 from flipenv.errors import ConfigError
+from flipenv.pixels import Grey, Mask
 from flipenv.types import Box
 
-Grey: TypeAlias = npt.NDArray[np.uint8]  # (H, W)
-Mask: TypeAlias = npt.NDArray[np.bool_]  # (H, W)
 Rgb: TypeAlias = npt.NDArray[np.uint8]  # (h, w, 3)
 Colour: TypeAlias = tuple[int, int, int]
 FilePath: TypeAlias = str | os.PathLike[str]

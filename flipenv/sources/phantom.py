@@ -7,17 +7,16 @@ features. Ranges without a source are tuned by eye and by grey-level statistics 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from flipenv.errors import ImageError
+from flipenv.pixels import Mask
 from flipenv.sources.speckle import DEPTH_MM, FREQUENCY_MHZ, REFERENCE_ROWS, Field, Image, Probe, Tissue, as_field, scan
 from flipenv.types import Box, Case
-
-Mask: TypeAlias = NDArray[np.bool_]  # (height, width)
 
 LEAST_SIDE = 32  # px; in a smaller image no nodule has room
 MALIGNANT_SHARE = 1 / 3  # of all cases, as in public breast ultrasound collections

@@ -5,20 +5,17 @@ from __future__ import annotations
 import os
 import warnings
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flipenv.errors import ImageError, MaskError, OrientationWarning
+from flipenv.pixels import Grey, Mask
 from flipenv.sources.contents import check_frame, file_bytes
 from flipenv.sources.labels import inside
 from flipenv.sources.medical import count_dicom, decode_dicom, decode_nifti
 from flipenv.sources.orientation import UPRIGHT
 from flipenv.sources.pictures import count_pages, decode_picture, decode_picture_labels
-
-Grey: TypeAlias = NDArray[np.uint8]
-Mask: TypeAlias = NDArray[np.bool_]
 
 
 def read_image(

@@ -19,7 +19,8 @@ from PIL import Image
 
 from flipagents.cli import main
 from flipagents.cli import parser as cli
-from flipagents.compare.methods import Found, make_method, run_method
+from flipagents.compare.methods import make_method, run_method
+from flipagents.compare.ours import Found
 from flipenv.types import Case
 from tests.segment.test_outputs import small_disk
 

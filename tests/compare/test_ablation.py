@@ -225,4 +225,4 @@ def test_documented_commands_exist() -> None:
     lines = [line for block in blocks for line in block.splitlines() if line.startswith("flip ")]
     assert len(lines) > 8
     for line in lines:
-        cli._parser().parse_args(shlex.split(line)[1:])
+        cli.make_parser().parse_args(shlex.split(line)[1:])

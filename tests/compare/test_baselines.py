@@ -243,7 +243,7 @@ def test_documented_python_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert dice(known["sam"](case.image, case.box), case.mask) > 0.9
     assert "\n| sam | 0." in capsys.readouterr().out
     for line in "".join(re.findall(r"```console\n(.*?)```", text, flags=re.DOTALL)).splitlines():
-        cli._parser().parse_args(shlex.split(line)[1:])
+        cli.make_parser().parse_args(shlex.split(line)[1:])
 
 
 def test_every_method_is_documented() -> None:

@@ -20,7 +20,7 @@ from flipagents.compare.baselines import TRAINED, adversarial_erasing, box_losse
 from flipagents.compare.baselines.heat import Heat, finest, hot  # noqa: E402
 from flipagents.compare.baselines.trained import SHIPPED  # noqa: E402
 from flipagents.compare.methods import make_method, run_method  # noqa: E402
-from flipagents.compare.trainers import TRAINERS, train_method, trainer_names  # noqa: E402
+from flipagents.compare.trainers import TRAINERS, train_method  # noqa: E402
 from flipagents.maps.geometry import ellipse, ellipse_radius, filled_box  # noqa: E402
 from flipagents.maps.network import Student  # noqa: E402
 from flipagents.metrics import dice  # noqa: E402
@@ -231,7 +231,7 @@ def test_what_ships(small: list[Case]) -> None:
 
 
 def test_trainers_by_name(small: list[Case], tmp_path: Path) -> None:
-    assert {"flip", *TRAINED} <= set(trainer_names())
+    assert {"flip", *TRAINED} <= set(TRAINERS.names())
     for where in TRAINED.values():
         module, _, attribute = where.partition(":")
         path = Path(flipenv.__file__).parent.parent.joinpath(*module.split(".")).with_suffix(".py")
@@ -254,7 +254,7 @@ def test_trainers_by_name(small: list[Case], tmp_path: Path) -> None:
 
 def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data, out = "phantom:4?height=80&width=112", str(tmp_path / "run")
-    words = ["train", "--method", "box-unet", "--data", data, "--out", out, "--quiet"]
+    words = ["train", "--method", "box-unet", "--data", data, "--out", out]
     assert main([*words, "--set", "epochs=2", "features=[4,4,8,8,8,4]", "pairs=0.5"]) == 0
     told = capsys.readouterr().out
     assert f"--method box-unet --weights {out}" in told

@@ -17,8 +17,8 @@ from flipagents.compare.methods import METHODS, Method, box_method
 from flipagents.compare.scoring import from_csv, score
 from flipagents.compare.summaries import SIZES
 from flipagents.maps.geometry import ellipse, filled_box
-from flipagents.segment.outputs import OutputError
 from flipagents.store.checkpoint import CheckpointError
+from flipagents.store.files import OutputError
 from flipenv.errors import ConfigError, ImageError, SourceError
 from flipenv.types import Case
 

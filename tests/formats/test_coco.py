@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from flipagents.cli import main
-from flipagents.formats.coco import Labelled, coco_json, nifti_bytes, read_voxels, scan_of
+from flipagents.formats.coco import Labelled, coco_json
+from flipagents.formats.nifti import nifti_bytes, read_voxels
+from flipagents.formats.scans import scan_of
 from flipenv.errors import ImageError
 from flipenv.sources import CocoSource, open_source, read_image
 from flipenv.types import Case

@@ -10,8 +10,8 @@ import pytest
 
 from flipagents.cli import main
 from flipagents.compare.methods import make_method, run_method
-from flipagents.formats.coco import Scan
 from flipagents.formats.dicom_seg import seg_bytes
+from flipagents.formats.scans import Scan
 from flipenv.errors import ImageError, MaskError
 from flipenv.types import Case
 from tests.sources.test_medical import write_dicom
@@ -82,8 +82,9 @@ def test_what_cannot_be_referred_to(scan: Path, phantoms: list[Case], tmp_path: 
     bare = write_dicom(tmp_path / "bare.dcm", phantoms[1].image)
     (tmp_path / "scan.png").write_bytes(b"\x89PNG")
     film = write_dicom(tmp_path / "film.dcm", np.repeat(phantoms[1].image[None], 2, axis=0))
-    for path in (bare, tmp_path / "scan.png"):
-        with pytest.raises(ImageError, match=f"{path.name}: no DICOM Segmentation can refer to it"):
-            seg_bytes(mask, Scan(path))
+    with pytest.raises(ImageError, match=r"bare\.dcm: no DICOM Segmentation can refer to it"):
+        seg_bytes(mask, Scan(bare))
+    with pytest.raises(ImageError, match=r"scan\.png: is not DICOM"):
+        seg_bytes(mask, Scan(tmp_path / "scan.png"))
     with pytest.raises(ImageError, match=r"film\.dcm: has 2 frames; expected .* 0\.\.1"):
         seg_bytes(mask, Scan(film))

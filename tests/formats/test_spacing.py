@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from flipagents.cli import main
-from flipagents.formats.coco import Scan
+from flipagents.formats.scans import Scan
 from flipagents.formats.spacing import spacing_of
 from tests.sources.test_medical import LEVELS, write_dicom
 

@@ -10,8 +10,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the agents need torch")
 import flipenv  # noqa: E402
-from flipagents.learn.agents import AGENTS, GROUP, Agent, agent_names, load_agent, make_agent  # noqa: E402 - needs torch
+from flipagents.learn.agent import Agent  # noqa: E402
+from flipagents.learn.agents import AGENTS, GROUP, make_agent  # noqa: E402
 from flipagents.learn.learner import Learner  # noqa: E402
+from flipagents.segment.loading import load_agent  # noqa: E402
 from flipagents.store.checkpoint import CheckpointError  # noqa: E402
 from flipenv import core  # noqa: E402
 from flipenv.batch import to_numpy  # noqa: E402
@@ -207,7 +209,7 @@ def test_a_users_agent_works_by_its_name(tmp_path: Path) -> None:
 
     with AGENTS.temporarily():
         AGENTS.register("every other")(EveryOther)
-        assert "every other" in agent_names()
+        assert "every other" in AGENTS.names()
         learner = Learner(
             pool(), {**LEARNING, "train_steps": 100, "log_every": 50}, agent="every other", progress=False
         )
@@ -224,9 +226,9 @@ def test_an_agent_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) -
     from importlib.metadata import EntryPoint, EntryPoints
 
     offered = EntryPoints([EntryPoint("offered", f"{__name__}:Offered", GROUP)])
-    monkeypatch.setattr("flipagents.agents.entry_points", offered.select)
+    monkeypatch.setattr("flipenv.registry.entry_points", offered.select)
     with AGENTS.temporarily():
-        assert "offered" in agent_names()
+        assert "offered" in AGENTS.names()
         assert type(make_agent("offered")).__name__ == "Offered"
 
 

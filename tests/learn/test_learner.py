@@ -19,7 +19,8 @@ from array_api_compat import array_namespace
 
 torch = pytest.importorskip("torch", reason="the learner needs torch")
 import flipenv  # noqa: E402
-from flipagents.learn.agents import Agent, make_agent  # noqa: E402 - needs torch
+from flipagents.learn.agent import Agent  # noqa: E402 - needs torch
+from flipagents.learn.agents import make_agent  # noqa: E402 - needs torch
 from flipagents.learn.config import LearnerConfig  # noqa: E402
 from flipagents.learn.learner import Learner  # noqa: E402
 from flipagents.store.checkpoint import TENSORS, CheckpointError  # noqa: E402

@@ -13,7 +13,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the learner needs torch")
 from flipagents.learn import ranks  # noqa: E402 - needs torch
-from flipagents.learn.agents import load_agent  # noqa: E402
+from flipagents.segment.loading import load_agent  # noqa: E402
 from flipagents.store import checkpoint  # noqa: E402 - needs torch
 from flipagents.store.checkpoint import CheckpointError, Snapshot  # noqa: E402
 from flipagents.store.run_folder import AGENT, CHECKPOINT  # noqa: E402
@@ -22,7 +22,7 @@ from tests.learn.test_learner import TASK, dice_of, filled_box, phantoms, same, 
 SCRIPT = """
 import json, sys
 from pathlib import Path
-from flipagents.learn import ranks
+from flipagents.learn import ranks  # noqa: E402 - needs torch
 from flipagents.learn.config import LearnerConfig
 from flipagents.learn.learner import Learner
 from tests.learn.test_learner import TASK, phantoms, tiny

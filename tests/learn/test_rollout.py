@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch", reason="the agents need torch")
-from flipagents.learn.agents import Agent, make_agent  # noqa: E402 - needs torch
+from flipagents.learn.agent import Agent  # noqa: E402 - needs torch
+from flipagents.learn.agents import make_agent  # noqa: E402 - needs torch
 from flipagents.learn.config import LearnerConfig  # noqa: E402
 from flipagents.learn.rollout import maps_of, masks_of, weights_of  # noqa: E402
 from flipenv.batch import Batch  # noqa: E402

@@ -14,9 +14,10 @@ pytest.importorskip("stable_baselines3", reason="needs Stable-Baselines3: pip in
 import torch
 
 import flipenv
-from flipagents.learn.agents import load_agent, make_agent
+from flipagents.learn.agents import make_agent
 from flipagents.learn.config import LearnerConfig
 from flipagents.learn.learner import Learner
+from flipagents.segment.loading import load_agent
 from flipagents.store.checkpoint import TENSORS, CheckpointError
 from flipenv.batch import to_numpy
 from flipenv.errors import ConfigError

@@ -17,11 +17,12 @@ from flipenv.types import Box, Case
 pytest.importorskip("torch", reason="the network needs torch")
 pytest.importorskip("monai", reason="the network is taught by MONAI's loss")
 from flipagents.compare.methods import make_method, run_method
-from flipagents.maps.contour import Contour, find_prior, train_contour
+from flipagents.maps.contour import Contour, train_contour
 from flipagents.maps.mapper import Mapper
 from flipagents.maps.network import Student, StudentConfig
 from flipagents.maps.rules import PRIORS
 from flipagents.metrics import dice
+from flipagents.segment.loading import find_prior
 from flipagents.store.checkpoint import CheckpointError
 from flipagents.store.recipe import CONTOUR
 

@@ -14,11 +14,11 @@ pytest.importorskip("monai", reason="a student is taught by MONAI's loss")
 from flipagents.maps.crops import Crop  # noqa: E402
 from flipagents.maps.geometry import ellipse  # noqa: E402 - what follows needs torch, or stands beside it
 from flipagents.maps.locate import relocate  # noqa: E402
-from flipagents.maps.mapper import load_student  # noqa: E402
 from flipagents.maps.network import Student, StudentConfig  # noqa: E402
 from flipagents.maps.polar import polar_probability  # noqa: E402
 from flipagents.maps.training import distil, example  # noqa: E402
 from flipagents.metrics import dice  # noqa: E402
+from flipagents.segment.loading import load_student  # noqa: E402
 from flipagents.store.checkpoint import CheckpointError  # noqa: E402
 from flipenv.episode import shift_box  # noqa: E402
 from flipenv.errors import ConfigError  # noqa: E402

@@ -7,7 +7,8 @@ import pickle
 import numpy as np
 import pytest
 
-from flipagents.maps.rules import PRIORS, Enriched
+from flipagents.maps.enriched import Enriched
+from flipagents.maps.rules import PRIORS
 from flipagents.metrics import dice
 from flipenv.sources import CaseSource
 from flipenv.types import Case

@@ -17,7 +17,8 @@ pytest.importorskip("ray.data", reason="the engine ray needs Ray Data")
 from flipagents.cli import main  # noqa: E402
 from flipagents.scale import ray as ray_engine  # noqa: E402
 from flipagents.scale.worker import Paths, Work  # noqa: E402
-from flipagents.segment.outputs import file_names, output_paths  # noqa: E402
+from flipagents.segment.outputs import output_paths  # noqa: E402
+from flipagents.store.files import file_names  # noqa: E402
 from flipenv.errors import ImageError  # noqa: E402
 from flipenv.sources import Source, open_source  # noqa: E402
 from flipenv.types import Case  # noqa: E402

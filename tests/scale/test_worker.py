@@ -13,7 +13,8 @@ import pytest
 
 from flipagents.cli import main
 from flipagents.scale.worker import Work, Worker, share_of, waiting
-from flipagents.segment.outputs import file_names, output_paths
+from flipagents.segment.outputs import output_paths
+from flipagents.store.files import file_names
 from flipenv.errors import ConfigError
 from flipenv.sources import open_source, read_image
 

@@ -18,10 +18,13 @@ pytest.importorskip("onnxruntime", reason="what was exported needs flip-learning
 from flipagents.classify.classifier import NETWORKS, Classifier, ClassifierConfig  # noqa: E402
 from flipagents.cli import main  # noqa: E402
 from flipagents.compare.methods import make_method  # noqa: E402
-from flipagents.learn.agents import load_agent, make_agent  # noqa: E402
-from flipagents.maps.mapper import load_mapper  # noqa: E402
+from flipagents.learn.agents import make_agent  # noqa: E402
 from flipagents.maps.network import Student  # noqa: E402
 from flipagents.segment.export import _agent, export_pipeline  # noqa: E402
+from flipagents.segment.loading import (  # noqa: E402
+    load_agent,
+    load_mapper,
+)
 from flipagents.segment.onnx import OnnxAgent, OnnxMapper  # noqa: E402
 from flipagents.segment.runtimes import COPY, fault_of_copy  # noqa: E402
 from flipagents.segment.segmenter import Segmenter  # noqa: E402

@@ -14,7 +14,9 @@ import pytest
 from PIL import Image
 
 from flipagents.metrics import dice
-from flipagents.segment.outputs import OutputError, file_names, output_paths, record, write_outputs, write_texts
+from flipagents.segment.outputs import output_paths, write_outputs
+from flipagents.segment.walk import record
+from flipagents.store.files import OutputError, file_names, write_texts
 from flipenv.pictures.render import overlay
 from flipenv.scorer import ContrastScorer
 from flipenv.types import Case

@@ -19,13 +19,14 @@ torch = pytest.importorskip("torch", reason="the choice is between torch and onn
 pytest.importorskip("onnxscript", reason="copies are written by flip-learning[agents]")
 pytest.importorskip("onnxruntime", reason="the choice is between torch and onnxruntime")
 from flipagents.cli import main  # noqa: E402
-from flipagents.compare.methods import Finder, Found, make_method, run_method  # noqa: E402
+from flipagents.compare.methods import make_method, run_method  # noqa: E402
+from flipagents.compare.ours import Finder, Found  # noqa: E402
 from flipagents.compare.report import evaluate  # noqa: E402
 from flipagents.learn.agents import make_agent  # noqa: E402 - what follows needs torch
-from flipagents.maps.mapper import load_student  # noqa: E402
 from flipagents.maps.network import Student  # noqa: E402
 from flipagents.scale.worker import Work, Worker  # noqa: E402
 from flipagents.segment.export import write_copy  # noqa: E402
+from flipagents.segment.loading import load_student  # noqa: E402
 from flipagents.segment.outputs import output_paths  # noqa: E402
 from flipagents.segment.runtimes import COPY, fault_of_copy, pipeline_folder  # noqa: E402
 from flipagents.segment.segmenter import Segmenter  # noqa: E402

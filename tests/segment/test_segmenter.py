@@ -10,7 +10,8 @@ import pytest
 from scipy.ndimage import binary_fill_holes, label
 
 torch = pytest.importorskip("torch", reason="the agents need torch")
-from flipagents.learn.agents import Agent, make_agent  # noqa: E402 - needs torch
+from flipagents.learn.agent import Agent  # noqa: E402 - needs torch
+from flipagents.learn.agents import make_agent  # noqa: E402 - needs torch
 from flipagents.learn.config import LearnerConfig  # noqa: E402
 from flipagents.metrics import boundary  # noqa: E402
 from flipagents.segment.segmenter import Segmenter, walking  # noqa: E402

@@ -87,7 +87,7 @@ def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
 
 FULL_DISK = """
 import resource, sys
-from flipagents.store import checkpoint
+from flipagents.store import checkpoint  # noqa: E402 - needs torch
 from flipagents.store.checkpoint import Snapshot
 import torch
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))

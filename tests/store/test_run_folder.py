@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from flipagents.segment.outputs import OutputError
 from flipagents.store import run_folder
 from flipagents.store.checkpoint import CheckpointError
+from flipagents.store.files import OutputError
 from flipagents.store.run_folder import LOG, RUN, begin, check, log, merged, unfinished
 from flipenv.errors import FlipError, SourceError
 from flipenv.progress import say

@@ -22,7 +22,8 @@ from flipenv.errors import ConfigError, FlipError
 pytest.importorskip("torch", reason="the pipeline trains with torch")
 from flipagents.classify.classifier import ClassifierConfig
 from flipagents.classify.sites import PatchConfig
-from flipagents.compare.methods import Found, make_method, run_method
+from flipagents.compare.methods import make_method, run_method
+from flipagents.compare.ours import Found
 from flipagents.learn.config import PRESETS, LearnerConfig
 from flipagents.maps.network import StudentConfig
 from flipagents.metrics import dice
@@ -30,7 +31,8 @@ from flipagents.segment.segmenter import Segmenter
 from flipagents.store import run_folder
 from flipagents.store.checkpoint import CheckpointError, plain
 from flipagents.store.run_folder import LOG, RUN
-from flipagents.train.pipeline import presets, train_pipeline
+from flipagents.train.pipeline import train_pipeline
+from flipagents.train.presets import presets
 
 CANVAS = {"kind": "roi", "height": 48, "width": 48}
 ENV = {"canvas": CANVAS, "window": 32}

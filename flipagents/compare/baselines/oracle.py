@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flipenv.config import CanvasSpec, EnvConfig
-from flipenv.episode import mask_on_canvas, mask_on_image, prepare
+from flipagents.learn.fixed import mostly_nodule
+from flipenv.config import EnvConfig
+from flipenv.episode import mask_on_image, prepare
 from flipenv.errors import MaskError
-from flipenv.types import Case, Episode
+from flipenv.types import Case
 
 
 class Oracle:
@@ -39,12 +40,3 @@ class Oracle:
         episode = prepare(Case(case.image, case.box), self.config)
         erased = mostly_nodule(episode, case.mask, self.config.canvas)
         return mask_on_image((episode.labels >= 0) & erased[episode.labels], episode.geometry)
-
-
-def mostly_nodule(episode: Episode, mask: NDArray[np.bool_], canvas: CanvasSpec) -> NDArray[np.bool_]:
-    """Which superpixels, (S,) bool, are more than half covered by a mask (height, width) of the image."""
-    inside = episode.labels >= 0
-    labels, nodule = episode.labels[inside], mask_on_canvas(mask, episode.geometry, canvas)[inside]
-    covered = np.bincount(labels, nodule, episode.n_superpixels)
-    more: NDArray[np.bool_] = covered > np.bincount(labels, minlength=episode.n_superpixels) / 2
-    return more

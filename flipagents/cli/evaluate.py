@@ -1,0 +1,41 @@
+"""`flip evaluate`: methods side by side on cases with masks."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+# What a command needs is imported where it runs: `flip --help` must not wait for torch, nor for OpenCV.
+# ruff: noqa: PLC0415
+
+if TYPE_CHECKING:
+    pass
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Print the table of methods on cases with masks; write it, as LaTeX too, its JSON and the per-case CSV."""
+    from flipagents.cli.inputs import source_text
+    from flipagents.compare import report
+
+    source = source_text(options.data, options.split)
+    found = report.evaluate(
+        source,
+        options.methods,
+        shift=options.shift,
+        margin=options.margin,
+        weights=options.weights,
+        device=options.device,
+        runtime=options.runtime,
+        folder=options.out,
+        again=options.again,
+        progress=not options.quiet,
+    )
+    written = [] if options.out is None else found.write(options.out)
+    print(found.markdown())
+    if written and not options.quiet:
+        print(f"written: {', '.join(map(str, written))}", flush=True)
+    for failure in found.failures:
+        whose = f"{failure.method}: " if failure.method else ""
+        print(f"  {whose}{failure.case}: {' '.join(failure.reason.split())}", file=sys.stderr)
+    return 1 if found.failures else 0

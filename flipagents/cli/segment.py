@@ -1,0 +1,131 @@
+"""`flip segment`: images and boxes in, masks out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+# What a command needs is imported where it runs: `flip --help` must not wait for torch, nor for OpenCV.
+# ruff: noqa: PLC0415
+
+if TYPE_CHECKING:
+    from flipagents.scale.worker import Outcome, Paths, Work
+    from flipenv.sources import Source
+
+EXPORTS = {"coco": ("pycocotools.mask", "coco"), "nifti": ("nibabel", "medical"), "dicom-seg": ("highdicom", "seg")}
+
+
+def segment(options: argparse.Namespace) -> int:
+    """Write mask, overlay, erase curve and film of every case of the input."""
+    from flipagents.cli.inputs import open_input
+    from flipagents.compare.methods import check_method
+    from flipagents.formats.dicom_seg import check_scan
+    from flipagents.formats.scans import scan_of
+    from flipagents.machine.devices import check_device
+    from flipagents.scale.worker import Work, share_of, waiting
+    from flipagents.segment.outputs import output_paths
+    from flipagents.store.files import check_writable, file_names
+    from flipenv.errors import ConfigError
+    from flipenv.sources.extras import need
+
+    agents = options.method.partition(":")[0] == "flip"
+    if options.gif and not agents:
+        raise ConfigError(f"--gif shows agents at work; method {options.method!r} has none: leave it out")
+    if options.overwrite and options.engine == "ray":
+        raise ConfigError("--engine ray knows by its files what is done: leave --overwrite out, and give a new folder")
+    for name in options.export:  # before a million images are segmented
+        need(EXPORTS[name][0], extra=EXPORTS[name][1], purpose=f"--export {name}")
+    device = check_device(options.device, runtime=options.runtime)
+    check_method(options.method, options.runtime)
+    source = open_input(options.input, options.box, options.frame, options.boxes)
+    if "coco" in options.export and options.shard is not None:
+        raise ConfigError("--export coco tells of all images: leave it out, and run once without --shard in the end")
+    if "dicom-seg" in options.export and options.box is not None:
+        check_scan(scan_of(source, 0))
+    kinds = {"pictures": not options.only_masks, "curve": agents, "gif": options.gif}
+    kinds |= {"nifti": "nifti" in options.export, "seg": "dicom-seg" in options.export}
+    names = file_names(source.ids)
+    paths: Paths = {i: output_paths(options.out, name, **kinds) for i, name in enumerate(names)}
+    if options.shard is not None:
+        paths = share_of(paths, options.shard)
+    work = Work(source, options.method, options.weights, device, options.margin, options.gif, options.runtime)
+    changed = dict.fromkeys(paths, "") if options.overwrite else waiting(work, paths)
+    check_writable(options.out)
+    outcomes = _segment_all(work, {index: paths[index] for index in changed}, options) if changed else []
+    failed = {each.index: each.error for each in outcomes if each.error}
+    if options.json:
+        for index in set(paths) - set(changed):
+            _print_json(source.ids[index], paths[index][0], {"there_already": True})
+    if "coco" in options.export:
+        _write_coco(options.out, source, {index: files[0] for index, files in paths.items() if index not in failed})
+    if not options.quiet:
+        again = Counter(change for change in changed.values() if change)
+        told = [f"{len(changed) - len(failed)} segmented into {options.out}"]
+        told += [f"{sum(again.values())} of them again (other {', other '.join(again)})"] if again else []
+        told += [f"{len(paths) - len(changed)} there already (--overwrite replaces them)"] * (len(changed) < len(paths))
+        told += [f"{len(failed)} failed:"] if failed else []
+        print(", ".join(told), file=sys.stderr if options.json else sys.stdout, flush=True)
+    for index, reason in failed.items():
+        print(f"  {source.ids[index]}: {' '.join(reason.split())}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _segment_all(work: Work, paths: Paths, options: argparse.Namespace) -> list[Outcome]:
+    """Segment and write the cases of these numbers; return what came of them."""
+    from flipagents.scale.worker import Worker
+    from flipenv.errors import FlipError
+    from flipenv.progress import showing
+
+    if options.engine == "ray":
+        from flipagents.scale import ray as ray_engine
+
+        results = ray_engine.run(work, paths, workers=options.workers)
+    else:
+        results = Worker(work).run(paths)
+    outcomes: list[Outcome] = []
+    with showing("segmenting", len(paths), quiet=options.quiet, brief=True) as shown:
+        for each in results:
+            if options.box is not None and each.error:
+                raise FlipError(each.error)
+            outcomes.append(each)
+            if options.json:
+                told = {"error": each.error} if each.error else each.told
+                _print_json(work.source.ids[each.index], paths[each.index][0], told)
+            shown.advance(1)
+    return outcomes
+
+
+def _print_json(case_id: str, mask: Path, told: Mapping[str, Any]) -> None:
+    """One line about a case: what its mask was made from, and what is told of it; of one that failed, the error."""
+    from flipagents.segment.origin import read_origin
+
+    line: dict[str, Any] = {"id": case_id}
+    origin = None if "error" in told else read_origin(mask)
+    if origin is not None:
+        line |= {"mask": str(mask), "box": list(origin.box), "method": origin.method}
+    print(json.dumps({**line, **told}), flush=True)
+
+
+def _write_coco(out: Path, source: Source, masks: dict[int, Path]) -> None:
+    """Write all masks of a source, by the number of their case, those of earlier runs too, into one COCO file."""
+    from flipagents.formats.coco import Labelled, coco_json, ids_of
+    from flipagents.formats.scans import path_from, scan_of
+    from flipagents.segment.origin import read_origin
+    from flipagents.store.files import write_texts
+    from flipenv.sources import CocoSource, read_image
+    from flipenv.types import Box
+
+    def labelled(index: int, path: Path) -> Labelled:
+        origin, scan = read_origin(path), scan_of(source, index)
+        assert origin is not None, "masks that do not say where they come from are refused before"
+        file = f"{source.ids[index]}.png" if scan is None else path_from(out, scan.file)
+        return Labelled(file, Box.from_xyxy(*origin.box), read_image(path) > 0, origin.frame, ids_of(source, index))
+
+    categories = source.categories if isinstance(source, CocoSource) else None
+    text = coco_json((labelled(index, path) for index, path in masks.items()), categories)
+    write_texts({out / "coco.json": text})

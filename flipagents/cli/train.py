@@ -1,0 +1,65 @@
+"""`flip train`: from boxes to weights."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+# What a command needs is imported where it runs: `flip --help` must not wait for torch, nor for OpenCV.
+# ruff: noqa: PLC0415
+
+if TYPE_CHECKING:
+    pass
+
+
+def train(options: argparse.Namespace) -> int:
+    """Train our pipeline into a folder, where the same command again resumes; or, with --method, a baseline."""
+    from flipagents.cli.inputs import source_text
+
+    data = source_text(options.data)
+    val = None if options.val is None else source_text(options.val)
+    if data.startswith("busi:") and "split=" not in data:
+        data, val = f"{data}?split=train", val or f"{data}?split=val"
+    settings = _settings(options.set)
+    settings |= {name: getattr(options, name) for name in ("preset", "agent") if getattr(options, name) is not None}
+    from flipagents.compare.trainers import check_training, train_method
+    from flipenv.errors import ConfigError
+
+    device = check_training(options.method, data, val, options.out, device=options.device, options=settings)
+    from flipagents.learn import ranks  # torch
+
+    with ranks.together(device) as device:
+        if ranks.count() > 1 and options.method != "flip":
+            raise ConfigError(f"method {options.method!r} cannot be trained by {ranks.count()} processes; start one")
+        train_method(
+            options.method, data, val, options.out, device=device, progress=not options.quiet, options=settings
+        )
+        if ranks.rank() > 0:
+            return 0
+    method = "" if options.method == "flip" else f" --method {options.method}"
+    weights = f"{method} --weights {options.out}"
+    if options.quiet:
+        return 0
+    print(f"trained: {options.out}; use it with `flip segment scan.png --box X0 Y0 X1 Y1 -o out/{weights}`")
+    return 0
+
+
+def _settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """Options from `field=value` and, of a part's own mapping, `part.field=value`; values are JSON, or else text."""
+    from flipenv.errors import ConfigError
+
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        name, sign, text = pair.partition("=")
+        part, dot, field = name.partition(".")
+        inside = settings.setdefault(part, {}) if dot else settings
+        if not (sign and part) or (dot and not field) or not isinstance(inside, dict):
+            raise ConfigError(f"--set {pair}: expected part.field=value or field=value, for example learner.epochs=5")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = {"None": None, "True": True, "False": False}.get(text, text)
+        inside[field if dot else part] = value
+    return settings

@@ -1,0 +1,152 @@
+"""Our own methods: the agents, the student, the prior alone, and the search for a box that may be off."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from flipagents.compare.methods import Method, sees_masks
+from flipagents.maps.contour import Contour
+from flipagents.maps.locate import relocate
+from flipagents.maps.tidy import tidy
+from flipagents.segment.loading import load_student
+from flipagents.segment.onnx import OnnxScorer
+from flipagents.segment.segmenter import Segmenter
+from flipagents.store import checkpoint
+from flipagents.store.recipe import CLASSIFIER
+from flipenv.errors import ConfigError, FlipError, MissingDependencyError
+from flipenv.pixels import Mask
+from flipenv.types import Case
+
+
+class Flip:
+    """The agents of a trained pipeline (see `flipagents.Segmenter`).
+
+    weights: a folder that `flip train` wrote, None for the weights that ship. runtime: see `Segmenter.from_pretrained`;
+    the attribute of this name says what was chosen. Raises CheckpointError for a folder that holds no pipeline,
+    MissingDependencyError without what runs it.
+    """
+
+    def __init__(self, weights: Path | None = None, device: str = "cpu", runtime: str = "auto") -> None:
+        with _loading("flip", weights):
+            self.device = device
+            self.segmenter = Segmenter.from_pretrained(weights, device=device, runtime=runtime)
+            self.runtime = self.segmenter.runtime
+
+    def __call__(self, cases: list[Case]) -> list[Mask]:
+        """One mask a case."""
+        return self.segmenter.predict_many([case.image for case in cases], [case.box for case in cases])
+
+    def scorer(self) -> Any:
+        """The classifier that lies beside the agents as a Scorer, None where there is none."""
+        assert self.segmenter.folder is not None
+        folder = self.segmenter.folder / CLASSIFIER
+        if not checkpoint.exists(folder):
+            return None
+        if self.runtime == "onnx":
+            return OnnxScorer.load(folder, self.device)
+        from flipagents.classify.classifier import Classifier  # noqa: PLC0415 - torch
+
+        return Classifier.load(folder).scorer(self.device)
+
+
+class FlipStudent:
+    """The network that learned the agents' maps (`flipagents.maps.network`), one pass an image; otherwise as `Flip`."""
+
+    def __init__(self, weights: Path | None = None, device: str = "cpu", runtime: str = "auto") -> None:
+        with _loading("flip+student", weights):
+            self.student = load_student("student", weights, device, runtime)
+            self.runtime = self.student.runtime
+
+    def __call__(self, cases: list[Case]) -> list[Mask]:
+        """One mask a case."""
+        maps = self.student.maps([case.image for case in cases], [case.box for case in cases])
+        return [tidy(seen > 0.5) for seen in maps]
+
+
+class ContourMethod:
+    """The prior alone (`flipagents.maps.contour`): where it is more than half certain, tidied; otherwise as `Flip`."""
+
+    def __init__(self, weights: Path | None = None, device: str = "cpu", runtime: str = "auto") -> None:
+        with _loading("contour", weights):
+            self.prior = Contour(load_student("contour", weights, device, runtime))
+            self.runtime = self.prior.network.runtime
+
+    def __call__(self, cases: list[Case]) -> list[Mask]:
+        """One mask a case."""
+        return [tidy(self.prior(case.image, case.box) > 127) for case in cases]
+
+
+class Finder:
+    """Moves boxes that may be off to where a pipeline sees the nodule (see `flipagents.maps.locate`).
+
+    weights, device, runtime: as `Flip`.
+    """
+
+    def __init__(self, weights: str | Path | None = None, device: str = "cpu", runtime: str = "auto") -> None:
+        with _loading("found", weights):
+            self.locator = load_student("locator", weights, device, runtime)
+            self.runtime = self.locator.runtime
+
+    def __call__(self, cases: list[Case], margin: int) -> list[Case]:
+        """Return the cases with their boxes moved, by at most `margin` image px down and across."""
+        _check_margin(margin)
+        boxes = relocate(self.locator, [case.image for case in cases], [case.box for case in cases], margin)
+        return [dataclasses.replace(case, box=box) for case, box in zip(cases, boxes, strict=True)]
+
+
+class Found:
+    """A method for boxes that may be off: a `Finder` moves each first.
+
+    method: what gets the moved boxes. margin: by how many image px, down and across, a box may be moved. weights,
+    device, runtime: of the network that looks.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        margin: int,
+        weights: str | Path | None = None,
+        device: str = "cpu",
+        runtime: str = "auto",
+    ) -> None:
+        _check_margin(margin)
+        self.finder = Finder(weights, device, runtime)
+        self.method, self.margin, self.sees_masks = method, margin, sees_masks(method)
+
+    def __call__(self, cases: list[Case]) -> list[Mask]:
+        """One mask a case."""
+        return self.method(self.find(cases))
+
+    def find(self, cases: list[Case]) -> list[Case]:
+        """Return the cases with their boxes moved."""
+        return self.finder(cases, self.margin)
+
+
+def _check_margin(margin: int) -> None:
+    if margin < 1:
+        raise ConfigError(f"margin={margin}; expected at least 1 px, by which boxes may be off")
+
+
+@contextmanager
+def _loading(name: str, weights: str | Path | None) -> Iterator[None]:
+    """Say what helps where torch or trained weights are missing."""
+    try:
+        yield
+    except MissingDependencyError:
+        raise
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"method {name!r} needs {error.name or 'torch'}: pip install flip-learning[agents]; "
+            "box, ellipse and polar run without"
+        ) from error
+    except FlipError as error:
+        if weights is not None:
+            raise
+        raise type(error)(
+            f"the weights that ship cannot be loaded ({error}); train your own with `flip train --data PATH --out "
+            "runs/mine` and give --weights runs/mine"
+        ) from None

@@ -1,0 +1,63 @@
+"""Masks as NIfTI, on the voxels of their image."""
+
+from __future__ import annotations
+
+import gzip
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flipenv.errors import ImageError
+from flipenv.pixels import Mask
+from flipenv.sources.extras import need
+from flipenv.sources.readers import is_nifti
+
+
+@dataclass(frozen=True, eq=False)
+class Voxels:
+    """How a NIfTI image lies in space."""
+
+    shape: tuple[int, ...]  # columns, rows, then ones
+    affine: NDArray[np.float64]  # (4, 4), voxel to mm
+    header: Any  # nibabel's: spacing, units and the codes of the affine
+
+
+def read_voxels(path: Path) -> Voxels | None:
+    """How the image in a file lies in space; None where it is not NIfTI.
+
+    Raises ImageError for a damaged file, MissingDependencyError without nibabel.
+    """
+    if not is_nifti(path):
+        return None
+    nibabel = need("nibabel", extra="medical", purpose=f"{path}: reading NIfTI")
+    try:
+        picture = nibabel.load(path)
+        return Voxels(tuple(picture.shape), np.asarray(picture.affine, float), picture.header.copy())
+    # Damaged files make nibabel raise nearly anything.
+    except Exception as error:
+        raise ImageError(f"{path}: cannot be read as NIfTI ({error}); copy, download or export it again") from error
+
+
+def nifti_bytes(mask: Mask, voxels: Voxels | None = None, spacing_mm: tuple[float, float] | None = None) -> bytes:
+    """The mask as .nii.gz, 0 and 1 in uint8; the same mask gives the same bytes.
+
+    With `voxels` it lies where its image lies. Without, the first axis runs along the columns and the second down the
+    rows, as flipenv reads NIfTI, and the affine scales by `spacing_mm`, (down, across) mm a pixel; where that is not
+    known either, a voxel is 1 of no unit. Raises MissingDependencyError without nibabel.
+    """
+    nibabel = need("nibabel", extra="medical", purpose="writing NIfTI")
+    turned = np.ascontiguousarray(mask.T, np.uint8)
+    if voxels is not None:
+        picture = nibabel.Nifti1Image(turned.reshape(voxels.shape), voxels.affine, voxels.header)
+        picture.set_data_dtype(np.uint8)
+        picture.header["cal_min"] = picture.header["cal_max"] = 0  # the image's display window
+    elif spacing_mm is not None:
+        down, across = spacing_mm
+        picture = nibabel.Nifti1Image(turned, np.diag([across, down, 1, 1]))
+        picture.header.set_xyzt_units("mm")
+    else:
+        picture = nibabel.Nifti1Image(turned, np.eye(4))
+    return gzip.compress(picture.to_bytes(), mtime=0)

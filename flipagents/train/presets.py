@@ -1,0 +1,63 @@
+"""The two pipelines: ours, and the paper's as far as its text goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from flipagents.classify.classifier import ClassifierConfig
+from flipagents.learn.config import LearnerConfig
+from flipagents.maps.network import StudentConfig
+from flipagents.store.recipe import CONTOUR, Recipe
+from flipenv.config import COARSE, PAPER_COARSE, PAPER_FINE, EnvConfig
+
+CONTEXTS = (0.45, 0.55)  # of the canvases that vote; trained on 0.5
+SMOOTH = 0.03  # chosen with CONTEXTS on BUSI val, see docs/experiments.md
+WARP = 0.25  # of what networks are taught on, likewise
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What differs between the paper's pipeline and ours."""
+
+    env: tuple[EnvConfig, EnvConfig]  # of the two stages
+    learner: LearnerConfig
+    classifier: ClassifierConfig
+    recipe: Recipe  # its prior is also what rewards may use
+    contour: StudentConfig = field(default_factory=StudentConfig)  # of that prior, where it learns
+    students: tuple[tuple[str, StudentConfig], ...] = ()  # name, each taught by the one before, the first by the agents
+
+
+def presets() -> dict[str, Preset]:
+    """`paper`: as faithful as its text allows. `small`: our best, small enough for two CPU cores."""
+    ours = EnvConfig(
+        channels=("superpixel", "box", "ellipse", "prior"),
+        frames=2,
+        csr="logit",
+        csr_weight=0.5,
+        credit="sequential",
+        idr_weight=0.0,
+        prior_weight=1.0,
+        beta=None,
+        traversals=1,
+    )
+    return {
+        "paper": Preset(
+            env=(EnvConfig.paper(1), EnvConfig.paper(2)),
+            learner=LearnerConfig.paper(),
+            classifier=ClassifierConfig.preset("paper", patches={"cell_areas": (PAPER_FINE, PAPER_COARSE)}),
+            recipe=Recipe(mirror=False, opening=2),
+        ),
+        "small": Preset(
+            env=(ours.replace(cell_area=COARSE), ours.replace(coarse_channels=True)),
+            learner=LearnerConfig.small(gamma=0.0, lanes=32, epochs=3, replay=20_000, weight_decay=1e-4),
+            classifier=ClassifierConfig.preset("small"),
+            recipe=Recipe(
+                prior=CONTOUR,
+                votes=tuple({"canvas": {"kind": "roi", "context": context}} for context in CONTEXTS),
+                mirror=False,
+                smooth=SMOOTH,
+            ),
+            contour=StudentConfig(warp=WARP),
+            students=(("student", StudentConfig(warp=WARP)), ("locator", StudentConfig.loose())),
+        ),
+    }
