@@ -57,7 +57,7 @@ def begin(
     """
     check(folder, preset=preset, agent=agent, options=options, data=data, val=val)
     check_writable(folder)
-    then = _read(folder)
+    then = read(folder)
     if then is None and any((folder / part).exists() for part in parts):
         return
     sources = {"data": data, "val": val} if then is None else {}  # else they are the same
@@ -76,7 +76,7 @@ def check(folder: Path, *, preset: str, agent: str, options: Options, data: Sour
     Names the first that differ with both values. Options that change a run's length alone may differ, and so may the
     place where the same data lie. options: as many as are known.
     """
-    then = _read(folder)
+    then = read(folder)
     if then is None:
         return
     before = then["options"]
@@ -107,7 +107,7 @@ def log(folder: Path) -> AbstractContextManager[None]:
 def unfinished(folder: str | Path) -> str | None:
     """Say how far the training run in a folder is; None where it is finished, or where there is none."""
     folder = Path(folder)
-    then = _read(folder)
+    then = read(folder)
     if then is None and ((folder / PIPELINE).exists() or not (folder / STAGES[0]).exists()):
         return None
     parts = (CLASSIFIER, *STAGES) if then is None else then["parts"]
@@ -175,7 +175,7 @@ def _of_length(name: str) -> bool:
     return part == "learner" and option in LENGTH_ONLY
 
 
-def _read(folder: Path) -> dict[str, Any] | None:
+def read(folder: Path) -> dict[str, Any] | None:
     """What was written when the run began, None where nothing was; CheckpointError where that is damaged."""
     path = folder / RUN
     try:
