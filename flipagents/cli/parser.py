@@ -1,4 +1,4 @@
-"""The command `flip`: segment, app, serve, train, evaluate, export, ablate, demo, info, completion.
+"""The command `flip`: segment, app, serve, train, evaluate, export, ship, ablate, demo, info, completion.
 
 Exit codes: 0 done; 1 done, but some images failed; 2 not done, and one line says why; 130 ended by Ctrl-C.
 """
@@ -22,6 +22,7 @@ from flipagents.cli.export import export
 from flipagents.cli.info import completion, info
 from flipagents.cli.segment import EXPORTS, segment
 from flipagents.cli.serve import LOCAL, app, serve
+from flipagents.cli.ship import add_options, ship
 from flipagents.cli.train import train
 from flipagents.machine import threads
 
@@ -172,6 +173,8 @@ def make_parser() -> Parser:
     two, three, four = command(train, "train"), command(evaluate, "evaluate"), command(demo, "demo")
     five, six = command(export, "export"), command(ablate, "ablate")
     seven, eight = command(info, "info"), command(completion, "completion")
+    nine = command(ship, "ship")
+    add_options(nine)
     _add_segment(one)
     _add_train(two)
     answering.add_argument("--media-root", type=Path, metavar="FOLDER", help="images that tasks may name lie in it")
@@ -219,10 +222,10 @@ def make_parser() -> Parser:
         )
     for each in (one, page, answering, three, four, five, seven):
         each.add_argument("--weights", type=Path, metavar="FOLDER", help="what `flip train` wrote; else what ships")
-    for each in (one, two, three, four, five, six):
+    for each in (one, two, three, four, five, six, nine):
         each.add_argument("-q", "--quiet", action="store_true", help="no progress and no summary")
-    for each, default in ((one, None), (two, None), (three, None), (four, Path("demo")), (five, None), (six, None)):
-        required = each in (one, two, five, six)
+    for each in (one, two, three, four, five, six, nine):
+        required, default = each not in (three, four), Path("demo") if each is four else None
         each.add_argument("-o", "--out", type=Path, required=required, default=default, help="folder, made if need be")
     return parser
 
