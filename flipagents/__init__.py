@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 from flipagents.moved import Finder
 
 if TYPE_CHECKING:
+    from flipagents.compare.report import evaluate
     from flipagents.segment.segmenter import Segmenter
 
     __version__: str
 
-__all__ = ["Segmenter"]
+__all__ = ["Segmenter", "evaluate"]
+
+LAZY = {"Segmenter": "flipagents.segment.segmenter", "evaluate": "flipagents.compare.report"}
 
 sys.meta_path.insert(0, Finder)  # first: a package that moved would find its own modules under both names
 
@@ -23,8 +26,8 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version  # noqa: PLC0415
 
         return version("flip-learning")
-    if name != "Segmenter":
+    if name not in LAZY:
         raise AttributeError(f"module 'flipagents' has no attribute {name!r}")
-    from flipagents.segment.segmenter import Segmenter  # noqa: PLC0415
+    from importlib import import_module  # noqa: PLC0415
 
-    return Segmenter
+    return getattr(import_module(LAZY[name]), name)

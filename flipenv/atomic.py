@@ -10,11 +10,14 @@ from pathlib import Path
 
 
 @contextmanager
-def replacing(paths: Sequence[Path], *, together: bool = False) -> Iterator[dict[Path, Path]]:
+def replacing(
+    paths: Sequence[Path], *, together: bool = False, stale: Sequence[Path] = ()
+) -> Iterator[dict[Path, Path]]:
     """Provide a temporary path in the same folder for each path; rename them all once everything is on disk.
 
     together: delete existing files before the first rename, so that a kill never leaves old files beside new ones.
-    Creates missing folders. Raises OSError, leaving the paths unchanged, if a file cannot be written.
+    stale: other files to delete with them. Creates missing folders. Raises OSError, leaving the paths unchanged, if a
+    file cannot be written.
     """
     parts = {path: path.with_name(f".{secrets.token_hex(6)}.part{path.suffix}") for path in paths}
     try:
@@ -27,6 +30,8 @@ def replacing(paths: Sequence[Path], *, together: bool = False) -> Iterator[dict
                 os.fsync(file.fileno())
         for path in there if together else ():
             path.unlink()
+        for path in stale:
+            path.unlink(missing_ok=True)
         for path, part in parts.items():
             part.replace(path)
     finally:

@@ -68,18 +68,19 @@ def check_box(box: Any, shape: tuple[int, ...], *, columns_first: bool = False) 
     return top, left, bottom, right
 
 
-def check_contrast(image: Any, box: tuple[int, int, int, int]) -> None:
+def check_contrast(image: Any, box: tuple[int, int, int, int], *, columns_first: bool = False) -> None:
     """Raise ImageError if the image (height, width) has a single grey level inside the box, or two adjacent ones.
 
-    Such an image comes from a wrong window or palette, or from a box outside the tissue.
+    Such an image comes from a wrong window or palette, or from a box outside the tissue. columns_first: as `check_box`.
     """
     top, left, bottom, right = box
     inside = image[top:bottom, left:right]
     low, high = int(inside.min()), int(inside.max())
     if high - low <= 1:
         levels = f"level {low}" if low == high else f"levels {low} and {high}"
+        given = (left, top, right, bottom) if columns_first else (top, left, bottom, right)
         raise ImageError(
-            f"all pixels inside the box {(top, left, bottom, right)} are grey {levels}: there is no nodule to see; "
+            f"all pixels inside the box {given} are grey {levels}: there is no nodule to see; "
             "check the window or palette of the file, and the box"
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 import warnings
@@ -194,6 +195,41 @@ def test_every_public_name_is_in_the_reference() -> None:
     shown = set(re.findall(r"^::: (\S+)$", (DOCS / "api.md").read_text(), flags=re.MULTILINE))
     public = {f"{package.__name__}.{name}" for package in (flipenv, flipagents) for name in package.__all__}
     assert public - shown == set()
+
+
+@pytest.mark.parametrize("page", sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md"), ROOT / "benchmarks" / "README.md"]))
+def test_what_documents_import_is_there_under_its_present_name(page: Path) -> None:
+    for block in blocks(str(page), "python"):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in ("flipenv", "flipagents"):
+                assert node.module not in (*flipagents.moved.MOVED, *flipenv.moved.MOVED), page.name
+                try:
+                    module = import_module(node.module)
+                except ImportError as missing:
+                    if (missing.name or "").startswith(("flipenv", "flipagents")):
+                        raise
+                    pytest.skip(str(missing))
+                for each in node.names:
+                    assert f"{node.module}.{each.name}" not in flipagents.moved.MOVED, page.name
+                    assert hasattr(module, each.name) or import_module(f"{node.module}.{each.name}"), page.name
+
+
+def test_reading_paths_never_turn_back() -> None:
+    section = (ROOT / "CONTRIBUTING.md").read_text().partition("## Reading order")[2].partition("\n## ")[0]
+    paths = re.findall(r"(?:^\d+\. `.*\n)+", section, flags=re.MULTILINE)
+    assert len(paths) == 3
+    for path in paths:
+        files = re.findall(r"^\d+\. `(\S+\.py)`", path, flags=re.MULTILINE)
+        assert 5 <= len(files) <= 10
+        modules = [file.removesuffix(".py").replace("/", ".") for file in files]
+        for place, file in enumerate(files):
+            imported = {
+                name
+                for node in ast.walk(ast.parse((ROOT / file).read_text()))
+                if isinstance(node, ast.ImportFrom) and node.module
+                for name in (node.module, *(f"{node.module}.{each.name}" for each in node.names))
+            }
+            assert imported.isdisjoint(modules[:place]), file
 
 
 def test_links_to_the_repository_become_links_of_the_site(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from flipagents.classify.checks import SHARES, Checks
-from flipenv.errors import MissingDependencyError
+from flipenv.sources.extras import need
 
 INK, BLUE, GREEN, ORANGE, RED = "#303030", "#0072B2", "#009E73", "#E69F00", "#D55E00"  # Okabe and Ito
 NAMES = {"radial": "from the centre outwards", "index": "in index order, both ways from S/2"}
@@ -101,9 +101,6 @@ def monotonicity_figure(checks: Checks) -> Any:
 
 
 def new_figure(width: float, height: float) -> Any:
-    """An empty matplotlib figure, size in inches; MissingDependencyError without matplotlib."""
-    try:
-        from matplotlib.figure import Figure  # noqa: PLC0415 - optional, and slow to import
-    except ImportError as error:
-        raise MissingDependencyError("figures need matplotlib: pip install matplotlib") from error
-    return Figure(figsize=(width, height), layout="constrained")
+    """An empty matplotlib figure, inches; MissingDependencyError without matplotlib."""
+    matplotlib = need("matplotlib.figure", extra="agents", purpose="drawing a figure")
+    return matplotlib.Figure(figsize=(width, height), layout="constrained")

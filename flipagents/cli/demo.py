@@ -25,8 +25,10 @@ def demo(options: argparse.Namespace) -> int:
     from flipagents.metrics import dice
     from flipagents.segment.outputs import output_paths, write_outputs
     from flipagents.segment.walk import record
+    from flipagents.store.files import check_writable
     from flipenv.sources import open_source
 
+    check_writable(options.out)
     flip = Flip(options.weights, check_device(options.device, runtime=options.runtime), options.runtime)
     scorer = flip.scorer()
     source = open_source(DEMO.format(options.count))

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 def export(options: argparse.Namespace) -> int:
     """Write the networks of a pipeline as ONNX files, which segment without torch."""
     from flipagents.segment.export import export_pipeline
+    from flipagents.store.files import check_writable
 
+    check_writable(options.out)
     written = export_pipeline(options.weights, options.out)
     if options.quiet:
         return 0

@@ -52,7 +52,9 @@ def source_text(text: str, split: str | None = None) -> str:
     if path.is_dir():
         busi = any((path / name).is_dir() for name in (FOLDER, *LESIONS))
         if not busi and any(each.name.lower().endswith(SUFFIXES) for each in path.iterdir() if each.is_file()):
-            raise SourceError(f"{text} is a folder of images; give a table of their boxes: --boxes FILE.csv")
+            raise SourceError(
+                f"{text} is a folder of images without boxes; give a CSV of boxes (flip segment --boxes FILE.csv)"
+            )
         text = f"{'busi' if busi else 'folders'}:{path}"
     elif path.suffix.lower() in (".json", ".csv") and path.is_file():
         text = f"{'coco' if path.suffix.lower() == '.json' else 'csv'}:{path}"

@@ -1,4 +1,4 @@
-"""The command `flip`: segment, app, serve, train, evaluate, export, ablate, demo, info, completion.
+"""The command `flip`: segment, app, serve, train, evaluate, export, ship, ablate, demo, info, completion.
 
 Exit codes: 0 done; 1 done, but some images failed; 2 not done, and one line says why; 130 ended by Ctrl-C.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import io
 import os
 import sys
 import warnings
@@ -21,10 +22,12 @@ from flipagents.cli.export import export
 from flipagents.cli.info import completion, info
 from flipagents.cli.segment import EXPORTS, segment
 from flipagents.cli.serve import LOCAL, app, serve
+from flipagents.cli.ship import add_options, ship
 from flipagents.cli.train import train
 from flipagents.machine import threads
 
 FARTHEST = 1000  # px, of --margin: no box is off by more and still of that nodule
+OURS = ("flipenv", "flipagents")  # whose warnings are told
 SHELLS = ("bash", "zsh", "tcsh")
 SOURCE = """\
 where images and boxes come from:
@@ -38,26 +41,49 @@ where images and boxes come from:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code. `arguments`: None for those of the process."""
     threads.settle()
-    options = make_parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file name that the terminal cannot show
+    command = "flip"
+    try:
+        options = _parsed(arguments)
+        command = f"flip {options.command}"
+        code = _run(options, command)
+        sys.stdout.flush()  # now, where an error can still be told
+    except BrokenPipeError:  # `flip ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:  # a checkpoint on a full disk, or stdout
+        return _refuse(command, str(error))
+    except KeyboardInterrupt:
+        print(f"\n{command}: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    return code
+
+
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    try:
+        options: argparse.Namespace = make_parser().parse_args(arguments)
+        return options
+    finally:
+        sys.stdout.flush()  # of --help and --version, which exit
+
+
+def _run(options: argparse.Namespace, command: str) -> int:
     from flipenv.errors import FlipError  # noqa: PLC0415 - `flip --help` must not wait for OpenCV
 
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _warner(options.command)
+            warnings.showwarning = _warner(command)
             return int(options.run(options))
     except FlipError as error:
-        reason = str(error)
-    except BrokenPipeError:  # `flip ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:  # a checkpoint on a full disk
-        reason = str(error)
+        return _refuse(command, str(error))
     except ModuleNotFoundError as error:
-        reason = f"{error.name} is not installed; pip install 'flip-learning[agents]'"
-    except KeyboardInterrupt:
-        print(f"\nflip {options.command}: stopped; the same command goes on from here", file=sys.stderr)
-        return 130
-    print(f"flip {options.command}: {' '.join(reason.split())}", file=sys.stderr)
+        return _refuse(command, f"{error.name} is not installed; pip install 'flip-learning[agents]'")
+
+
+def _refuse(command: str, reason: str) -> int:
+    print(f"{command}: {' '.join(reason.split())}", file=sys.stderr)
     return 2
 
 
@@ -66,10 +92,11 @@ def _warner(command: str) -> Callable[..., None]:
 
     told: set[str] = set()
 
-    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+    def show(message: Warning | str, category: type[Warning], filename: str, *_: Any, **__: Any) -> None:
         line = " ".join(str(message).split())
-        if line not in told:
-            print(f"flip {command}: warning: {line}", file=sys.stderr)
+        ours = category.__module__.startswith(OURS) or any(f"{os.sep}{name}{os.sep}" in filename for name in OURS)
+        if ours and line not in told:
+            print(f"{command}: warning: {line}", file=sys.stderr)
         told.add(line)
 
     return show
@@ -107,7 +134,7 @@ def _between(low: int, high: int) -> Callable[[str], int]:
     """The type of an option that is a whole number from `low` to `high`."""
 
     def read(text: str) -> int:
-        number = int(text) if text.strip().lstrip("+-").isdigit() else None
+        number = int(text) if text.isascii() and text.strip().lstrip("+-").isdigit() else None
         if number is None or not low <= number <= high:
             raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {low} to {high}")
         return number
@@ -146,6 +173,8 @@ def make_parser() -> Parser:
     two, three, four = command(train, "train"), command(evaluate, "evaluate"), command(demo, "demo")
     five, six = command(export, "export"), command(ablate, "ablate")
     seven, eight = command(info, "info"), command(completion, "completion")
+    nine = command(ship, "ship")
+    add_options(nine)
     _add_segment(one)
     _add_train(two)
     answering.add_argument("--media-root", type=Path, metavar="FOLDER", help="images that tasks may name lie in it")
@@ -193,10 +222,10 @@ def make_parser() -> Parser:
         )
     for each in (one, page, answering, three, four, five, seven):
         each.add_argument("--weights", type=Path, metavar="FOLDER", help="what `flip train` wrote; else what ships")
-    for each in (one, two, three, four, five, six):
+    for each in (one, two, three, four, five, six, nine):
         each.add_argument("-q", "--quiet", action="store_true", help="no progress and no summary")
-    for each, default in ((one, None), (two, None), (three, None), (four, Path("demo")), (five, None), (six, None)):
-        required = each in (one, two, five, six)
+    for each in (one, two, three, four, five, six, nine):
+        required, default = each not in (three, four), Path("demo") if each is four else None
         each.add_argument("-o", "--out", type=Path, required=required, default=default, help="folder, made if need be")
     return parser
 
@@ -217,6 +246,7 @@ def _add_segment(one: argparse.ArgumentParser) -> None:
         help="flip (default), flip+student, polar, otsu, unet, ... (docs/baselines.md); NAME:PATH has its own weights",
     )
     one.add_argument("--gif", action="store_true", help="also film the agents")
+    one.add_argument("--mp4", action="store_true", help="likewise, as a video")
     one.add_argument("--only-masks", action="store_true", help="no overlay and no curve: twice as fast")
     one.add_argument("--overwrite", action="store_true", help="replace existing results")
     one.add_argument(

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from flipagents.scale.worker import Outcome, Paths, Work
     from flipenv.sources import Source
 
+COCO = "coco.json"
 EXPORTS = {"coco": ("pycocotools.mask", "coco"), "nifti": ("nibabel", "medical"), "dicom-seg": ("highdicom", "seg")}
 
 
@@ -34,8 +35,9 @@ def segment(options: argparse.Namespace) -> int:
     from flipenv.sources.extras import need
 
     agents = options.method.partition(":")[0] == "flip"
-    if options.gif and not agents:
-        raise ConfigError(f"--gif shows agents at work; method {options.method!r} has none: leave it out")
+    film = "--gif" if options.gif else "--mp4" if options.mp4 else None
+    if film is not None and not agents:
+        raise ConfigError(f"{film} shows agents at work; method {options.method!r} has none: leave it out")
     if options.overwrite and options.engine == "ray":
         raise ConfigError("--engine ray knows by its files what is done: leave --overwrite out, and give a new folder")
     for name in options.export:  # before a million images are segmented
@@ -47,32 +49,42 @@ def segment(options: argparse.Namespace) -> int:
         raise ConfigError("--export coco tells of all images: leave it out, and run once without --shard in the end")
     if "dicom-seg" in options.export and options.box is not None:
         check_scan(scan_of(source, 0))
-    kinds = {"pictures": not options.only_masks, "curve": agents, "gif": options.gif}
+    kinds = {"pictures": not options.only_masks, "curve": agents, "gif": options.gif, "mp4": options.mp4}
     kinds |= {"nifti": "nifti" in options.export, "seg": "dicom-seg" in options.export}
     names = file_names(source.ids)
     paths: Paths = {i: output_paths(options.out, name, **kinds) for i, name in enumerate(names)}
     if options.shard is not None:
         paths = share_of(paths, options.shard)
-    work = Work(source, options.method, options.weights, device, options.margin, options.gif, options.runtime)
+    work = Work(source, options.method, options.weights, device, options.margin, options.runtime)
     changed = dict.fromkeys(paths, "") if options.overwrite else waiting(work, paths)
     check_writable(options.out)
+    if "coco" in options.export:
+        _check_coco(options.out / COCO, options.overwrite)
     outcomes = _segment_all(work, {index: paths[index] for index in changed}, options) if changed else []
     failed = {each.index: each.error for each in outcomes if each.error}
     if options.json:
         for index in set(paths) - set(changed):
             _print_json(source.ids[index], paths[index][0], {"there_already": True})
     if "coco" in options.export:
-        _write_coco(options.out, source, {index: files[0] for index, files in paths.items() if index not in failed})
+        masks = {index: files[0] for index, files in paths.items()}
+        others = sorted(set(options.out.glob("*_mask.png")) - set(masks.values()))
+        done = {index: mask for index, mask in masks.items() if index not in failed}
+        _write_coco(options.out / COCO, source, done, others)
     if not options.quiet:
-        again = Counter(change for change in changed.values() if change)
-        told = [f"{len(changed) - len(failed)} segmented into {options.out}"]
-        told += [f"{sum(again.values())} of them again (other {', other '.join(again)})"] if again else []
-        told += [f"{len(paths) - len(changed)} there already (--overwrite replaces them)"] * (len(changed) < len(paths))
-        told += [f"{len(failed)} failed:"] if failed else []
-        print(", ".join(told), file=sys.stderr if options.json else sys.stdout, flush=True)
+        _print_summary(options, len(paths), changed, len(failed))
     for index, reason in failed.items():
         print(f"  {source.ids[index]}: {' '.join(reason.split())}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _print_summary(options: argparse.Namespace, cases: int, changed: Mapping[int, str], failed: int) -> None:
+    """What was done, done again, there already, and failed; where JSON lines go to stdout, on stderr."""
+    again = Counter(change for change in changed.values() if change)
+    parts = [f"{len(changed) - failed} segmented into {options.out}"]
+    parts += [f"{sum(again.values())} of them again (other {', other '.join(again)})"] if again else []
+    parts += [f"{cases - len(changed)} there already (--overwrite replaces them)"] if len(changed) < cases else []
+    parts += [f"{failed} failed:"] if failed else []
+    print(", ".join(parts), file=sys.stderr if options.json else sys.stdout, flush=True)
 
 
 def _segment_all(work: Work, paths: Paths, options: argparse.Namespace) -> list[Outcome]:
@@ -108,11 +120,22 @@ def _print_json(case_id: str, mask: Path, told: Mapping[str, Any]) -> None:
     origin = None if "error" in told else read_origin(mask)
     if origin is not None:
         line |= {"mask": str(mask), "box": list(origin.box), "method": origin.method}
-    print(json.dumps({**line, **told}), flush=True)
+    print(json.dumps({**line, **told}, allow_nan=False), flush=True)
 
 
-def _write_coco(out: Path, source: Source, masks: dict[int, Path]) -> None:
-    """Write all masks of a source, by the number of their case, those of earlier runs too, into one COCO file."""
+def _check_coco(path: Path, is_replaced: bool) -> None:
+    """Raise ConfigError where a COCO file is there that was not written by `_write_coco`."""
+    from flipagents.formats.coco import is_ours
+    from flipenv.errors import ConfigError
+
+    if path.exists() and not is_replaced and not is_ours(path):
+        raise ConfigError(
+            f"{path} is there and holds other annotations; choose another folder, or replace it with --overwrite"
+        )
+
+
+def _write_coco(path: Path, source: Source, masks: dict[int, Path], others: Sequence[Path]) -> None:
+    """Write the masks of a source, by the number of their case, and then those of earlier runs, into one COCO file."""
     from flipagents.formats.coco import Labelled, coco_json, ids_of
     from flipagents.formats.scans import path_from, scan_of
     from flipagents.segment.origin import read_origin
@@ -120,12 +143,18 @@ def _write_coco(out: Path, source: Source, masks: dict[int, Path]) -> None:
     from flipenv.sources import CocoSource, read_image
     from flipenv.types import Box
 
-    def labelled(index: int, path: Path) -> Labelled:
-        origin, scan = read_origin(path), scan_of(source, index)
-        assert origin is not None, "masks that do not say where they come from are refused before"
-        file = f"{source.ids[index]}.png" if scan is None else path_from(out, scan.file)
-        return Labelled(file, Box.from_xyxy(*origin.box), read_image(path) > 0, origin.frame, ids_of(source, index))
+    def labelled() -> Iterator[Labelled]:
+        for index, mask in masks.items():
+            origin, scan = read_origin(mask), scan_of(source, index)
+            assert origin is not None, "a mask that does not say where it comes from is refused before"
+            file = f"{source.ids[index]}.png" if scan is None else path_from(path.parent, scan.file)
+            ids = ids_of(source, index)
+            yield Labelled(file, Box.from_xyxy(*origin.box), read_image(mask) > 0, origin.frame, ids)
+        for mask in others:
+            origin = read_origin(mask)
+            if origin is not None:
+                file = origin.image or mask.name.removesuffix("_mask.png") + ".png"
+                yield Labelled(file, Box.from_xyxy(*origin.box), read_image(mask) > 0, origin.frame)
 
     categories = source.categories if isinstance(source, CocoSource) else None
-    text = coco_json((labelled(index, path) for index, path in masks.items()), categories)
-    write_texts({out / "coco.json": text})
+    write_texts({path: coco_json(labelled(), categories)})

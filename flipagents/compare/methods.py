@@ -92,7 +92,10 @@ def make_method(
 
 def check_method(name: str, runtime: str = "auto") -> None:
     """Raise ConfigError as `make_method` does, without making anything, so that errors show at once."""
-    METHODS.check(_split(name)[0])
+    method, path = _split(name)
+    METHODS.check(method)
+    if path is not None and method in RULES:
+        raise ConfigError(f"method {method!r} has no weights; omit ':{path}'")
     if runtime != "auto" and not has_runtimes(name):
         raise ConfigError(f"method {name!r} has no choice of runtime; omit runtime {runtime!r}")
 

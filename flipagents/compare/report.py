@@ -19,8 +19,10 @@ from flipagents.compare.methods import METHODS, Maker, Method, check_method
 from flipagents.compare.scoring import CaseScore, Failure, to_csv
 from flipagents.compare.summaries import ALL, Summary, summarise
 from flipagents.machine.devices import check_device
+from flipagents.store.checkpoint import SHIPPED
 from flipagents.store.files import check_writable, write_texts
 from flipagents.store.provenance import about, without_folders
+from flipagents.store.recipe import PIPELINE, pipeline_digest
 from flipenv.errors import ConfigError, FlipError
 from flipenv.options import between
 from flipenv.progress import say, showing
@@ -165,8 +167,15 @@ def evaluate(
     provenance["source"] = without_folders(source) if isinstance(source, str) else f"{len(opened)} cases in memory"
     provenance |= {"shift": list(shift), "seeds": list(seeds), "margin": margin, "device": device}
     used = {row.name: row.runtime(seeds[0], device, runtime) for row in rows if row.name not in missing}
+    provenance["weights"] = _weights(weights)
     provenance["runtimes"] = {name: chosen for name, chosen in used.items() if chosen is not None}
     return Report(scores, summaries, bounds, missing, provenance, failures)
+
+
+def _weights(folder: str | Path | None) -> str | None:
+    """Digest of the pipeline used by methods without weights of their own; None if its folder holds none."""
+    where = SHIPPED if folder is None else Path(folder)
+    return pipeline_digest(where) if (where / PIPELINE).exists() else None
 
 
 def _check_numbers(shift: tuple[float, float], seeds: Sequence[int], margin: int, jobs: int, draws: int) -> None:

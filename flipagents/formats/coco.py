@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from flipenv.sources.extras import need
 from flipenv.types import Box
 
 CATEGORY = "nodule"
+OURS = "masks by flip-learning"  # description of a file, by which it is known again
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,39 +43,74 @@ class Ids:
 def coco_json(labelled: Iterable[Labelled], categories: Sequence[Mapping[str, Any]] | None = None) -> str:
     """COCO instances, one annotation per mask; masks with the same file and frame share an image.
 
-    `bbox` is the box from which the mask was made, so that `flip segment FILE.json` reproduces it; `segmentation`
-    holds compressed run lengths, `area` the number of pixels. Masks with `ids` keep those of image, annotation and
-    category; others are numbered from 1, with the category `nodule`.
+    `bbox` is the box that the mask was made from, so that `flip segment FILE.json` does the same again; `segmentation`
+    holds compressed run lengths, `area` their pixels. Masks with `ids`, which come first, keep them, of image,
+    annotation and category; others get the next free numbers and the category `nodule`.
 
     categories: those of the COCO file that the ids come from. Raises MissingDependencyError without pycocotools.
     """
     tools = need("pycocotools.mask", extra="coco", purpose="writing COCO run lengths")
     images: dict[tuple[str, int | None], dict[str, Any]] = {}
-    annotations = []
-    for number, item in enumerate(labelled, start=1):
-        height, width = item.mask.shape
-        about = {"file_name": item.file, "height": height, "width": width}
-        about |= {} if item.frame is None else {"frame": item.frame}
-        ids = item.ids or Ids(number, len(images) + 1, 1)
-        image = images.setdefault((item.file, item.frame), {"id": ids.image, **about})
-        lengths = tools.encode(np.asfortranarray(item.mask, np.uint8))
-        annotations.append(
-            {
-                "id": ids.annotation,
-                "image_id": image["id"],
-                **({} if ids.category is None else {"category_id": ids.category}),
-                "bbox": [item.box.left, item.box.top, item.box.width, item.box.height],
-                "area": int(item.mask.sum()),
-                "segmentation": {"size": [height, width], "counts": lengths["counts"].decode()},
-                "iscrowd": 0,
-            }
-        )
+    annotations: dict[Any, dict[str, Any]] = {}
+    groups = [dict(each) for each in categories or ()]
+    own = next((each["id"] for each in groups if each["name"] == CATEGORY), _free(each["id"] for each in groups))
+    numbers, image_numbers = _Free(), _Free()
+    for each in labelled:
+        height, width = each.mask.shape
+        about = {"file_name": each.file, "height": height, "width": width}
+        about |= {} if each.frame is None else {"frame": each.frame}
+        place = (each.file, each.frame)
+        if place not in images:
+            images[place] = {"id": image_numbers.take(None if each.ids is None else each.ids.image), **about}
+        ids = each.ids or Ids(None, None, own)
+        if each.ids is None and all(group["id"] != own for group in groups):
+            groups.append({"id": own, "name": CATEGORY})
+        number = numbers.take(ids.annotation)
+        lengths = tools.encode(np.asfortranarray(each.mask, np.uint8))
+        annotations[number] = {
+            "id": number,
+            "image_id": images[place]["id"],
+            **({} if ids.category is None else {"category_id": ids.category}),
+            "bbox": [each.box.left, each.box.top, each.box.width, each.box.height],
+            "area": int(each.mask.sum()),
+            "segmentation": {"size": [height, width], "counts": lengths["counts"].decode()},
+            "iscrowd": 0,
+        }
     content = {
+        "info": {"description": OURS},
         "images": list(images.values()),
-        "annotations": annotations,
-        "categories": [{"id": 1, "name": CATEGORY}] if categories is None else list(categories),
+        "annotations": list(annotations.values()),
+        "categories": groups,
     }
     return json.dumps(content, indent=1) + "\n"
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file is COCO that `coco_json` made, which its head tells."""
+    with path.open("rb") as file:
+        return OURS.encode() in file.read(200)
+
+
+class _Free:
+    """Hands out ids: those that are given, and else the least whole number from 1 on that is free."""
+
+    def __init__(self) -> None:
+        self.taken: set[Any] = set()
+        self.next = 1
+
+    def take(self, wanted: Any) -> Any:
+        while wanted is None and self.next in self.taken:
+            self.next += 1
+        found = self.next if wanted is None else wanted
+        self.taken.add(found)
+        return found
+
+
+def _free(taken: Iterable[Any]) -> int:
+    free = _Free()
+    for each in taken:
+        free.take(each)
+    return int(free.take(None))
 
 
 def ids_of(source: Source, index: int) -> Ids | None:

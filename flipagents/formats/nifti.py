@@ -44,20 +44,27 @@ def read_voxels(path: Path) -> Voxels | None:
 def nifti_bytes(mask: Mask, voxels: Voxels | None = None, spacing_mm: tuple[float, float] | None = None) -> bytes:
     """The mask as .nii.gz, 0 and 1 in uint8; the same mask gives the same bytes.
 
-    With `voxels` it has the geometry of its image. Without, the first axis runs along the columns and the second down
-    the rows, as flipenv reads NIfTI, and the affine scales by `spacing_mm`, (down, across) mm per pixel; if that is
-    unknown too, voxels have size 1 without a unit. Raises MissingDependencyError without nibabel.
+    With `voxels` it lies where its image lies. Without, the first axis runs along the columns and the second down the
+    rows, as flipenv reads NIfTI, and the affine scales by `spacing_mm`, (down, across) mm a pixel; where that is not
+    known either, a voxel is 1 of no unit. Raises ImageError where `voxels` are no geometry, MissingDependencyError
+    without nibabel.
     """
     nibabel = need("nibabel", extra="medical", purpose="writing NIfTI")
     turned = np.ascontiguousarray(mask.T, np.uint8)
-    if voxels is not None:
+    if voxels is None:
+        down, across = spacing_mm or (1.0, 1.0)
+        picture = nibabel.Nifti1Image(turned, np.diag([across, down, 1, 1]))
+        if spacing_mm is not None:
+            picture.header.set_xyzt_units("mm")
+        return gzip.compress(picture.to_bytes(), mtime=0)
+    try:
         picture = nibabel.Nifti1Image(turned.reshape(voxels.shape), voxels.affine, voxels.header)
         picture.set_data_dtype(np.uint8)
         picture.header["cal_min"] = picture.header["cal_max"] = 0  # the image's display window
-    elif spacing_mm is not None:
-        down, across = spacing_mm
-        picture = nibabel.Nifti1Image(turned, np.diag([across, down, 1, 1]))
-        picture.header.set_xyzt_units("mm")
-    else:
-        picture = nibabel.Nifti1Image(turned, np.eye(4))
-    return gzip.compress(picture.to_bytes(), mtime=0)
+        return gzip.compress(picture.to_bytes(), mtime=0)
+    # An affine or voxel sizes that are no numbers make nibabel raise nearly anything.
+    except Exception as error:
+        raise ImageError(
+            f"its NIfTI header places no voxel ({error}), so no mask can be written beside it: mend its affine and "
+            "pixdim, or leave the export nifti out"
+        ) from error

@@ -10,6 +10,7 @@ from flipenv.sources.extras import need
 from flipenv.sources.readers import is_dicom, is_nifti
 
 CM = 3  # code of PhysicalUnitsXDirection, PS3.3 C.8.5.5.1.15
+SMALLEST, LARGEST = 1e-4, 1e3  # mm
 TAGS = ("PixelSpacing", "SequenceOfUltrasoundRegions")
 
 
@@ -26,7 +27,7 @@ def spacing_of(scan: Scan | None) -> tuple[float, float] | None:
         if voxels is None or voxels.header.get_xyzt_units()[0] != "mm":
             return None
         across, down = (float(size) for size in voxels.header.get_zooms()[:2])
-        return down, across
+        return _sane(down, across)
     with scan.file.open("rb") as file:
         head = file.read(132)
     if not is_dicom(scan.file, head):
@@ -42,10 +43,14 @@ def spacing_of(scan: Scan | None) -> tuple[float, float] | None:
 def _dicom_spacing(header: Any) -> tuple[float, float] | None:
     if header.get("PixelSpacing"):
         down, across = (float(size) for size in header.PixelSpacing)
-        return (down, across) if down > 0 and across > 0 else None
+        return _sane(down, across)
     regions = header.get("SequenceOfUltrasoundRegions") or []
     if any((region.PhysicalUnitsXDirection, region.PhysicalUnitsYDirection) != (CM, CM) for region in regions):
         return None
     found = {(abs(float(region.PhysicalDeltaY)) * 10, abs(float(region.PhysicalDeltaX)) * 10) for region in regions}
-    (spacing,) = found if len(found) == 1 else (None,)
-    return spacing if spacing is None or min(spacing) > 0 else None
+    return _sane(*found.pop()) if len(found) == 1 else None
+
+
+def _sane(down: float, across: float) -> tuple[float, float] | None:
+    """The size of a pixel in mm; None where no picture has it: a mistaken unit, a damaged header."""
+    return (down, across) if all(SMALLEST <= side <= LARGEST for side in (down, across)) else None

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from flipagents.learn.config import LearnerConfig, Norm, Trunk
 from flipenv.config import EnvConfig
-from flipenv.errors import ConfigError, MissingDependencyError
+from flipenv.errors import ConfigError
+from flipenv.sources.extras import need
 
 ACTIONS = 2  # pass, erase
 SMALL_FEATURES = 128
@@ -122,11 +123,8 @@ def _small(n_channels: int, window: int) -> tuple[nn.Module, int]:
 
 def _resnet18(n_channels: int, norm: Norm) -> tuple[nn.Module, int]:
     """He et al. 2016 (doi 10.1109/CVPR.2016.90) up to the pooled features, from MONAI."""
-    try:
-        from monai.networks.nets.resnet import resnet18  # noqa: PLC0415 - slow to import, and not needed by `small`
-    except ImportError as error:
-        raise MissingDependencyError("trunk='resnet18' needs MONAI: pip install monai, or use trunk='small'") from error
-    trunk = resnet18(
+    resnet = need("monai.networks.nets.resnet", extra="agents", purpose="trunk='resnet18'")
+    trunk = resnet.resnet18(
         spatial_dims=2,
         n_input_channels=n_channels,
         conv1_t_stride=2,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from flipenv.errors import ConfigError, MissingDependencyError
+from flipenv.sources.extras import need
 
 NAMES = ("cpu", "cuda", "mps", "auto")
 KNOWN = "cpu, cuda, cuda:0, cuda:1, ..., mps, auto"
@@ -83,10 +84,7 @@ def _need_torch(name: str) -> None:
 
 
 def _need_onnx(name: str) -> None:
-    try:
-        import onnxruntime  # noqa: PLC0415 - optional
-    except ImportError as error:
-        raise MissingDependencyError("runtime onnx needs onnxruntime: pip install 'flip-learning[onnx]'") from error
+    onnxruntime = need("onnxruntime", extra="onnx", purpose="runtime onnx")
     if name == "mps" or "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         raise ConfigError(f"onnxruntime has no device {name!r} here: use --device cpu")
 

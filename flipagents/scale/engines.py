@@ -13,8 +13,9 @@ from typing import Any, TypeAlias
 
 from flipagents.compare.ablation import Run, perform
 from flipagents.store.files import write_texts
-from flipenv.errors import ConfigError, FlipError, MissingDependencyError
+from flipenv.errors import ConfigError, FlipError
 from flipenv.registry import Registry
+from flipenv.sources.extras import need
 
 JOBS, JOB = "slurm", "job.json"  # submitit's folder beside the runs; in a run's folder, who performs it
 
@@ -37,10 +38,7 @@ def slurm(runs: Sequence[Run], folder: Path, cluster: str = "slurm") -> Ended:
     handing them in again. cluster: "slurm", or "local" for processes of this machine. Raises MissingDependencyError
     without submitit, ConfigError where there is no Slurm or it refuses the plan's options.
     """
-    try:
-        import submitit  # noqa: PLC0415 - optional
-    except ImportError as error:
-        raise MissingDependencyError(f"engine 'slurm' needs {error.name}: pip install flip-learning[slurm]") from error
+    submitit = need("submitit", extra="slurm", purpose="engine 'slurm'")
     job_class = {"slurm": submitit.SlurmJob, "local": submitit.LocalJob}[cluster]
     try:
         executor = submitit.AutoExecutor(folder / JOBS, cluster=cluster)
@@ -68,10 +66,7 @@ def ray(runs: Sequence[Run], folder: Path) -> Ended:
 
     `folder` must be where every machine sees it under the same name. Raises MissingDependencyError without Ray.
     """
-    try:
-        import ray as cluster  # noqa: PLC0415 - optional
-    except ImportError as error:
-        raise MissingDependencyError(f"engine 'ray' needs {error.name}: pip install flip-learning[ray]") from error
+    cluster = need("ray", extra="ray", purpose="engine 'ray'")
     if not cluster.is_initialized():
         cluster.init(log_to_driver=False, logging_level=logging.ERROR)
     gpu = runs[0].plan.device.startswith("cuda")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
+from PIL import Image
+
 from flipagents.compare.baselines import RULES
 from flipagents.formats.scans import Scan, path_from, scan_of
-from flipagents.segment.origin import Origin, read_origin
+from flipagents.segment.origin import Origin, is_whole, read_origin
 from flipagents.store.checkpoint import SHIPPED
 from flipagents.store.provenance import weights_digest
+from flipenv.atomic import is_there
 from flipenv.errors import ConfigError, FlipError
 from flipenv.sources import Source
 from flipenv.sources.base import ListedSource, Unlabelled
@@ -37,35 +41,48 @@ class Origins:
             return ""
         return weights_digest(Path(path) if path else self._folder or SHIPPED.parent)
 
-    def of(self, index: int, folder: Path, box: Box) -> Origin:
-        """Origin of the mask of one case in `folder`. Raises as `Source.fingerprint`."""
+    def of(self, index: int, files: Sequence[Path], box: Box) -> Origin:
+        """Origin of the mask of one case, the first of `files`. Raises as `Source.fingerprint`."""
         scan = scan_of(self.source, index)
-        size, modified = (0, 0) if scan is None else _stamp(scan)
         return Origin(
-            image=_seen_from(folder, scan),
-            size=size,
-            modified_ns=modified,
+            image=_seen_from(files[0].parent, scan),
+            stamp=() if scan is None else _stamp(scan),
             digest=self._digest(index, scan),
             frame=None if scan is None else scan.frame,
             box=(box.left, box.top, box.right, box.bottom),
             method=self.method,
             margin=self.margin,
             weights=self.weights,
+            files=tuple(sorted(file.name for file in files[1:])),
         )
 
-    def change(self, index: int, mask: Path) -> str:
-        """What is another thing now than when `mask` was made, in a word; "" for the same work.
+    def change(self, index: int, files: Sequence[Path]) -> str | None:
+        """Why a case is to be done: in a word what changed since its mask was made, "" where there is none; else None.
 
-        The image's bytes are read only where its size or time of change differ. Raises ConfigError where the mask is
-        that of another image file, or does not say what it was made from: to replace it would lose it.
+        The image's bytes are read only where what the file system tells of its file differs. Raises ConfigError where
+        one of the files, the mask's first, is not of this case or of nobody knows whom: replacing it would lose it.
         """
-        before = read_origin(mask)
-        if before is None:
+        mask = files[0]
+        try:
+            there = [file for file in files if is_there(file)]
+        except OSError:  # a name that is too long, a folder that may not be read: writing says so
+            return ""
+        if not there:
+            return ""
+        before = read_origin(mask) if mask in there else None
+        own = () if before is None else (mask.name, *before.files)
+        foreign = [file for file in there if file.name not in own]
+        if foreign:
+            fault = "does not say what it was made from" if foreign[0] == mask else "was not written with a mask"
             raise ConfigError(
-                f"{mask} is there and does not say what it was made from; choose another folder, or replace it with "
-                "--overwrite"
+                f"{foreign[0]} is there and {fault}; choose another folder, or replace it with --overwrite"
             )
-        scan, box = scan_of(self.source, index), self._box(index)
+        assert before is not None
+        change = self._change(before, index, mask)
+        return None if not change and there == list(files) else change
+
+    def _change(self, before: Origin, index: int, mask: Path) -> str:
+        scan, entry = scan_of(self.source, index), self._entry(index)
         image = _seen_from(mask.parent, scan)
         try:
             is_same = self._is_same(before, index, scan, image)
@@ -76,39 +93,50 @@ class Origins:
                 f"{mask} is the mask of {before.image or 'a case without a file'}, not of {image or 'this case'}; "
                 "choose another folder, or replace it with --overwrite"
             )
-        told = {
-            "image": is_same and before.frame == (None if scan is None else scan.frame),
-            "box": box is None or before.box == (box.left, box.top, box.right, box.bottom),
+        box = None if entry is None else (entry.box.left, entry.box.top, entry.box.right, entry.box.bottom)
+        same = {
+            "image": is_same and before.frame == (None if scan is None else scan.frame) and _fits(entry, mask),
+            "box": box is None or before.box == box,
             "method": before.method == self.method,
             "margin": before.margin == self.margin,
             "weights": before.weights == self.weights,
+            "mask, which is cut short": is_whole(mask),
         }
-        return ", ".join(name for name, same in told.items() if not same)
+        return ", ".join(name for name, is_so in same.items() if not is_so)
 
     def _is_same(self, before: Origin, index: int, scan: Scan | None, image: str | None) -> bool:
         """Whether a mask's image, or its whole case where no box is known beforehand, is what it was."""
-        stored = scan is not None and self._box(index) is not None and before.image == image
-        if stored and scan is not None and (before.size, before.modified_ns) == _stamp(scan):
+        if (
+            scan is not None
+            and self._entry(index) is not None
+            and (before.image, before.stamp) == (image, _stamp(scan))
+        ):
             return True
         return before.digest == self._digest(index, scan)
 
     def _digest(self, index: int, scan: Scan | None) -> str:
-        return (
-            Unlabelled(self.source).fingerprint(index)
-            if scan is None or self._box(index) is None
-            else digest(scan.file)
-        )
+        if scan is None or self._entry(index) is None:
+            return Unlabelled(self.source).fingerprint(index)
+        return digest(scan.file)
 
-    def _box(self, index: int) -> Box | None:
-        """The box of a case that need not be read for it."""
+    def _entry(self, index: int) -> FileCase | CocoCase | None:
+        """The entry of a case that need not be read for its box."""
         entry = self.source.entries[index] if isinstance(self.source, ListedSource) else None
-        return entry.box if isinstance(entry, FileCase | CocoCase) else None
+        return entry if isinstance(entry, FileCase | CocoCase) else None
 
 
-def _stamp(scan: Scan) -> tuple[int, int]:
+def _stamp(scan: Scan) -> tuple[int, ...]:
     told = scan.file.stat()
-    return told.st_size, told.st_mtime_ns
+    return told.st_size, told.st_mtime_ns, told.st_ctime_ns, told.st_ino
 
 
 def _seen_from(folder: Path, scan: Scan | None) -> str | None:
     return None if scan is None else path_from(folder, scan.file)
+
+
+def _fits(entry: FileCase | CocoCase | None, mask: Path) -> bool:
+    """Whether the size that a COCO file tells of the image, if it does, is that of the mask."""
+    if not isinstance(entry, CocoCase):
+        return True
+    with Image.open(mask) as picture:
+        return all(told in (None, side) for told, side in zip(entry.size, (picture.height, picture.width), strict=True))

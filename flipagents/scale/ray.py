@@ -19,7 +19,7 @@ import numpy as np
 
 from flipagents.machine import threads
 from flipagents.scale.worker import CHUNK, Outcome, Paths, Work, Worker, waiting
-from flipenv.errors import MissingDependencyError
+from flipenv.sources.extras import need
 
 
 def run(work: Work, paths: Paths, *, workers: int | None = None, block: int = CHUNK) -> Iterator[Outcome]:
@@ -31,11 +31,8 @@ def run(work: Work, paths: Paths, *, workers: int | None = None, block: int = CH
     workers: at most so many, None for one a GPU (device cuda) or one a CPU of the cluster. block: images that a worker
     takes at a time. Raises MissingDependencyError without Ray, OutputError as a Ray error: it ends everything.
     """
-    try:
-        import ray  # noqa: PLC0415 - optional
-        import ray.data  # noqa: PLC0415
-    except ImportError as error:
-        raise MissingDependencyError(f"engine 'ray' needs {error.name}: pip install flip-learning[ray]") from error
+    ray = need("ray", extra="ray", purpose="engine 'ray'")
+    need("ray.data", extra="ray", purpose="engine 'ray'")
     if not ray.is_initialized():
         ray.init(log_to_driver=False, logging_level=logging.ERROR)
     logging.getLogger("ray.data").setLevel(logging.ERROR)

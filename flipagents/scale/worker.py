@@ -20,14 +20,14 @@ from flipagents.scale.origins import Origins
 from flipagents.segment.outputs import write_outputs
 from flipagents.segment.walk import record
 from flipagents.store.files import OutputError
-from flipenv.atomic import is_there
 from flipenv.errors import ConfigError, FlipError
 from flipenv.sources import Source
 from flipenv.sources.base import Unlabelled
 from flipenv.types import Case
 
 CHUNK = 64  # images in memory at once
-WALKED = ("_curve.png", ".gif")  # ends of the names of files that show a walk
+FILMS = (".gif", ".mp4")
+WALKED = ("_curve.png", *FILMS)  # ends of the names of files that show a walk
 
 Paths = Mapping[int, Sequence[Path]]  # number of a case in its source -> where its files go, the mask's PNG first
 
@@ -41,7 +41,6 @@ class Work:
     weights: Path | None = None  # None for those that ship
     device: str = "cpu"
     margin: int = 0  # px by which boxes may be off
-    gif: bool = False
     runtime: str = "auto"  # see `flipagents.segment.runtimes`
 
     @cached_property
@@ -98,7 +97,9 @@ class Worker:
             recording = None
             if self.agents and any(file.name.endswith(WALKED) for file in files):
                 walked = self.method.find([case])[0] if isinstance(self.method, Found) else case
-                recording = record(self.agents.segmenter, walked, scorer=self.scorer, film=self.work.gif)
+                recording = record(
+                    self.agents.segmenter, walked, scorer=self.scorer, film=any(file.suffix in FILMS for file in files)
+                )
             scan = scan_of(self.work.source, each.index)
             spacing = spacing_of(scan)
             write_outputs(
@@ -109,7 +110,7 @@ class Worker:
                 voxels=read_voxels(scan.file) if scan is not None and _any(files, ".gz") else None,
                 scan=scan,
                 spacing_mm=spacing,
-                origin=self.work.origins.of(each.index, files[0].parent, case.box),
+                origin=self.work.origins.of(each.index, files, case.box),
             )
         except OutputError as error:
             if error.is_for_all:
@@ -160,16 +161,8 @@ def waiting(work: Work, paths: Paths) -> dict[int, str]:
     A case is done when all its files are there and its mask was made from the same image, box, method and weights.
     Raises ConfigError where a mask is another image's, see `flipagents.scale.origins.Origins.change`.
     """
-    found: dict[int, str] = {}
-    for index, files in paths.items():
-        try:
-            there = [is_there(file) for file in files]
-        except OSError:  # a name that is too long, a folder that may not be read: writing says so
-            there = [False]
-        change = work.origins.change(index, files[0]) if there[0] else ""
-        if change or not all(there):
-            found[index] = change
-    return found
+    changes = {index: work.origins.change(index, files) for index, files in paths.items()}
+    return {index: change for index, change in changes.items() if change is not None}
 
 
 def _any(files: Sequence[Path], suffix: str) -> bool:

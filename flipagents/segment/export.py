@@ -25,42 +25,48 @@ from flipagents.maps.crops import N_INPUTS, SIZE
 from flipagents.maps.network import Student, probability
 from flipagents.segment.loading import load_agent
 from flipagents.segment.onnx import AGENT, MAPPER, SCORER
-from flipagents.segment.runtimes import COPY, fault_of_copy, pipeline_folder
+from flipagents.segment.runtimes import COPY, fault_of_copy, made_of, pipeline_folder
 from flipagents.store import checkpoint
 from flipagents.store.checkpoint import CheckpointError
 from flipagents.store.onnx import write_network
 from flipagents.store.recipe import CLASSIFIER, Recipe, networks
 from flipenv.errors import ConfigError, MissingDependencyError
+from flipenv.sources.extras import need
 
 OPSET = 18
 EXAMPLES = 2  # in the batch that is traced: of one, the exporter would make a constant
 
 
-def export_pipeline(folder: str | Path | None, into: str | Path) -> list[Path]:
+def export_pipeline(folder: str | Path | None, into: str | Path, *, keep: bool = False) -> list[Path]:
     """Write all networks of a pipeline, and its recipe last, into a folder; return the networks' folders.
 
-    folder: what `flip train` wrote, None for the weights that ship. Raises CheckpointError where it is no such folder,
-    ConfigError where `into` is the same one, MissingDependencyError without onnx and onnxscript.
+    folder: what `flip train` wrote, None for the weights that ship. keep: leave networks as they are that `into` has of
+    the same weights. Raises CheckpointError where it is no such folder, ConfigError where `into` is the same one,
+    MissingDependencyError without onnx and onnxscript.
     """
     where, into = pipeline_folder(folder, "torch"), Path(into)
     if into.resolve() == where.resolve():
         raise ConfigError(f"{into} is the pipeline itself; give another folder for its export")
     recipe = Recipe.read(where)
     makers = dict.fromkeys(recipe.stages, _agent) | {CLASSIFIER: _scorer}
-    written = [makers.get(name, _mapper)(where / name, into / name) for name in networks(where, recipe)]
+    names = networks(where, recipe)
+    for name in names:
+        if not (keep and made_of(into / name) == checkpoint.digest_of(where / name)):
+            makers.get(name, _mapper)(where / name, into / name)
     dataclasses.replace(recipe, runtime="onnx").write(into)
-    return written
+    return [into / name for name in names]
 
 
 def write_copy(folder: Path) -> None:
     """Write a pipeline's ONNX copy into its own folder (see `flipagents.segment.runtimes`), unless it is there.
 
+    Networks that were copied from the same weights before are kept, so a copy that was interrupted goes on.
     What cannot be copied, such as an agent without a network, is told in a RuntimeWarning: torch runs it.
     """
     if fault_of_copy(folder) is None:
         return
     try:
-        export_pipeline(folder, folder / COPY)
+        export_pipeline(folder, folder / COPY, keep=True)
     except (ConfigError, CheckpointError, MissingDependencyError) as error:
         warnings.warn(f"{folder} gets no ONNX copy, so torch runs it: {error}", RuntimeWarning, stacklevel=2)
 
@@ -120,11 +126,8 @@ def _write(
 
 def _model(network: nn.Module, inputs: Mapping[str, Tensor], output: str) -> bytes:
     """The bytes of an ONNX file."""
-    try:
-        import onnx  # noqa: F401, PLC0415
-        import onnxscript  # noqa: F401, PLC0415
-    except ImportError as error:
-        raise MissingDependencyError(f"export needs {error.name}: pip install flip-learning[agents]") from error
+    for package in ("onnx", "onnxscript"):  # which torch's exporter needs and would not name
+        need(package, extra="agents", purpose="export")
     free = tuple({0: torch.export.Dim("batch")} for _ in inputs)
     try:
         with warnings.catch_warnings(), torch.inference_mode():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,10 +16,10 @@ from PIL import Image, PngImagePlugin
 from flipagents.formats.dicom_seg import seg_bytes
 from flipagents.formats.nifti import Voxels, nifti_bytes
 from flipagents.formats.scans import Scan
-from flipagents.segment.origin import KEY, Origin
+from flipagents.segment.origin import KEY, Origin, read_origin
 from flipagents.segment.walk import Recording
 from flipagents.store.files import replacing
-from flipenv.pictures.film import write_gif
+from flipenv.pictures.film import write_gif, write_mp4
 from flipenv.pictures.render import draw, overlay
 from flipenv.pixels import Mask
 from flipenv.types import Case
@@ -34,6 +35,7 @@ def output_paths(
     pictures: bool = True,
     curve: bool = False,
     gif: bool = False,
+    mp4: bool = False,
     nifti: bool = False,
     seg: bool = False,
 ) -> list[Path]:
@@ -43,6 +45,7 @@ def output_paths(
         "_overlay.png": pictures,
         "_curve.png": curve and pictures,
         ".gif": gif,
+        ".mp4": mp4,
         "_mask.nii.gz": nifti,
         "_seg.dcm": seg,
     }
@@ -66,16 +69,29 @@ def write_outputs(
     NAME_mask.png is (height, width) of the image, 0 and 255, with its `origin` as text and its resolution where
     `spacing_mm`, (down, across) mm a pixel, is known; NAME_overlay.png the mask and box on the image, dashed the
     `truth` where one is given; NAME_curve.png the end of the recorded walk with its erased share (and score) after each
-    step; NAME.gif the walk; NAME_mask.nii.gz the mask on `voxels`, see `flipagents.formats.nifti.nifti_bytes`;
-    NAME_seg.dcm the mask as a Segmentation of the DICOM image `scan`, see `flipagents.formats.dicom_seg`. Raises
-    OutputError, with none of them changed, where the disk is full or refuses. Files of an earlier run go before the
-    first new one comes, so that after a kill no picture stands beside another run's mask.
+    step; NAME.gif and NAME.mp4 the walk; NAME_mask.nii.gz the mask on `voxels` (`flipagents.formats.nifti`);
+    NAME_seg.dcm the mask as a Segmentation of the DICOM image `scan` (`flipagents.formats.dicom_seg`).
+
+    Files of an earlier run go before the first new one comes, and so do those that showed another mask and are not
+    written now: no picture stands beside another mask. Raises OutputError, with none of them changed, where the disk is
+    full or refuses.
     """
-    with replacing(paths, together=True) as parts:
+    stale: list[Path] = []
+    before = None if origin is None else read_origin(paths[0])
+    if origin is not None and before is not None:
+        left = set(before.files) - set(origin.files)
+        if before.is_same_work(origin):
+            origin = dataclasses.replace(origin, files=tuple(sorted({*origin.files, *left})))
+        else:
+            stale = [paths[0].with_name(name) for name in left]
+    with replacing(paths, together=True, stale=stale) as parts:
         for path, part in parts.items():
             if path.suffix == ".gif":
                 assert recording is not None
                 write_gif(part, recording.frames, fps=12)
+            elif path.suffix == ".mp4":
+                assert recording is not None
+                write_mp4(part, recording.frames, fps=12)
             elif path.suffix == ".gz":
                 part.write_bytes(nifti_bytes(mask, voxels, spacing_mm))
             elif path.suffix == ".dcm":

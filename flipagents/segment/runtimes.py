@@ -62,6 +62,11 @@ def runtime_of(folder: Path) -> str:
     return Recipe.read(folder).runtime if (folder / PIPELINE).exists() else "torch"
 
 
+def made_of(network: Path) -> str | None:
+    """Digest of the weights of which an ONNX network was written; None where there is no network."""
+    return checkpoint.about_of(network).get("of") if checkpoint.exists(network) else None
+
+
 def fault_of_copy(folder: Path) -> str | None:
     """Why a pipeline for torch has no ONNX copy that can be used; None where it has one."""
     copy = folder / COPY
@@ -69,7 +74,7 @@ def fault_of_copy(folder: Path) -> str | None:
         return f"{folder} has no ONNX copy"
     recipe, copied = Recipe.read(folder), Recipe.read(copy)
     ours = {name: checkpoint.digest_of(folder / name) for name in networks(folder, recipe)}
-    theirs = {name: checkpoint.about_of(copy / name).get("of") for name in networks(copy, copied)}
+    theirs = {name: made_of(copy / name) for name in networks(copy, copied)}
     others = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
     if others:
         return f"{copy} is a copy of other weights than those in {folder} ({', '.join(others)})"

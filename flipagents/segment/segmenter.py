@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from flipagents.learn.agent import Agent
 from flipagents.learn.rollout import maps_of, masks_of
+from flipagents.machine.devices import check_device
 from flipagents.maps.rules import Prior
 from flipagents.maps.tidy import tidy
 from flipagents.segment.loading import find_prior, load_agent
@@ -44,6 +45,8 @@ class Segmenter:
     def __init__(
         self, stages: Sequence[Agent], recipe: Recipe | None = None, *, prior: Prior | None = None, lanes: int = 64
     ) -> None:
+        if isinstance(lanes, bool) or not isinstance(lanes, int) or lanes < 1:
+            raise ConfigError(f"lanes={lanes!r}; expected a whole number, at least 1")
         self.stages, self.recipe, self.prior, self.lanes = list(stages), recipe or Recipe(), prior, lanes
         self.folder: Path | None = None  # of the networks, where they were loaded
         self._image: NDArray[np.uint8] | None = None
@@ -64,6 +67,7 @@ class Segmenter:
         for a folder that holds no pipeline, or has nothing for that runtime; MissingDependencyError without the
         library.
         """
+        device = check_device(device, runtime=runtime)
         where = pipeline_folder(folder, runtime, device)
         recipe = Recipe.read(where)
         stages = [load_agent(where / name, device) for name in recipe.stages]
@@ -78,7 +82,7 @@ class Segmenter:
 
     def set_image(self, image: NDArray[np.uint8]) -> None:
         """Choose the image (height, width) uint8 for `predict`; it is checked together with the box."""
-        self._image = image
+        self._image = np.array(image)
 
     def predict(self, box: Sequence[int]) -> Mask:
         """Mask (height, width) bool of the nodule in `box` = (top, left, bottom, right), pixels of the image set."""

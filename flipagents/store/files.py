@@ -54,10 +54,12 @@ def check_writable(folder: Path) -> None:
 
 
 @contextmanager
-def replacing(paths: Sequence[Path], *, together: bool = False) -> Iterator[dict[Path, Path]]:
+def replacing(
+    paths: Sequence[Path], *, together: bool = False, stale: Sequence[Path] = ()
+) -> Iterator[dict[Path, Path]]:
     """As `flipenv.atomic.replacing`, but raises OutputError, with a remedy, in place of OSError."""
     try:
-        with atomic.replacing(paths, together=together) as parts:
+        with atomic.replacing(paths, together=together, stale=stale) as parts:
             yield parts
     except OSError as error:
         raise OutputError(", ".join(map(str, paths)), error) from error

@@ -7,6 +7,7 @@ guarantees.
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from joblib import cpu_count
 
 from flipagents.store import checkpoint
 from flipagents.store.checkpoint import CheckpointError
-from flipenv.errors import ConfigError, MissingDependencyError
+from flipenv.errors import ConfigError
+from flipenv.sources.extras import need
 
 KIND = "flipagents.onnx"
 NETWORK = "network.onnx"
@@ -25,11 +27,7 @@ MOST_THREADS = 4  # without that variable; the networks are small: a second thre
 
 def has_onnxruntime() -> bool:
     """Whether onnxruntime can be imported."""
-    try:
-        import onnxruntime  # noqa: F401, PLC0415
-    except ImportError:
-        return False
-    return True
+    return find_spec("onnxruntime") is not None
 
 
 def write_network(folder: str | Path, model: bytes, about: dict[str, Any]) -> Path:
@@ -55,10 +53,7 @@ def open_session(path: Path, device: str = "cpu") -> Any:
     device: cpu, or cuda with onnxruntime-gpu. Raises MissingDependencyError without onnxruntime, ConfigError for a
     device that it lacks, and onnxruntime's own errors if the file is not a valid model.
     """
-    try:
-        import onnxruntime  # noqa: PLC0415 - optional
-    except ImportError as error:
-        raise MissingDependencyError(f"{path} needs {error.name}: pip install flip-learning[onnx]") from error
+    onnxruntime = need("onnxruntime", extra="onnx", purpose=f"{path}")
     provider = PROVIDERS.get(device.partition(":")[0])
     if provider not in onnxruntime.get_available_providers():
         raise ConfigError(f"device={device!r}: this onnxruntime has no {provider or 'such device'}; use cpu")

@@ -12,6 +12,7 @@ from typing import Any
 from flipagents.store import checkpoint
 from flipagents.store.checkpoint import CheckpointError
 from flipagents.store.files import write_texts
+from flipenv.sources.contents import digest
 
 PIPELINE = "pipeline.json"
 CONTOUR = "contour"  # folder of the network behind the prior of this name
@@ -52,6 +53,17 @@ class Recipe:
     def is_copy_of(self, other: Recipe) -> bool:
         """Whether both are equal except for the runtime."""
         return dataclasses.replace(self, runtime=other.runtime) == other
+
+
+def pipeline_digest(folder: Path) -> str:
+    """Hex digest of a pipeline's recipe and weights, the same wherever they lie and whatever lies beside them.
+
+    Raises CheckpointError where the folder holds no pipeline, or a part of it is missing.
+    """
+    recipe = Recipe.read(folder)
+    names = networks(folder, recipe)
+    parts = {name: checkpoint.digest_of(folder / name) for name in names}
+    return digest(json.dumps([dataclasses.asdict(recipe), parts], sort_keys=True))
 
 
 def networks(folder: Path, recipe: Recipe) -> list[str]:

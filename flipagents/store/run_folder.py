@@ -56,7 +56,7 @@ def begin(
     """
     check(folder, preset=preset, agent=agent, options=options, data=data, val=val)
     check_writable(folder)
-    then = _read(folder)
+    then = read(folder)
     if then is None and any((folder / part).exists() for part in parts):
         return
     sources = {"data": data, "val": val} if then is None else {}  # else they are the same
@@ -75,7 +75,7 @@ def check(folder: Path, *, preset: str, agent: str, options: Options, data: Sour
     The error lists the first differences with both values. Options that only change a run's length may differ, and so
     may the location of the same data. options: those known so far.
     """
-    then = _read(folder)
+    then = read(folder)
     if then is None:
         return
     before = then["options"]
@@ -106,7 +106,7 @@ def log(folder: Path) -> AbstractContextManager[None]:
 def unfinished(folder: str | Path) -> str | None:
     """Describe the progress of the training run in a folder; None if it is finished or there is none."""
     folder = Path(folder)
-    then = _read(folder)
+    then = read(folder)
     if then is None and ((folder / PIPELINE).exists() or not (folder / STAGES[0]).exists()):
         return None
     parts = (CLASSIFIER, *STAGES) if then is None else then["parts"]
@@ -174,7 +174,7 @@ def _of_length(name: str) -> bool:
     return part == "learner" and option in LENGTH_ONLY
 
 
-def _read(folder: Path) -> dict[str, Any] | None:
+def read(folder: Path) -> dict[str, Any] | None:
     """The recorded settings, None if there are none; CheckpointError if they are damaged."""
     path = folder / RUN
     try:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flipenv.errors import FlipError, MissingDependencyError
+from flipenv.errors import FlipError
+from flipenv.sources.extras import need
 
 
 class Window:
@@ -68,8 +69,4 @@ class Window:
 
 def _pygame() -> Any:
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-    try:
-        import pygame  # noqa: PLC0415, an optional package that takes a second to import
-    except ImportError as error:
-        raise MissingDependencyError("render_mode='human' needs pygame: pip install flip-learning[render]") from error
-    return pygame
+    return need("pygame", extra="render", purpose="render_mode='human'")

@@ -161,7 +161,7 @@ def make_case(where: str, *, columns_first: bool = False, **parts: Any) -> Case:
     with naming(where):
         check_box(parts["box"], parts["image"].shape, columns_first=columns_first)
         case = Case(**parts)
-        check_contrast(case.image, case.box)
+        check_contrast(case.image, case.box, columns_first=columns_first)
         return case
 
 

@@ -20,6 +20,8 @@ Part: TypeAlias = Path | str | tuple[int, ...] | Mapping[str, Any] | np.ndarray[
 def file_bytes(path: Path) -> bytes:
     """Return all bytes of a file; SourceError names it when it is missing or cannot be read."""
     try:
+        if not (path.is_file() or path.is_dir()) and path.exists():
+            raise SourceError(f"{path}: is no regular file; expected one with an end")
         return path.read_bytes()
     except FileNotFoundError:
         raise SourceError(f"{path}: no such file; check the path, or whether the data set is complete") from None

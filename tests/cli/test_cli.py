@@ -153,7 +153,10 @@ def test_what_cannot_be_read(
         ([str(tmp_path / "none")], "none does not exist; expected a file, a folder, or KIND:PATH"),
         (["phantoms:3"], "does not exist"),
         ([str(table), "--box", "1", "2", "3", "4"], "--box belongs to one image"),
-        ([str(tmp_path)], "is a folder of images; give a table of their boxes: --boxes FILE.csv"),
+        (
+            [str(tmp_path)],
+            "is a folder of images without boxes; give a CSV of boxes (flip segment --boxes FILE.csv)",
+        ),
         ([str(tmp_path / "nothing")], "expected subject folders"),
         ([scan[0], "--box", *scan[1], "--gif"], "--gif shows agents at work; method 'box' has none"),
         ([scan[0], "--box", *scan[1], "--method", "boxx"], "unknown method 'boxx': did you mean 'box'"),
@@ -436,7 +439,9 @@ def test_a_folder_of_images_with_a_table_of_boxes(
     assert main([*words, "--box", "1", "2", "3", "4"]) == 2
     assert "--boxes" in one_line(capsys)
     assert main(["segment", str(images), "-o", str(out)]) == 2
-    assert "is a folder of images; give a table of their boxes: --boxes FILE.csv" in one_line(capsys)
+    assert "is a folder of images without boxes; give a CSV of boxes (flip segment --boxes FILE.csv)" in one_line(
+        capsys
+    )
 
 
 @pytest.mark.parametrize(
@@ -554,3 +559,36 @@ def test_a_process_that_is_stopped_says_so(
     monkeypatch.setattr("flipagents.scale.worker.Worker.run", stopped)
     assert main(["segment", scan[0], "--box", *scan[1], "-o", str(tmp_path / "out"), "--method", "box"]) == 130
     assert "the same command goes on from here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"], ["info"], ["completion", "zsh"]])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_goes_away_is_no_fault(words: list[str], unbuffered: str) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "flipagents", *words]
+    env = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, env=env, check=False)
+    os.close(write)
+    assert done.returncode in (0, 1)  # argparse says nothing of what it could not print
+    assert done.stderr == ""
+
+
+def test_stdout_that_is_full_or_cannot_show_a_name(scan: tuple[str, list[str]], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "flipagents"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*command, "--version"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "No space left on device" in done.stderr
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    words = ["segment", scan[0], "--box", *scan[1], "--method", "box", "-o", str(tmp_path / "ü")]
+    done = subprocess.run([*command, *words], capture_output=True, text=True, env=env, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_mp4(scan: tuple[str, list[str]], pipeline: str, tmp_path: Path) -> None:
+    words = ["segment", scan[0], "--box", *scan[1], "-o", str(tmp_path / "out"), "--weights", pipeline, "--only-masks"]
+    assert main([*words, "--mp4"]) == 0
+    assert names(tmp_path / "out") == ["scan.mp4", "scan_mask.png"]
+    video = cv2.VideoCapture(str(tmp_path / "out" / "scan.mp4"))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) > 2

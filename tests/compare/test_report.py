@@ -166,7 +166,9 @@ def test_bad_cases_are_listed_and_the_others_done(phantoms: list[Case], picky: l
     text = found.markdown()
     assert "all (5 cases)" in text
     assert f"In no row, 1 case:\n\n- {phantoms[2].id}: has no mask" in text
-    assert f"Excluded from the row of picky and from differences with it, 1 case:\n\n- {phantoms[4].id}: not this" in text
+    assert (
+        f"Excluded from the row of picky and from differences with it, 1 case:\n\n- {phantoms[4].id}: not this" in text
+    )
     assert "/home/me" not in text
     found.write(tmp_path)
     told = json.loads((tmp_path / "report.json").read_text())
@@ -183,7 +185,7 @@ def test_a_method_that_fails_everywhere_is_listed_as_not_run(phantoms: list[Case
     picky += [case.id for case in phantoms]
     found = report.evaluate(phantoms, ["picky", "otsu"], draws=20, progress=False)
     assert {row.method for row in found.summaries} == {"box", "ellipse", "otsu"}
-    assert found.missing["picky"].startswith(f"it failed on every case, such as {phantoms[0].id}: not this one")
+    assert found.missing["picky"].startswith(f"it failed on every case, for example {phantoms[0].id}: not this one")
     assert len(found.failures) == 6
 
 

@@ -32,6 +32,8 @@ def region(down: float, across: float, unit: int = CM) -> Any:
         ({}, None),
         ({"PixelSpacing": [0.2, 0.1]}, (0.2, 0.1)),
         ({"PixelSpacing": [0, 0.1]}, None),
+        ({"PixelSpacing": [1e-12, 0.1]}, None),
+        ({"PixelSpacing": [0.1, 1e9]}, None),
         ({"PixelSpacing": []}, None),
         ({"SequenceOfUltrasoundRegions": [(0.02, 0.01)]}, (0.2, 0.1)),
         ({"SequenceOfUltrasoundRegions": [(0.02, -0.01), (0.02, 0.01)]}, (0.2, 0.1)),
@@ -74,3 +76,20 @@ def test_what_is_exported_is_as_large_as_its_image(tmp_path: Path, capsys: pytes
     np.testing.assert_array_equal(np.asarray(written.dataobj).T, np.asarray(Image.open(out / "scan_mask.png")) // 255)
     across, down = Image.open(out / "scan_mask.png").info["dpi"]
     assert (25.4 / down, 25.4 / across) == pytest.approx((0.2, 0.1), rel=1e-3)
+
+
+@pytest.mark.parametrize("field", ["pixdim", "srow_x"])
+def test_nifti_that_places_no_voxel(field: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    picture = nibabel.Nifti1Image(LEVELS.T, np.diag([0.5, 0.25, 1, 1]))
+    picture.header.set_xyzt_units("mm")
+    picture.header[field][1] = np.nan
+    data = bytearray(picture.to_bytes())
+    place = picture.header.template_dtype.fields[field][1]
+    data[place + 4 : place + 8] = np.float32(np.nan).tobytes()
+    (tmp_path / "scan.nii").write_bytes(data)
+    words = ["segment", str(tmp_path / "scan.nii"), "--box", "5", "6", "25", "20", "--method", "box", "--json"]
+    assert main([*words, "-o", str(tmp_path / "out")]) == 0
+    json.loads(capsys.readouterr().out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert main([*words, "-o", str(tmp_path / "out"), "--export", "nifti"]) in (0, 2)
+    assert "Traceback" not in capsys.readouterr().err

@@ -101,7 +101,7 @@ def test_floats_are_refused() -> None:
         ({"trunk": "resnet"}, "expected one of 'resnet18', 'small'"),
         ({"double": 1}, "double=1; expected True or False"),
         ({"learning_rat": 1.0}, "did you mean 'learning_rate'"),
-        ({"warmup": 9000}, "updates never start"),
+        ({"warmup": 9000}, "updates would never start"),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, object], message: str) -> None:

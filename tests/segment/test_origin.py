@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from flipagents.cli import main
 from flipagents.segment.origin import read_origin
@@ -94,8 +94,7 @@ def test_another_method_margin_or_weights_is_done_again(
     segment()
     assert "2 of them again (other method)" in segment(method="box")[1]
     assert mask(folder, "one").sum() == 40 * 30
-    monkeypatch.setattr("flipagents.compare.baselines.RULES", {})
-    monkeypatch.setattr("flipagents.segment.origin.RULES", {})
+    monkeypatch.setattr("flipagents.scale.origins.RULES", {})
     assert "2 of them again (other weights)" in segment(method="box")[1], "box counts as having weights now"
     assert "2 of them again (other weights)" in segment("--weights", str(folder / "t.csv"), method="box")[1]
 
@@ -188,14 +187,105 @@ def test_what_is_told(
     }
 
 
-def test_many_masks_are_looked_at_quickly(folder: Path, segment: Callable[..., tuple[int, str]]) -> None:
-    """What is done is known from the mask's head and the image's time: no image is read."""
+def test_many_masks_are_looked_at_quickly(
+    folder: Path, segment: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is done is known from the mask's head and what the file system tells of the image: no image is read."""
     lines = [HEADER, *(f"one.png,{x0},20,60,50\n" for x0 in range(10, 40))]
     (folder / "t.csv").write_text("".join(lines))
     segment("--only-masks")
-    origin = read_origin(folder / "out" / "one_mask.png")
-    assert origin is not None
-    (folder / "one.png").rename(folder / "away.png")
-    (folder / "one.png").write_bytes(bytes(origin.size))
-    os.utime(folder / "one.png", ns=(origin.modified_ns, origin.modified_ns))
+    monkeypatch.setattr("flipagents.scale.origins.digest", lambda *_: pytest.fail("an image was read"))
     assert "30 there already" in segment("--only-masks")[1]
+
+
+def test_another_image_of_the_same_size_and_time_is_seen(folder: Path, segment: Callable[..., tuple[int, str]]) -> None:
+    segment("--only-masks")
+    image = folder / "one.png"
+    before = image.stat()
+    image.write_bytes(image.read_bytes()[::-1])
+    os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert image.stat().st_mtime_ns == before.st_mtime_ns
+    assert segment("--only-masks")[0] == 1, "what is there now is no picture"
+
+
+def test_no_export_of_another_mask_stays(folder: Path, segment: Callable[..., tuple[int, str]]) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    box, other = ("20", "20", "60", "50"), ("30", "20", "70", "60")
+    segment("--box", *box, "--export", "nifti", data="one.png")
+    segment("--box", *other, "--only-masks", data="one.png")
+    assert [path.name for path in (folder / "out").iterdir()] == ["one_mask.png"]
+    assert "1 segmented" in segment("--box", *other, "--export", "nifti", data="one.png")[1]
+    exported = np.asarray(nibabel.load(folder / "out" / "one_mask.nii.gz").dataobj).T > 0
+    np.testing.assert_array_equal(exported, mask(folder, "one"))
+    segment("--box", *other, "--only-masks", "--overwrite", data="one.png")
+    assert len(list((folder / "out").iterdir())) == 3, "they show the same mask"
+    assert "1 there already" in segment("--box", *other, "--export", "nifti", data="one.png")[1]
+
+
+@pytest.mark.parametrize("with_mask", [True, False])
+def test_files_of_others_beside_a_mask_are_never_replaced(
+    folder: Path, segment: Callable[..., tuple[int, str]], with_mask: bool
+) -> None:
+    pytest.importorskip("nibabel")
+    if with_mask:
+        segment("--only-masks")
+    else:
+        (folder / "out").mkdir()
+    truth = folder / "out" / "two_mask.nii.gz"
+    truth.write_bytes(b"drawn by hand")
+    code, told = segment("--only-masks", "--export", "nifti")
+    assert (code, told.count("\n")) == (2, 1)
+    assert "two_mask.nii.gz is there and was not written with a mask; choose another folder" in told
+    assert truth.read_bytes() == b"drawn by hand"
+
+
+def test_a_mask_that_is_cut_short_is_done_again(folder: Path, segment: Callable[..., tuple[int, str]]) -> None:
+    segment("--only-masks")
+    whole = (folder / "out" / "one_mask.png").read_bytes()
+    (folder / "out" / "one_mask.png").write_bytes(whole[:-60])
+    assert "1 of them again (other mask, which is cut short)" in segment("--only-masks")[1]
+    assert (folder / "out" / "one_mask.png").read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        "7",
+        "{}",
+        json.dumps({"image": "../one.png", "box": "abcd", "method": [], "stamp": [], "files": []}),
+        json.dumps(
+            {
+                **{"image": "../one.png", "stamp": [1], "digest": "", "frame": None, "box": [1, 2, 3, 4]},
+                **{"method": "box", "margin": 0, "weights": "", "files": ["../../else.png"]},
+            }
+        ),
+    ],
+)
+def test_nonsense_in_a_mask_is_no_origin(folder: Path, segment: Callable[..., tuple[int, str]], text: str) -> None:
+    told = PngImagePlugin.PngInfo()
+    told.add_text("flip-learning", text)
+    (folder / "out").mkdir()
+    Image.new("L", (20_000, 10_000)).save(folder / "out" / "one_mask.png", pnginfo=told)
+    assert read_origin(folder / "out" / "one_mask.png") is None
+    assert segment("--only-masks")[0] == 2
+
+
+def test_coco_of_others_is_never_replaced(folder: Path, segment: Callable[..., tuple[int, str]]) -> None:
+    pytest.importorskip("pycocotools")
+    (folder / "out").mkdir()
+    (folder / "out" / "coco.json").write_text("{}")
+    code, told = segment("--export", "coco")
+    assert (code, "coco.json is there and holds other annotations" in told) == (2, True)
+    assert not (folder / "out" / "one_mask.png").exists()
+    assert segment("--export", "coco", "--overwrite")[0] == segment("--export", "coco")[0] == 0
+
+
+def test_coco_holds_the_masks_of_earlier_commands(folder: Path, segment: Callable[..., tuple[int, str]]) -> None:
+    pytest.importorskip("pycocotools")
+    segment("--box", "20", "20", "60", "50", "--export", "coco", data="one.png")
+    segment("--box", "30", "20", "70", "60", "--export", "coco", data="two.png")
+    content = json.loads((folder / "out" / "coco.json").read_text())
+    assert [each["file_name"] for each in content["images"]] == ["../two.png", "../one.png"]
+    assert [each["id"] for each in content["annotations"]] == [1, 2]
+    assert [each["bbox"] for each in content["annotations"]] == [[30, 20, 40, 40], [20, 20, 40, 30]]

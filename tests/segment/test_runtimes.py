@@ -35,24 +35,9 @@ from flipagents.store.recipe import PIPELINE, Recipe  # noqa: E402
 from flipenv.errors import ConfigError, MissingDependencyError  # noqa: E402
 from flipenv.types import Case  # noqa: E402
 from tests.maps.test_network import TINY  # noqa: E402
-from tests.segment.test_export import pipeline_of_every_kind  # noqa: E402
 from tests.segment.test_segmenter import tiny_pipeline  # noqa: E402
 
 SMALL = "phantom:2?height=80&width=112"
-
-
-@pytest.fixture(scope="module")
-def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pipeline with its ONNX copy; not to be changed."""
-    folder = pipeline_of_every_kind(tmp_path_factory.mktemp("copied"))
-    write_copy(folder)
-    return folder
-
-
-@pytest.fixture
-def mine(copied: Path, tmp_path: Path) -> Path:
-    """The same, to be changed."""
-    return Path(shutil.copytree(copied, tmp_path / "mine"))
 
 
 def test_a_cpu_runs_the_copy(copied: Path, phantoms: list[Case]) -> None:
@@ -103,7 +88,7 @@ def test_a_worker_is_told(copied: Path, tmp_path: Path) -> None:
         assert isinstance(worker.method, Found)
         assert worker.method.finder.runtime == worker.agents.runtime == runtime  # type: ignore[union-attr]
         paths = {index: output_paths(tmp_path / runtime, str(index), curve=True) for index in range(2)}
-        assert [error for _, error in worker.run(paths)] == [None, None]
+        assert [each.error for each in worker.run(paths)] == ["", ""]
         masks.append([files[0].read_bytes() for files in paths.values()])
     assert masks[0] == masks[1]
 
@@ -128,8 +113,11 @@ def test_a_copy_of_other_weights_is_not_run(mine: Path) -> None:
         assert load_student("student", mine).runtime == "torch"
     with pytest.raises(CheckpointError, match=fault):
         Segmenter.from_pretrained(mine, runtime="onnx")
+    before = written(mine)
     write_copy(mine)
     assert Segmenter.from_pretrained(mine, runtime="onnx").runtime == "onnx"
+    anew = {path for path, when in written(mine).items() if before[path] != when}
+    assert anew == {mine / COPY / "student" / "network.onnx"}, "copies of the same weights are kept"
 
 
 @pytest.mark.parametrize("change", ["recipe", "more", "fewer"])
@@ -143,9 +131,26 @@ def test_a_copy_of_another_pipeline_is_not_run(mine: Path, change: str) -> None:
         assert pipeline_folder(mine) == mine
 
 
-def test_without_a_copy(mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A run of an earlier version, or one whose copy was not finished: torch, and no word about it."""
+def written(folder: Path) -> dict[Path, int]:
+    """When each network of a pipeline's copy was written."""
+    return {path: path.stat().st_mtime_ns for path in (folder / COPY).rglob("network.onnx")}
+
+
+def test_a_copy_that_was_not_finished_is_finished(mine: Path) -> None:
     (mine / COPY / PIPELINE).unlink()
+    shutil.rmtree(mine / COPY / "student")
+    before = written(mine)
+    write_copy(mine)
+    assert fault_of_copy(mine) is None
+    after = written(mine)
+    assert after.keys() - before.keys() == {mine / COPY / "student" / "network.onnx"}
+    assert before.items() <= after.items()
+
+
+def test_without_a_copy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run of an earlier version, or one whose copy was not finished: torch, and no word about it."""
+    mine = tiny_pipeline(tmp_path / "mine", stages=("stage1",))
+    (mine / COPY).mkdir()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert Segmenter.from_pretrained(mine).runtime == "torch"

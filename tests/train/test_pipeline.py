@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 import shutil
@@ -12,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import flipenv
 from flipenv.config import EnvConfig
@@ -33,59 +31,24 @@ from flipagents.store.checkpoint import CheckpointError, plain
 from flipagents.store.run_folder import LOG, RUN
 from flipagents.train.pipeline import train_pipeline
 from flipagents.train.presets import presets
-
-CANVAS = {"kind": "roi", "height": 48, "width": 48}
-ENV = {"canvas": CANVAS, "window": 32}
-LEARNER = {"epochs": 3, "lanes": 8, "replay": 2000, "warmup": 64, "log_every": 200, "checkpoint_minutes": 0.0}
-CLASSIFIER = {
-    "epochs": 1,
-    "examples": 64,
-    "batch": 16,
-    "val_examples": 32,
-    "patches": {"variants": 1, "per_normal": 1, "per_case": 1},
-}
-STUDENT = {"epochs": 8, "batch": 4, "features": (4, 4, 8, 8, 8, 4)}
-
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve images and their boxes; no mask anywhere."""
-    folder = tmp_path_factory.mktemp("boxes")
-    source = flipenv.open_source("phantom:12?height=96&width=136")
-    with (folder / "cases.csv").open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(["image", "top", "left", "bottom", "right"])
-        for index in range(len(source)):
-            case = source.load(index)
-            Image.fromarray(case.image).save(folder / f"{case.id}.png")
-            rows.writerow([f"{case.id}.png", *case.box])
-    return folder / "cases.csv"
-
-
-OPTIONS: dict[str, Any] = {
-    "progress": False,
-    "env_options": ENV,
-    "learner_options": LEARNER,
-    "classifier_options": CLASSIFIER,
-    "student_options": STUDENT,
-}
+from tests.train.conftest import ENV, LEARNER, OPTIONS, STUDENT
 
 
 def train(table: Path, folder: Path, agent: str = "ddqn", **options: Any) -> Path:
     return train_pipeline(f"csv:{table}", None, folder, **{**OPTIONS, "agent": agent, **options})
 
 
-def test_trains_without_masks_and_segments(table: Path, tmp_path: Path, own_cache: Path) -> None:
-    folder = train(table, tmp_path / "run")
+def test_trains_without_masks_and_segments(table: Path, run: Path) -> None:
+    folder = run
     segmenter = Segmenter.from_pretrained(folder, runtime="torch")
-    source = flipenv.open_source("phantom:12?height=96&width=136")
+    source = flipenv.open_source("phantom:12?first=100&height=96&width=136")  # others than it was trained on
     cases = [source.load(index) for index in range(len(source))]
     masks = segmenter.predict_many([case.image for case in cases], [case.box for case in cases])
     boxes = [np.zeros(case.image.shape, bool) for case in cases]
     for case, mask in zip(cases, boxes, strict=True):
         mask[case.box.rows, case.box.columns] = True
     ours, box = (np.mean([dice(m, case.mask) for m, case in zip(each, cases, strict=True)]) for each in (masks, boxes))
-    assert ours > box + 0.01
+    assert ours > box + 0.03
     shifted = [dataclasses.replace(case, box=shift_box(case.box, 5, -6, case.image.shape)) for case in cases]
     for method in (make_method("flip+student", folder), Found(make_method("polar"), 10, folder)):
         for case, mask in zip(shifted, run_method(method, shifted), strict=True):

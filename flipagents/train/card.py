@@ -1,0 +1,141 @@
+"""The model card of a pipeline that ships: what it is, what it was trained on, and how good it is, from its reports."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flipagents.segment.runtimes import COPY
+from flipagents.store.files import write_texts
+from flipagents.store.recipe import Recipe, networks, pipeline_digest
+from flipagents.store.run_folder import read
+from flipenv.errors import ConfigError
+
+PURPOSE = {
+    "contour": "network behind the prior that the agents see and are paid by",
+    "student": "learned the agents' maps: method `flip+student`",
+    "locator": "finds the place of boxes that are off: `--margin`",
+    "classifier": "gave the classification reward in training; inference does not use it, erase curves show its score",
+    COPY: "the same networks for onnxruntime, which runs them on a CPU",
+}
+SIZES = " boxes"  # groups of a report that are thirds by box area end so; the card leaves them out
+
+Report = Mapping[str, Any]  # as `flipagents.compare.report` writes it
+
+
+def read_report(path: str | Path, run: Path) -> Report:
+    """Read a report of `flip evaluate --weights RUN`.
+
+    Raises ConfigError where it cannot be read, has no row of the agents, or tells of other weights than the run's.
+    """
+    try:
+        told: Report = json.loads(Path(path).read_text(encoding="utf-8"))
+        weights = told["about"]["weights"]
+        ours = [row for row in told["summaries"] if row["method"] in ("flip", "found flip") and row["n"]]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"{path} is no report of this version ({type(error).__name__}: {error}); expected the report.json that "
+            f"`flip evaluate --weights {run} -o FOLDER` writes"
+        ) from None
+    if weights != pipeline_digest(run):
+        raise ConfigError(f"{path} tells of other weights than {run}: `flip evaluate --weights {run}` writes its own")
+    if not ours:
+        raise ConfigError(f"{path} has no row of method 'flip'; evaluate with --methods flip ...")
+    return told
+
+
+def write_card(
+    path: Path, name: str, run: Path, folder: Path, *, licence: str, data_note: str, reports: Sequence[Report]
+) -> None:
+    """Write the card of a folder that ships, made from a run; the numbers are those of the reports.
+
+    name: of the model. folder: what ships, whose sizes are told. licence, data_note: in Markdown.
+    """
+    told = read(run)
+    assert told is not None, "a run without run.json does not ship"
+    sections = [
+        f"# {name}: weights of `flip train --preset {told['preset']}`",
+        _what(folder),
+        _data(told, data_note),
+        _how(told),
+        "**Numbers.** " + ("\n\n".join(map(_numbers, reports)) if reports else "Not evaluated."),
+        "**Not for patients.** Research only.",
+        f"**Licence.** {licence.strip()}",
+    ]
+    write_texts({path: "\n\n".join(sections) + "\n"})
+
+
+def _what(folder: Path) -> str:
+    recipe = Recipe.read(folder)
+    lines = [
+        f"**What.** A pipeline for `flipagents.Segmenter`, {_mb(folder)} MB in all:",
+        "",
+        "| folder | what | MB |",
+        "|---|---|---|",
+    ]
+    for each in [*networks(folder, recipe), *([COPY] if (folder / COPY).exists() else [])]:
+        room = each.partition("/")[0]
+        about = "" if room in PURPOSE else json.loads((folder / each / "about.json").read_text())["about"]
+        lines.append(f"| `{room}` | {PURPOSE.get(room) or _agents(about)} | {_mb(folder / room)} |")
+    return "\n".join(lines)
+
+
+def _agents(about: Any) -> str:
+    env = about["env"]
+    return f"{env['n_agents']} agents (`{about['agent']}`), superpixels of {env['cell_area']:g} px² of the canvas"
+
+
+def _data(told: Mapping[str, Any], note: str) -> str:
+    texts = [f"Trained on `{told['data']['text']}`, digest {told['data']['digest']}"]
+    if told["val"]:
+        texts.append(f"the classifier calibrated on `{told['val']['text']}`, digest {told['val']['digest']}")
+    return f"**Data.** {', '.join(texts)}. Images and boxes only: no mask was read. {note.strip()}".strip()
+
+
+def _how(told: Mapping[str, Any]) -> str:
+    about = told["about"]
+    versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
+    return (
+        f"**How.** `{about['command']}`, commit {about['commit'] or 'unknown'}, agent `{told['agent']}`; {versions}; "
+        f"{about['machine']}; {about['time']}."
+    )
+
+
+def _numbers(report: Report) -> str:
+    """One report as a table: Dice of every method in every class."""
+    about = report["about"]
+    moved = f", boxes moved by {about['shift'][0]:g}-{about['shift'][1]:g} px" if about["shift"][1] else ""
+    lines = [
+        f"`{about['command']}`, commit {about['commit'] or 'unknown'}: `{about['source']}`{moved}. Dice, mean ± std "
+        "over cases; brackets are 95% bootstrap intervals; differences are paired by case.",
+        "",
+        "| cases | n | method | Dice | minus ellipse |",
+        "|---|---|---|---|---|",
+    ]
+    for row in report["summaries"]:
+        if row["group"].endswith(SIZES) or ":" in row["method"]:
+            continue
+        dice, minus = row["measures"]["dice"], row["differences"].get("ellipse")
+        failed = f" ({row['failed']} failed)" if row["failed"] else ""
+        std = "" if dice["std"] is None else f" ± {dice['std']:.4f}"
+        lines.append(
+            f"| {row['group']} | {row['n']}{failed} | {row['method']} | {dice['mean']:.4f}{std} "
+            f"{_brackets(dice['interval'])} | {'' if minus is None else _signed(minus)} |"
+        )
+    missing = "; ".join(f"{name}: {why}" for name, why in report["not_run"].items())
+    return "\n".join(lines) + (f"\n\nNot run: {missing}." if missing else "")
+
+
+def _signed(interval: Mapping[str, float]) -> str:
+    return f"{interval['mean']:+.4f} {_brackets(interval)}"
+
+
+def _brackets(interval: Mapping[str, float]) -> str:
+    return f"[{interval['low']:.4f}, {interval['high']:.4f}]"
+
+
+def _mb(folder: Path) -> str:
+    total = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return f"{total / 1e6:.1f}"
