@@ -203,7 +203,8 @@ class Evaluation:
         weights = [weights_digest(candidate.folder(self.cases.seed))]
         name, _, path = candidate.method.partition(":")  # as in onnx:FILE
         weights.append(weights_digest(Path(path) if path else None))
-        makers = [] if name in METHODS.places else [METHODS[name]]  # our own are in the packages' digest
+        is_theirs = name in METHODS.names() and name not in METHODS.places  # ours are in the packages' digest
+        makers = [METHODS[name]] if is_theirs else []
         return digest(settings, *weights, self.cases.digest, code_digest(*makers))
 
 

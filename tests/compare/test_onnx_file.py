@@ -123,7 +123,10 @@ def test_what_is_no_such_model(tmp_path: Path, phantoms: list[Case]) -> None:
 def test_names_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     (tmp_path / "any.onnx").write_bytes(b"")
-    with pytest.raises(MissingDependencyError, match=r"needs onnxruntime: pip install flip-learning\[onnx\]"):
+    with pytest.raises(
+        MissingDependencyError,
+        match=r"needs the package 'onnxruntime', which is not installed: pip install flip-learning\[onnx\]",
+    ):
         make_method(f"onnx:{tmp_path / 'any.onnx'}")
 
 

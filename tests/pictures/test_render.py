@@ -290,9 +290,9 @@ def test_mp4_has_every_frame_in_order_and_colour(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["episode.mp4"]
 
 
-@pytest.mark.parametrize("write", [write_gif, write_mp4])
-def test_bad_frames_are_refused_and_nothing_is_written(tmp_path, write):
-    good = small_frames(2)
+@pytest.mark.parametrize(("write", "name"), [(write_gif, "episode.gif"), (write_mp4, "episode.mp4")])
+def test_bad_frames_are_refused_and_nothing_is_written(tmp_path, write, name):
+    good, path = small_frames(2), tmp_path / name
     for frames, message in (
         ([], "no frames"),
         ([*good, good[0][:-1]], r"frame 2 is \(20, 35, 3\)"),
@@ -300,12 +300,15 @@ def test_bad_frames_are_refused_and_nothing_is_written(tmp_path, write):
         ([good[0].astype(float)], "float64"),
     ):
         with pytest.raises(ImageError, match=message):
-            write(tmp_path / "episode", frames)
+            write(path, frames)
     with pytest.raises(ConfigError, match="fps=0"):
-        write(tmp_path / "episode", good, fps=0)
-    with pytest.raises(FileNotFoundError):
-        write(tmp_path / "nowhere" / "episode", good)
+        write(path, good, fps=0)
     assert not list(tmp_path.iterdir())
+
+
+def test_an_mp4_is_known_by_its_name(tmp_path):
+    with pytest.raises(ConfigError, match=r"episode\.avi: expected a name that ends in \.mp4"):
+        write_mp4(tmp_path / "episode.avi", small_frames(2))
 
 
 def test_failing_gif_leaves_the_old_file(tmp_path, monkeypatch):

@@ -171,7 +171,10 @@ def test_what_cannot_be_exported_or_run(
     with pytest.raises(ConfigError, match="cannot be saved anew; copy its folder"):
         load_agent(into / "one").save(tmp_path / "copy")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(MissingDependencyError, match=r"needs onnxruntime: pip install flip-learning\[onnx\]"):
+    with pytest.raises(
+        MissingDependencyError,
+        match=r"needs the package 'onnxruntime', which is not installed: pip install flip-learning\[onnx\]",
+    ):
         open_network(into / "student", "mapper")
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(MissingDependencyError, match=r"flip-learning\[agents\]"):

@@ -96,7 +96,10 @@ def test_a_worker_is_told(copied: Path, tmp_path: Path) -> None:
 def test_without_onnxruntime(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert Segmenter.from_pretrained(copied).runtime == "torch"
-    with pytest.raises(MissingDependencyError, match=r"needs onnxruntime: pip install flip-learning\[onnx\]"):
+    with pytest.raises(
+        MissingDependencyError,
+        match=r"needs the package 'onnxruntime', which is not installed: pip install flip-learning\[onnx\]",
+    ):
         Segmenter.from_pretrained(copied, runtime="onnx")
     monkeypatch.setitem(sys.modules, "safetensors.torch", None)
     with pytest.raises(MissingDependencyError, match=r"pip install flip-learning\[agents\]; or"):
