@@ -168,7 +168,7 @@ def test_what_cannot_be_exported_or_run(
         open_network(into / "student", "mapper", "tpu")
     with pytest.raises(ConfigError, match="agent 'random' has no network to export"):
         make_agent("random", ENV).network()
-    with pytest.raises(ConfigError, match="cannot be saved anew; copy its folder"):
+    with pytest.raises(ConfigError, match="cannot be saved again; copy its folder"):
         load_agent(into / "one").save(tmp_path / "copy")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(
