@@ -1,4 +1,4 @@
-"""What a source of cases is: the promise that every reader keeps, and the parts that all of them share."""
+"""The interface of a source of cases, and the parts shared by all sources."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from flipenv.types import Case
 class Source(Protocol):
     """A numbered collection of cases that are read one at a time.
 
-    A source travels to worker processes: it can be pickled, and it holds file names rather than pictures.
+    Sources are sent to worker processes: they can be pickled, and hold file names rather than images.
     """
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """One id a case, none twice."""
+        """One unique id per case."""
         ...
 
     def __len__(self) -> int: ...
 
     def load(self, index: int) -> Case:
-        """Read one case; ImageError, MaskError, BoxError or SourceError name the file that does not fit."""
+        """Read one case; ImageError, MaskError, BoxError or SourceError name the faulty file."""
         ...
 
     def fingerprint(self, index: int) -> str:
-        """Hex digest of all that determines the case (id, box, file bytes), without decoding a picture.
+        """Hex digest of everything that determines the case (id, box, file bytes), without decoding an image.
 
-        The same content gives the same digest wherever its folder lies, so that it can be the key of a cache.
+        The same content gives the same digest in any folder, so it can serve as a cache key.
         """
         ...
 
@@ -65,7 +65,7 @@ class Entry(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class BadEntry:
-    """A case that cannot be read, known when the source is opened; the others can."""
+    """A case known to be unreadable when the source is opened; does not affect the others."""
 
     id: str
     error: FlipError
@@ -79,16 +79,16 @@ class BadEntry:
         raise type(self.error)(*self.error.args)
 
     def unlabelled(self) -> BadEntry:
-        """It is bad without its mask too."""
+        """Itself: it cannot be read without its mask either."""
         return self
 
 
 class ListedSource:
-    """A source whose cases are listed when it is opened and read when they are asked for.
+    """A source whose cases are listed when it is opened and read on demand.
 
-    What is wrong with one of them shows when that one is loaded, so that the others can be worked on.
+    A fault in one case is raised when that case is loaded, so that the others can be used.
 
-    Raises SourceError when `entries` is empty or two of them have the same id; `where` says whose they are.
+    Raises SourceError if `entries` is empty or two of them have the same id; `where` names the source in errors.
     """
 
     def __init__(self, entries: Sequence[Entry], where: str) -> None:
@@ -123,9 +123,9 @@ class ListedSource:
 
 
 class Unlabelled:
-    """The cases of a source without their masks, as a user's own would be: a Source that reads no mask in vain.
+    """The cases of a source without their masks, which are not read.
 
-    A damaged mask does not matter to it, but where a box is drawn around the mask.
+    A damaged mask does not matter, unless the box is drawn around it.
     """
 
     def __init__(self, source: Source) -> None:
@@ -133,7 +133,7 @@ class Unlabelled:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """Those of the source."""
+        """The source's ids."""
         return self.source.ids
 
     def __len__(self) -> int:
@@ -146,17 +146,17 @@ class Unlabelled:
         return dataclasses.replace(self.source.load(index), mask=None)
 
     def fingerprint(self, index: int) -> str:
-        """Hex digest of what determines the case without its mask, as far as the source can tell it apart."""
+        """Hex digest of everything that determines the case without its mask, if the source can separate it."""
         if isinstance(self.source, ListedSource):
             return self.source.entries[index].unlabelled().fingerprint()
         return self.source.fingerprint(index)
 
 
 def make_case(where: str, *, columns_first: bool = False, **parts: Any) -> Case:
-    """Return the Case of parts that come from files; an error about them says `where` they come from.
+    """Return a Case made of parts from files; errors are prefixed with `where`.
 
-    columns_first: quote the box in errors as X0, Y0, X1, Y1, because that is how it was given.
-    Raises as Case, and ImageError where the box shows one grey level: the file or the box is another than was meant.
+    columns_first: errors quote the box as X0, Y0, X1, Y1, the order in which it was given.
+    Raises as Case, and ImageError if the box shows a single grey level: the wrong file or the wrong box.
     """
     with naming(where):
         check_box(parts["box"], parts["image"].shape, columns_first=columns_first)
@@ -167,7 +167,7 @@ def make_case(where: str, *, columns_first: bool = False, **parts: Any) -> Case:
 
 @contextmanager
 def naming(where: str) -> Iterator[None]:
-    """Put the name of a file, a line or a case before the message of a FlipError."""
+    """Prefix the message of a FlipError with the name of a file, line or case."""
     try:
         yield
     except FlipError as error:

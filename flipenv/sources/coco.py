@@ -25,7 +25,7 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True, eq=False)
 class CocoCase:
-    """One annotation on one image, with what the JSON says of both."""
+    """One annotation on one image, with their JSON data."""
 
     where: str  # file and annotation, for errors
     number: Id  # the annotation's id, as the JSON has it
@@ -60,8 +60,8 @@ class CocoCase:
     def fingerprint(self) -> str:
         """Hash what determines the case; see `Source.fingerprint`."""
         drawn = json.dumps(self.segmentation, sort_keys=True)
-        told = json.dumps(self.size)
-        return digest(self.id, self.box, self.meta, drawn, told, *frame_part(self.frame), self.image)
+        size = json.dumps(self.size)
+        return digest(self.id, self.box, self.meta, drawn, size, *frame_part(self.frame), self.image)
 
     def unlabelled(self) -> CocoCase:
         """The same case without its mask, which is neither decoded nor hashed."""
@@ -130,7 +130,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _records(file: Path, content: dict[str, Any], name: str, needed: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Records of one kind, each with what is needed and an id of its own."""
+    """Records of one kind, with the required keys and unique ids."""
     records = content.get(name, [])
     if not isinstance(records, list):
         raise SourceError(f"{file}: {name} is a {type(records).__name__}; expected a list")
@@ -157,12 +157,12 @@ def _is_id(value: Any) -> bool:
 
 
 def _found(records: Mapping[Any, Found], one: Any) -> Found | None:
-    """What has this id, which may be anything that JSON can hold."""
+    """The record with this id, which may be any JSON value."""
     return records.get(one) if _is_id(one) else None
 
 
 def _is_crowd(annotation: Mapping[str, Any]) -> bool:
-    """Whether it marks many things at once."""
+    """Whether it marks a group of objects."""
     return bool(annotation.get("iscrowd") == 1)
 
 
@@ -227,9 +227,9 @@ def _side(record: Mapping[str, Any], name: str) -> int | None:
     raise SourceError(f"{name} {side!r} of its image is no whole number")
 
 
-def _check_size(told: tuple[int | None, int | None], shape: tuple[int, ...]) -> None:
-    """Raise BoxError where the JSON tells of an image of another size than its file has."""
-    height, width = (one if side is None else side for side, one in zip(told, shape, strict=True))
+def _check_size(given: tuple[int | None, int | None], shape: tuple[int, ...]) -> None:
+    """Raise BoxError if the image size in the JSON differs from the file's."""
+    height, width = (one if side is None else side for side, one in zip(given, shape, strict=True))
     if (height, width) != shape:
         raise BoxError(
             f"the box was drawn on an image of {height}x{width} (height x width) but the file has "

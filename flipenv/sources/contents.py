@@ -1,4 +1,4 @@
-"""What determines a case, as bytes: reading files whole and hashing them without decoding."""
+"""Digests of cases: reading whole files and hashing them without decoding."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from flipenv.errors import ImageError, SourceError
 
-FORMAT = "flipenv case 2"  # part of every digest: another number forgets all cached cases
+FORMAT = "flipenv case 2"  # part of every digest: a new number invalidates all cached cases
 Part: TypeAlias = Path | str | tuple[int, ...] | Mapping[str, Any] | np.ndarray[Any, Any] | None
 
 
@@ -50,7 +50,7 @@ def is_folder(path: Path) -> bool:
 
 
 def unreadable(path: Path, error: OSError) -> SourceError:
-    """What to raise where the system refuses a file or a folder."""
+    """The error for a file or folder that cannot be accessed."""
     remedy = "shorten it" if error.errno == errno.ENAMETOOLONG else "check its permissions and its disk"
     return SourceError(f"{path}: cannot be read ({error.strerror or error}); {remedy}")
 
@@ -77,7 +77,7 @@ def check_frame(path: Path, frame: int | None, frames: int) -> int:
 
 
 def frame_part(frame: int | None) -> tuple[Part, ...]:
-    """What a frame adds to a digest: nothing where none is named."""
+    """A frame's part of a digest: nothing without a frame."""
     return () if frame is None else ((frame,),)
 
 

@@ -1,4 +1,4 @@
-"""A case whose box is known and whose pictures lie in files."""
+"""A case with a known box and its images in files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SUFFIXES = (".nii.gz", ".nii", ".dcm", ".dicom", ".png", ".jpg", ".jpeg", ".tif"
 
 @dataclass(frozen=True, eq=False)
 class FileCase:
-    """Where the parts of a case lie; `where` is what an error calls it."""
+    """Paths of the parts of a case; `where` names it in errors."""
 
     id: str
     where: str
@@ -74,7 +74,7 @@ def image_name(file: str) -> str:
 
 
 def frame_name(name: str, frame: int | None) -> str:
-    """What an image, or one frame of it, is called: `loop`, or `loop-frame12`."""
+    """Name of an image or one frame of it: `loop`, or `loop-frame12`."""
     return name if frame is None else f"{name}-frame{frame}"
 
 
@@ -91,7 +91,7 @@ def file_at(path: Path, expected: str) -> Path:
 
 
 def listed(folder: Path) -> list[Path]:
-    """What is in a folder, by name; SourceError where it cannot be read."""
+    """Contents of a folder, sorted by name; SourceError if it cannot be read."""
     try:
         return sorted(folder.iterdir())
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Which 8-bit picture a DICOM image is: its window, palette and padding."""
+"""Conversion of DICOM pixels to 8 bits: window, palette and padding."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _tidy_window(dataset: Any) -> bool:
 
 
 def _padding(dataset: Any, pixels: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which stored pixels are none: what PixelPaddingValue, and RangeLimit where there is one, say."""
+    """Padding pixels, by PixelPaddingValue and RangeLimit, if given."""
     value, limit = _number(dataset, "PixelPaddingValue"), _number(dataset, "PixelPaddingRangeLimit")
     if value is None:
         return np.zeros(pixels.shape, bool)

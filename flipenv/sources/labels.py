@@ -1,4 +1,4 @@
-"""Which stored numbers are a mask."""
+"""Interpretation of stored values as a mask."""
 
 from __future__ import annotations
 

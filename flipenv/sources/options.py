@@ -1,4 +1,4 @@
-"""How the text after `kind:` is read: an argument and its options."""
+"""Parse the text after `kind:` into an argument and options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which way up a picture is shown, and its pixels as they are stored."""
+"""Orientation of a picture, and its pixels as stored."""
 
 from __future__ import annotations
 

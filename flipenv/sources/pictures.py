@@ -131,7 +131,7 @@ def _load(path: Path, data: bytes, frame: int | None, limit: int | None) -> Stor
         raise
     except UnidentifiedImageError:
         raise ImageError(
-            f"{path}: is no readable {', '.join(FORMATS)}, DICOM or NIfTI file; check that it is a picture and complete"
+            f"{path}: cannot be read as {', '.join(FORMATS)}, DICOM or NIfTI; check that it is a complete image file"
         ) from None
     except Image.DecompressionBombError as error:
         raise ImageError(f"{path}: is too large ({error}); cut out the part around the nodule") from None

@@ -1,4 +1,4 @@
-"""How a file becomes a grey image or a mask."""
+"""Read a grey image or a mask from a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a table of boxes is read: CSV rows with a header, and the box in a row."""
+"""Read a table of boxes: CSV rows with a header, and the box of a row."""
 
 from __future__ import annotations
 

@@ -44,9 +44,9 @@ class TableSource(ListedSource):
         if not rows:
             raise SourceError(f"{table}: has a header but no rows; expected one line a box")
         box_columns(rows[0])
-        seen: Counter[str] = Counter()
+        names: Counter[str] = Counter()
         folder = table.parent if images is None else folder_at(Path(images), "the images that the table names")
-        entries = [_entry(folder, row, seen) for row in rows]
+        entries = [_entry(folder, row, names) for row in rows]
         for column, value in keep.items():
             if all(row.cells[column] != value for row in rows):
                 raise SourceError(f"{table}: {unknown(column, value, {row.cells[column] for row in rows})}")
@@ -58,7 +58,7 @@ class TableSource(ListedSource):
         super().__init__(kept, str(table))
 
 
-def _entry(folder: Path, row: Row, seen: Counter[str]) -> Entry:
+def _entry(folder: Path, row: Row, names: Counter[str]) -> Entry:
     frame: int | None = None
     fault: SourceError | None = None
     try:
@@ -70,8 +70,8 @@ def _entry(folder: Path, row: Row, seen: Counter[str]) -> Entry:
     if not case_id:
         name = str(PurePosixPath(row.cells["image"].replace("\\", "/"))) if row.cells["image"] else "unnamed"
         name = frame_name(image_name(name), frame)
-        seen[name] += 1
-        case_id = name if seen[name] == 1 else f"{name}#{seen[name]}"
+        names[name] += 1
+        case_id = name if names[name] == 1 else f"{name}#{names[name]}"
     return FileCase(id=case_id, where=row.where, frame=frame, **parts) if fault is None else BadEntry(case_id, fault)
 
 

@@ -240,7 +240,7 @@ def test_bad_files(actions: Actions, loaded: Session, phantoms: list[Case], tmp_
         ("colour.png", cv2.imencode(".png", colour)[1].tobytes(), "found colour"),
         ("deep.png", cv2.imencode(".png", image.astype(np.uint16) * 256)[1].tobytes(), "found 16-bit"),
         ("cut.png", whole[: len(whole) // 2], "damaged or cut short"),
-        ("text.png", b"hello", "is no readable"),
+        ("text.png", b"hello", "cannot be read as"),
         ("clear.png", cv2.imencode(".png", np.dstack([colour, image]))[1].tobytes(), "alpha channel"),
         ("large.png", cv2.imencode(".png", np.zeros((4001, 4000), np.uint8))[1].tobytes(), "is 4001x4000 pixels"),
     ):

@@ -128,7 +128,7 @@ def test_other_files(tmp_path):
     with pytest.raises(ImageError, match=r"empty\.png: is empty"):
         read_image(tmp_path / "empty.png")
     (tmp_path / "text.png").write_text("not a picture")
-    with pytest.raises(ImageError, match=r"text\.png: is no readable PNG"):
+    with pytest.raises(ImageError, match=r"text\.png: cannot be read as PNG"):
         read_image(tmp_path / "text.png")
 
 

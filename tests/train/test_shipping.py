@@ -98,7 +98,7 @@ def test_the_card_tells_the_numbers_of_the_reports(trained: Path, report: Path, 
         f"commit {told['about']['commit']}",
         CASES,
         "| `stage1` | 2 agents (`ddqn`), superpixels of 160 px",
-        "| `locator` | finds the place of boxes",
+        "| `locator` | relocates boxes",
     ):
         assert text in card
     assert str(tmp_path) not in card
