@@ -88,7 +88,7 @@ def check_log(log: Path) -> None:
     assert "epoch 1/1, loss 0." in first[0]
     assert "epoch 3/3, step " in first[2]
     assert ", loss 0." in first[2]
-    assert lines.count("stage1: there already") == lines.count("stage2: there already") == 1
+    assert lines.count("stage1: already done") == lines.count("stage2: already done") == 1
 
 
 def check_refusals(table: Path, folder: Path) -> None:
