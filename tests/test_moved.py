@@ -32,7 +32,7 @@ def test_what_the_module_segment_held() -> None:
     import flipagents.segment
     from flipagents.store.recipe import Recipe
 
-    with pytest.warns(FutureWarning, match="Recipe is in flipagents.store.recipe now"):
+    with pytest.warns(FutureWarning, match="Recipe is now in flipagents.store.recipe"):
         assert flipagents.segment.Recipe is Recipe
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         flipagents.segment.nothing  # noqa: B018

@@ -1,4 +1,4 @@
-"""`flip ablate`: configs times seeds."""
+"""`flip ablate`: configs x seeds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def ablate(options: argparse.Namespace) -> int:
-    """Train and evaluate configs times seeds from a file; the same command goes on where it was stopped."""
+    """Train and evaluate configs x seeds from a file; the same command resumes an interrupted ablation."""
     from flipagents.compare.ablation import Plan, table
     from flipagents.scale.engines import ENGINES
     from flipagents.store.files import check_writable, write_texts
@@ -24,7 +24,7 @@ def ablate(options: argparse.Namespace) -> int:
     runs, engine = Plan.read(options.plan).runs(options.out), ENGINES[options.engine]
     check_writable(options.out)
     waiting = [run for run in runs if not run.done]
-    tell(f"{len(runs)} runs, {len(runs) - len(waiting)} done before")
+    tell(f"{len(runs)} runs, {len(runs) - len(waiting)} already done")
     failed = 0
     for run, reason in engine(waiting, options.out) if waiting else ():
         failed += bool(reason)

@@ -1,4 +1,4 @@
-"""What `flip info` tells: versions, devices, weights and caches; and of a mask, what it was made from."""
+"""Output of `flip info`: versions, devices, weights and caches; or the origin of a mask."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flipagents.store.recipe import Recipe
 from flipenv.cache import default_folder
 from flipenv.errors import FlipError, SourceError
 
-PACKAGES = {  # what is told of an optional package that is not there
+PACKAGES = {  # hints for optional packages that are not installed
     "numpy": "",
     "opencv-contrib-python": "opencv-contrib-python-headless may be in its place",
     "gymnasium": "",
@@ -31,25 +31,25 @@ PACKAGES = {  # what is told of an optional package that is not there
 
 
 def describe(weights: Path | None = None) -> dict[str, str]:
-    """Name and value of all that a report of a fault needs; weights: a folder, None for those that ship."""
-    told = {
+    """Everything a bug report needs, by name; weights: a folder, None for the shipped ones."""
+    lines = {
         "flip": f"{flipagents.__version__}, {Path(flipagents.__file__).parent}",
         "python": f"{platform.python_version()}, {platform.platform()}, {os.cpu_count()} CPUs",
     }
-    told |= {name: _version(name, otherwise) for name, otherwise in PACKAGES.items()}
-    told["device"] = f"auto means {check_device('auto')}"
-    told["weights"] = _weights(weights)
+    lines |= {name: _version(name, otherwise) for name, otherwise in PACKAGES.items()}
+    lines["device"] = f"auto means {check_device('auto')}"
+    lines["weights"] = _weights(weights)
     cache = default_folder()
     files = [file for file in cache.rglob("*") if file.is_file()] if cache.is_dir() else []
-    told["cache"] = f"{cache}: {len(files)} files, {sum(file.stat().st_size for file in files) / 1e6:.1f} MB"
-    return told
+    lines["cache"] = f"{cache}: {len(files)} files, {sum(file.stat().st_size for file in files) / 1e6:.1f} MB"
+    return lines
 
 
 def describe_mask(mask: Path) -> dict[str, str]:
-    """What a mask's PNG tells of its origin; SourceError where it tells nothing."""
+    """The origin recorded in a mask's PNG; SourceError if there is none."""
     origin = read_origin(mask)
     if origin is None:
-        raise SourceError(f"{mask} does not say what it was made from; expected a NAME_mask.png of `flip segment`")
+        raise SourceError(f"{mask} does not record its origin; expected a NAME_mask.png written by `flip segment`")
     return {
         "image": f"{origin.image}{'' if origin.frame is None else f', frame {origin.frame}'}",
         "box": " ".join(map(str, origin.box)),

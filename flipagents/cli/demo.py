@@ -1,4 +1,4 @@
-"""`flip demo`: phantoms, without any data at hand."""
+"""`flip demo`: synthetic images, no data needed."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from flipenv.types import Case
 
-DEMO = "phantom:{}?first=1000000"  # seeds that nobody trains on
+DEMO = "phantom:{}?first=1000000"  # seeds not used for training
 
 
 def demo(options: argparse.Namespace) -> int:
-    """Segment phantoms, write their pictures, and print Dice beside that of box and ellipse."""
+    """Segment synthetic images, write pictures, and print Dice beside that of box and ellipse."""
     import numpy as np
 
     from flipagents.compare.methods import make_method, run_method
@@ -49,5 +49,5 @@ def demo(options: argparse.Namespace) -> int:
 
 
 def _unlabelled(case: Case) -> Case:
-    """The case as a user's own would be, without its mask."""
+    """The case without its mask, as a user's own."""
     return dataclasses.replace(case, mask=None)

@@ -1,4 +1,4 @@
-"""`flip evaluate`: methods side by side on cases with masks."""
+"""`flip evaluate`: compare methods on cases with masks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(options: argparse.Namespace) -> int:
-    """Print the table of methods on cases with masks; write it, as LaTeX too, its JSON and the per-case CSV."""
+    """Compare methods on cases with masks; print a table and write Markdown, LaTeX, JSON and a per-case CSV."""
     from flipagents.cli.inputs import source_text
     from flipagents.compare import report
 

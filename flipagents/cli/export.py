@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def export(options: argparse.Namespace) -> int:
-    """Write the networks of a pipeline as ONNX files, which segment without torch."""
+    """Write the networks of a pipeline as ONNX files, for inference without torch."""
     from flipagents.segment.export import export_pipeline
     from flipagents.store.files import check_writable
 

@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
 
 def info(options: argparse.Namespace) -> int:
-    """Tell versions, devices, weights and caches; or, of a mask, what it was made from."""
+    """Show versions, devices, weights and caches, or the origin of a mask."""
     from flipagents.cli.about import describe, describe_mask
 
-    told = describe(options.weights) if options.mask is None else describe_mask(options.mask)
-    width = max(map(len, told))
-    for name, value in told.items():
+    lines = describe(options.weights) if options.mask is None else describe_mask(options.mask)
+    width = max(map(len, lines))
+    for name, value in lines.items():
         print(f"{name:<{width}}  {value}")
     return 0
 
 
 def completion(options: argparse.Namespace) -> int:
-    """Print what makes a shell complete `flip`: eval "$(flip completion bash)"."""
+    """Print the shell code that completes `flip`: eval "$(flip completion bash)"."""
     import shtab
 
     from flipagents.cli.parser import make_parser

@@ -1,4 +1,4 @@
-"""What a command line names as its input, as a source: an image with its box, a folder, a table, a COCO file."""
+"""Open the input of a command as a source: an image with its box, a folder, a table, a COCO file."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ PERCENT = "%"
 def open_input(
     text: str, box: Sequence[str] | None = None, frame: int | None = None, boxes: Path | None = None
 ) -> Source:
-    """The image with its box, the folder of images with a table of their boxes, or the source that `text` names.
+    """The image with its box, the folder of images with its table of boxes, or the source named by `text`.
 
-    box: X0, Y0, X1, Y1 as typed, in pixels or, with %, in percent of the image. frame: of an image with several. boxes:
-    a CSV whose images are named as seen from the folder `text`.
-    Raises BoxError, ConfigError, ImageError or SourceError that says what was given.
+    box: X0, Y0, X1, Y1 as typed, in pixels or, with %, in percent of the image. frame: of a multi-frame image. boxes: a
+    CSV whose image names are relative to the folder `text`.
+    Raises BoxError, ConfigError, ImageError or SourceError, quoting the input.
     """
     path = Path(text).expanduser()
     if boxes is not None:
         if box is not None or not path.is_dir():
-            raise ConfigError(f"--boxes {boxes} is a table of boxes on the images of a folder; {text} is none")
+            raise ConfigError(f"--boxes {boxes} is a table of boxes on the images of a folder; {text} is not a folder")
         return TableSource(boxes, images=path)
     if box is None:
         if frame is not None:
@@ -44,9 +44,9 @@ def open_input(
 
 
 def source_text(text: str, split: str | None = None) -> str:
-    """Name the source in a path or in text that names one already; `split` is added as an option.
+    """Source text for a path, or for source text itself; `split` is added as an option.
 
-    Raises BoxError for an image without a box, SourceError for what does not exist and for a folder without boxes.
+    Raises BoxError for an image without a box, SourceError for a missing path and for a folder without boxes.
     """
     path = Path(text).expanduser()
     if path.is_dir():

@@ -1,6 +1,6 @@
 """The command `flip`: segment, app, serve, train, evaluate, export, ship, ablate, demo, info, completion.
 
-Exit codes: 0 done; 1 done, but some images failed; 2 not done, and one line says why; 130 ended by Ctrl-C.
+Exit codes: 0 success; 1 some images failed; 2 error, explained in one line; 130 interrupted by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from flipagents.cli.ship import add_options, ship
 from flipagents.cli.train import train
 from flipagents.machine import threads
 
-FARTHEST = 1000  # px, of --margin: no box is off by more and still of that nodule
-OURS = ("flipenv", "flipagents")  # whose warnings are told
+FARTHEST = 1000  # px, upper limit of --margin: a box further off is not that nodule's
+OURS = ("flipenv", "flipagents")  # packages whose warnings are shown
 SHELLS = ("bash", "zsh", "tcsh")
 SOURCE = """\
 where images and boxes come from:
@@ -39,7 +39,7 @@ where images and boxes come from:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return its exit code. `arguments`: None for those of the process."""
+    """Run one command; return its exit code. `arguments`: None for sys.argv."""
     threads.settle()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -49,14 +49,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parsed(arguments)
         command = f"flip {options.command}"
         code = _run(options, command)
-        sys.stdout.flush()  # now, where an error can still be told
+        sys.stdout.flush()  # now, while an error can still be reported
     except BrokenPipeError:  # `flip ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:  # a checkpoint on a full disk, or stdout
         return _refuse(command, str(error))
     except KeyboardInterrupt:
-        print(f"\n{command}: stopped; the same command goes on from here", file=sys.stderr)
+        print(f"\n{command}: stopped; run the same command to resume", file=sys.stderr)
         return 130
     return code
 
@@ -88,22 +88,22 @@ def _refuse(command: str, reason: str) -> int:
 
 
 def _warner(command: str) -> Callable[..., None]:
-    """A `warnings.showwarning` that tells a warning once, in one line, without the code that gave it."""
+    """A `warnings.showwarning` that prints each warning once, in one line, without source code."""
 
-    told: set[str] = set()
+    shown: set[str] = set()
 
     def show(message: Warning | str, category: type[Warning], filename: str, *_: Any, **__: Any) -> None:
         line = " ".join(str(message).split())
         ours = category.__module__.startswith(OURS) or any(f"{os.sep}{name}{os.sep}" in filename for name in OURS)
-        if ours and line not in told:
+        if ours and line not in shown:
             print(f"{command}: warning: {line}", file=sys.stderr)
-        told.add(line)
+        shown.add(line)
 
     return show
 
 
 class Parser(argparse.ArgumentParser):
-    """Names what was probably meant by a misspelt command or option."""
+    """Suggests the closest match for a misspelt command or option."""
 
     def __init__(self, *values: Any, **options: Any) -> None:
         super().__init__(*values, **{**options, "allow_abbrev": False})
@@ -131,7 +131,7 @@ def _meant(words: Sequence[str], known: Iterable[str]) -> str:
 
 
 def _between(low: int, high: int) -> Callable[[str], int]:
-    """The type of an option that is a whole number from `low` to `high`."""
+    """Argument type for whole numbers from `low` to `high`."""
 
     def read(text: str) -> int:
         number = int(text) if text.isascii() and text.strip().lstrip("+-").isdigit() else None
@@ -143,7 +143,7 @@ def _between(low: int, high: int) -> Callable[[str], int]:
 
 
 class _Version(argparse.Action):
-    """Read only when it is asked for: it takes 30 ms."""
+    """Prints the version, which takes 30 ms to read."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
         import flipagents  # noqa: PLC0415
@@ -153,8 +153,8 @@ class _Version(argparse.Action):
 
 
 def make_parser() -> Parser:
-    """The parser of all commands; what it returns has the function of the command as `run`."""
-    parser = Parser("flip", description="Box in, mask out, by Flip Learning.")
+    """The parser of all commands; the parsed namespace has the command's function as `run`."""
+    parser = Parser("flip", description="Turn boxes into masks by Flip Learning.")
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -177,30 +177,37 @@ def make_parser() -> Parser:
     add_options(nine)
     _add_segment(one)
     _add_train(two)
-    answering.add_argument("--media-root", type=Path, metavar="FOLDER", help="images that tasks may name lie in it")
-    answering.add_argument("--method", default="flip", help="as of `flip segment` (default flip)")
+    answering.add_argument(
+        "--media-root", type=Path, metavar="FOLDER", help="folder of the local images that tasks may name"
+    )
+    answering.add_argument("--method", default="flip", help="as for `flip segment` (default flip)")
     for each, port in ((page, 7860), (answering, 9090)):
-        each.add_argument("--port", type=_between(0, 65535), default=port, help=f"to listen on (default {port})")
+        each.add_argument("--port", type=_between(0, 65535), default=port, help=f"port to listen on (default {port})")
         each.add_argument(
-            "--host", default=LOCAL[0], help=f"address to listen on (default {LOCAL[0]}: this machine alone)"
+            "--host", default=LOCAL[0], help=f"address to listen on (default {LOCAL[0]}: this machine only)"
         )
 
     three.add_argument("--data", required=True, help="cases with masks: see below")
-    three.add_argument("--split", help="such as val; leave it out where --data says it")
-    three.add_argument("--methods", nargs="+", default=["polar", "flip", "flip+student"], help="beside box and ellipse")
+    three.add_argument("--split", help="split of --data, such as val")
     three.add_argument(
-        "--shift", nargs=2, type=float, default=(0.0, 0.0), metavar=("LOW", "HIGH"), help="px to move each box first"
+        "--methods", nargs="+", default=["polar", "flip", "flip+student"], help="methods besides box and ellipse"
     )
-    three.add_argument("--again", action="store_true", help="run what is finished in --out once more")
+    three.add_argument(
+        "--shift",
+        nargs=2,
+        type=float,
+        default=(0.0, 0.0),
+        metavar=("LOW", "HIGH"),
+        help="shift each box by this many px first",
+    )
+    three.add_argument("--again", action="store_true", help="run finished evaluations in --out again")
 
     four.add_argument("--count", type=_between(1, 10_000), default=4, help="phantoms (default 4)")
 
     six.add_argument("plan", type=Path, help="JSON or YAML, see docs/scale.md")
-    six.add_argument("--engine", default="plain", help="plain (default, one after the other), slurm, or ray")
+    six.add_argument("--engine", default="plain", help="plain (default, sequential), slurm, or ray")
 
-    seven.add_argument(
-        "mask", nargs="?", type=Path, help="a mask that `flip segment` wrote: tell what it was made from"
-    )
+    seven.add_argument("mask", nargs="?", type=Path, help="a mask written by `flip segment`: show its origin")
     eight.add_argument("shell", choices=SHELLS)
 
     for each in (one, three, answering):
@@ -209,7 +216,7 @@ def make_parser() -> Parser:
             type=_between(0, FARTHEST),
             default=0,
             metavar="PX",
-            help="box tolerance: each box is first moved by at most so much to where the nodule is; its size stays",
+            help="box tolerance: first move each box by up to this distance to where the nodule is, keeping its size",
         )
     for each in (one, page, answering, two, three, four):
         each.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps, or auto")
@@ -218,15 +225,19 @@ def make_parser() -> Parser:
             "--runtime",
             choices=("auto", "onnx", "torch"),
             default="auto",
-            help="what runs the networks; auto (default): onnxruntime on a CPU, which starts faster, else torch",
+            help="inference library; auto (default): onnxruntime on a CPU, which starts faster, otherwise torch",
         )
     for each in (one, page, answering, three, four, five, seven):
-        each.add_argument("--weights", type=Path, metavar="FOLDER", help="what `flip train` wrote; else what ships")
+        each.add_argument(
+            "--weights", type=Path, metavar="FOLDER", help="output of `flip train` (default: shipped weights)"
+        )
     for each in (one, two, three, four, five, six, nine):
         each.add_argument("-q", "--quiet", action="store_true", help="no progress and no summary")
     for each in (one, two, three, four, five, six, nine):
         required, default = each not in (three, four), Path("demo") if each is four else None
-        each.add_argument("-o", "--out", type=Path, required=required, default=default, help="folder, made if need be")
+        each.add_argument(
+            "-o", "--out", type=Path, required=required, default=default, help="output folder, created if missing"
+        )
     return parser
 
 
@@ -236,22 +247,20 @@ def _add_segment(one: argparse.ArgumentParser) -> None:
         "--box",
         nargs=4,
         metavar=("X0", "Y0", "X1", "Y1"),
-        help="columns first, X1 and Y1 excluded; pixels of the image, or percent of it: 10%% 20%% 60%% 80%%",
+        help="corners, columns first, X1 and Y1 exclusive; in pixels, or in percent of the image: 10%% 20%% 60%% 80%%",
     )
-    one.add_argument("--boxes", type=Path, metavar="FILE.csv", help="boxes on the images of a folder, named in it")
-    one.add_argument("--frame", type=int, metavar="K", help="of a DICOM cine loop or TIFF with several, from 0")
+    one.add_argument("--boxes", type=Path, metavar="FILE.csv", help="boxes for a folder of images")
+    one.add_argument("--frame", type=int, metavar="K", help="frame of a multi-frame DICOM or TIFF, from 0")
     one.add_argument(
         "--method",
         default="flip",
-        help="flip (default), flip+student, polar, otsu, unet, ... (docs/baselines.md); NAME:PATH has its own weights",
+        help="flip (default), flip+student, polar, otsu, unet, ... (docs/baselines.md); NAME:PATH for own weights",
     )
-    one.add_argument("--gif", action="store_true", help="also film the agents")
-    one.add_argument("--mp4", action="store_true", help="likewise, as a video")
-    one.add_argument("--only-masks", action="store_true", help="no overlay and no curve: twice as fast")
+    one.add_argument("--gif", action="store_true", help="also write the agents' walk as a GIF")
+    one.add_argument("--mp4", action="store_true", help="also write the walk as a video")
+    one.add_argument("--only-masks", action="store_true", help="write no overlay and no curve: twice as fast")
     one.add_argument("--overwrite", action="store_true", help="replace existing results")
-    one.add_argument(
-        "--json", action="store_true", help="print a line of JSON for each image: mask, box, area, seconds"
-    )
+    one.add_argument("--json", action="store_true", help="print one line of JSON per image: mask, box, area, seconds")
     one.add_argument(
         "--export",
         nargs="+",
@@ -264,17 +273,19 @@ def _add_segment(one: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--engine", choices=("plain", "ray"), default="plain", help="ray: on all CPUs or GPUs of a Ray cluster"
     )
-    one.add_argument("--workers", type=_between(1, 100_000), metavar="N", help="of the engine ray, at most")
-    one.add_argument("--shard", metavar="I/N", help="only every N-th case from the I-th on, I from 1 to N")
+    one.add_argument("--workers", type=_between(1, 100_000), metavar="N", help="most workers of --engine ray")
+    one.add_argument("--shard", metavar="I/N", help="segment every N-th case, from the I-th on (I from 1 to N)")
 
 
 def _add_train(two: argparse.ArgumentParser) -> None:
     two.add_argument("--data", required=True, help="the BUSI folder (its splits train and val), or: see below")
-    two.add_argument("--val", help="cases that calibrate the classifier; their masks are not read")
-    two.add_argument("--method", default="flip", help="flip (default), unet, box-unet, sdi, or another that learns")
-    two.add_argument("--preset", help="of flip: small (default, for CPUs) or paper")
+    two.add_argument("--val", help="cases for calibrating the classifier; their masks are not read")
     two.add_argument(
-        "--agent", metavar="NAME", help="of flip: ddqn (default), independent, vdn, sb3-dqn, sb3-ppo, or your own"
+        "--method", default="flip", help="flip (default), unet, box-unet, sdi, or another trainable method"
+    )
+    two.add_argument("--preset", help="preset of flip: small (default, for CPUs) or paper")
+    two.add_argument(
+        "--agent", metavar="NAME", help="agent of flip: ddqn (default), independent, vdn, sb3-dqn, sb3-ppo, or your own"
     )
     two.add_argument(
         "--set",
@@ -282,5 +293,5 @@ def _add_train(two: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="OPTION=VALUE",
-        help="such as learner.epochs=5; of a baseline epochs=5",
+        help="change an option, such as learner.epochs=5; for a baseline epochs=5",
     )

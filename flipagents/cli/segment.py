@@ -37,16 +37,16 @@ def segment(options: argparse.Namespace) -> int:
     agents = options.method.partition(":")[0] == "flip"
     film = "--gif" if options.gif else "--mp4" if options.mp4 else None
     if film is not None and not agents:
-        raise ConfigError(f"{film} shows agents at work; method {options.method!r} has none: leave it out")
+        raise ConfigError(f"{film} shows the agents' walk; method {options.method!r} has no agents: omit it")
     if options.overwrite and options.engine == "ray":
-        raise ConfigError("--engine ray knows by its files what is done: leave --overwrite out, and give a new folder")
+        raise ConfigError("--engine ray tracks progress by output files: omit --overwrite and give a new folder")
     for name in options.export:  # before a million images are segmented
         need(EXPORTS[name][0], extra=EXPORTS[name][1], purpose=f"--export {name}")
     device = check_device(options.device, runtime=options.runtime)
     check_method(options.method, options.runtime)
     source = open_input(options.input, options.box, options.frame, options.boxes)
     if "coco" in options.export and options.shard is not None:
-        raise ConfigError("--export coco tells of all images: leave it out, and run once without --shard in the end")
+        raise ConfigError("--export coco covers all images: omit it here, and run once without --shard at the end")
     if "dicom-seg" in options.export and options.box is not None:
         check_scan(scan_of(source, 0))
     kinds = {"pictures": not options.only_masks, "curve": agents, "gif": options.gif, "mp4": options.mp4}
@@ -61,7 +61,7 @@ def segment(options: argparse.Namespace) -> int:
     if "coco" in options.export:
         _check_coco(options.out / COCO, options.overwrite)
     outcomes = _segment_all(work, {index: paths[index] for index in changed}, options) if changed else []
-    failed = {each.index: each.error for each in outcomes if each.error}
+    failed = {outcome.index: outcome.error for outcome in outcomes if outcome.error}
     if options.json:
         for index in set(paths) - set(changed):
             _print_json(source.ids[index], paths[index][0], {"there_already": True})
@@ -78,17 +78,17 @@ def segment(options: argparse.Namespace) -> int:
 
 
 def _print_summary(options: argparse.Namespace, cases: int, changed: Mapping[int, str], failed: int) -> None:
-    """What was done, done again, there already, and failed; where JSON lines go to stdout, on stderr."""
+    """Print counts of new, redone, existing and failed masks; to stderr if JSON lines go to stdout."""
     again = Counter(change for change in changed.values() if change)
     parts = [f"{len(changed) - failed} segmented into {options.out}"]
     parts += [f"{sum(again.values())} of them again (other {', other '.join(again)})"] if again else []
-    parts += [f"{cases - len(changed)} there already (--overwrite replaces them)"] if len(changed) < cases else []
+    parts += [f"{cases - len(changed)} already done (--overwrite replaces them)"] if len(changed) < cases else []
     parts += [f"{failed} failed:"] if failed else []
     print(", ".join(parts), file=sys.stderr if options.json else sys.stdout, flush=True)
 
 
 def _segment_all(work: Work, paths: Paths, options: argparse.Namespace) -> list[Outcome]:
-    """Segment and write the cases of these numbers; return what came of them."""
+    """Segment and write these cases; return their outcomes."""
     from flipagents.scale.worker import Worker
     from flipenv.errors import FlipError
     from flipenv.progress import showing
@@ -101,41 +101,41 @@ def _segment_all(work: Work, paths: Paths, options: argparse.Namespace) -> list[
         results = Worker(work).run(paths)
     outcomes: list[Outcome] = []
     with showing("segmenting", len(paths), quiet=options.quiet, brief=True) as shown:
-        for each in results:
-            if options.box is not None and each.error:
-                raise FlipError(each.error)
-            outcomes.append(each)
+        for outcome in results:
+            if options.box is not None and outcome.error:
+                raise FlipError(outcome.error)
+            outcomes.append(outcome)
             if options.json:
-                told = {"error": each.error} if each.error else each.told
-                _print_json(work.source.ids[each.index], paths[each.index][0], told)
+                details = {"error": outcome.error} if outcome.error else outcome.told
+                _print_json(work.source.ids[outcome.index], paths[outcome.index][0], details)
             shown.advance(1)
     return outcomes
 
 
-def _print_json(case_id: str, mask: Path, told: Mapping[str, Any]) -> None:
-    """One line about a case: what its mask was made from, and what is told of it; of one that failed, the error."""
+def _print_json(case_id: str, mask: Path, details: Mapping[str, Any]) -> None:
+    """Print one line for a case: its mask's origin and details, or its error."""
     from flipagents.segment.origin import read_origin
 
     line: dict[str, Any] = {"id": case_id}
-    origin = None if "error" in told else read_origin(mask)
+    origin = None if "error" in details else read_origin(mask)
     if origin is not None:
         line |= {"mask": str(mask), "box": list(origin.box), "method": origin.method}
-    print(json.dumps({**line, **told}, allow_nan=False), flush=True)
+    print(json.dumps({**line, **details}, allow_nan=False), flush=True)
 
 
 def _check_coco(path: Path, is_replaced: bool) -> None:
-    """Raise ConfigError where a COCO file is there that was not written by `_write_coco`."""
+    """Raise ConfigError if a COCO file exists that was not written by `_write_coco`."""
     from flipagents.formats.coco import is_ours
     from flipenv.errors import ConfigError
 
     if path.exists() and not is_replaced and not is_ours(path):
         raise ConfigError(
-            f"{path} is there and holds other annotations; choose another folder, or replace it with --overwrite"
+            f"{path} exists and holds other annotations; choose another folder, or replace it with --overwrite"
         )
 
 
 def _write_coco(path: Path, source: Source, masks: dict[int, Path], others: Sequence[Path]) -> None:
-    """Write the masks of a source, by the number of their case, and then those of earlier runs, into one COCO file."""
+    """Write the masks of a source, by case index, followed by those of earlier runs, into one COCO file."""
     from flipagents.formats.coco import Labelled, coco_json, ids_of
     from flipagents.formats.scans import path_from, scan_of
     from flipagents.segment.origin import read_origin
@@ -146,7 +146,7 @@ def _write_coco(path: Path, source: Source, masks: dict[int, Path], others: Sequ
     def labelled() -> Iterator[Labelled]:
         for index, mask in masks.items():
             origin, scan = read_origin(mask), scan_of(source, index)
-            assert origin is not None, "a mask that does not say where it comes from is refused before"
+            assert origin is not None, "masks without an origin are refused before"
             file = f"{source.ids[index]}.png" if scan is None else path_from(path.parent, scan.file)
             ids = ids_of(source, index)
             yield Labelled(file, Box.from_xyxy(*origin.box), read_image(mask) > 0, origin.frame, ids)

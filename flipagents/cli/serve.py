@@ -1,4 +1,4 @@
-"""`flip app` and `flip serve`: what listens on a port."""
+"""`flip app` and `flip serve`: the servers."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     pass
 
-LOCAL = ("127.0.0.1", "localhost", "::1")  # hosts that this machine alone reaches
+LOCAL = ("127.0.0.1", "localhost", "::1")  # hosts reachable only from this machine
 
 
 def app(options: argparse.Namespace) -> int:
-    """Open a page in the browser where a box is drawn and the agents are watched; Ctrl-C ends it."""
-    device = _listening(options, "use this page and see what is loaded into it")
+    """Open the page for drawing a box and watching the agents in the browser; Ctrl-C stops it."""
+    device = _listening(options, "use this page and see images loaded into it")
     from flipagents.serve.page import serve
 
     serve(options.host, options.port, weights=options.weights, device=device, runtime=options.runtime)
@@ -25,7 +25,7 @@ def app(options: argparse.Namespace) -> int:
 
 
 def serve(options: argparse.Namespace) -> int:
-    """Answer Label Studio, which sends an image and a box and gets a brush mask; Ctrl-C ends it."""
+    """Serve Label Studio, which sends an image and a box and gets a brush mask; Ctrl-C stops it."""
     device = _listening(options, "send requests, and segment the images below --media-root")
     from flipagents.serve import http as server
     from flipagents.serve.label_studio import Backend
@@ -39,7 +39,7 @@ def serve(options: argparse.Namespace) -> int:
 def _listening(options: argparse.Namespace, can: str) -> str:
     """Check what a server needs before anything slow is imported; return its device.
 
-    can: what others on the network can do, said on stderr where more than this machine reaches the host.
+    can: what others on the network can do, printed to stderr if the host is reachable from other machines.
     """
     from flipagents.machine.devices import check_device
     from flipagents.machine.ports import check_port

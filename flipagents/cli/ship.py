@@ -1,4 +1,4 @@
-"""`flip ship`: from a training run to a folder of weights that can be given away."""
+"""`flip ship`: from a training run to a folder of weights for distribution."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import argparse
 
 
 def ship(options: argparse.Namespace) -> int:
-    """Copy what inference needs of a finished run into a new folder, with a model card; prove it gives the same."""
+    """Copy the inference weights of a finished run to a new folder, with a model card, and verify equal masks."""
     from flipagents.train.shipping import ship as write
 
     made = write(
@@ -19,20 +19,22 @@ def ship(options: argparse.Namespace) -> int:
         return 0
     copy = "with" if made.copied else "without an"
     print(f"shipped: {made.folder}, {made.size / 1e6:.1f} MB in {made.files} files, {copy} ONNX copy")
-    print(f"it gives what {options.run_folder} gives on {made.phantoms} phantoms, bit by bit")
+    print(f"masks equal those of {options.run_folder} bit for bit on {made.phantoms} phantoms")
     return 0
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of `flip ship`, but those that other commands have too."""
+    """Options of `flip ship`, except those shared with other commands."""
     parser.add_argument("run_folder", metavar="RUN", help="folder of a finished `flip train`")
     parser.add_argument("--licence", required=True, metavar="TEXT", help="terms of the weights, for the model card")
-    parser.add_argument("--data-note", default="", metavar="TEXT", help="on the data, for the model card: who made it")
+    parser.add_argument(
+        "--data-note", default="", metavar="TEXT", help="note on the data's authors, for the model card"
+    )
     parser.add_argument(
         "--report",
         nargs="+",
         action="extend",
         default=[],
         metavar="REPORT.json",
-        help="of `flip evaluate --weights RUN -o FOLDER`: the model card tells its numbers",
+        help="output of `flip evaluate --weights RUN -o FOLDER`, for the numbers in the model card",
     )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def train(options: argparse.Namespace) -> int:
-    """Train our pipeline into a folder, where the same command again resumes; or, with --method, a baseline."""
+    """Train our pipeline, or with --method a baseline; the same command resumes an interrupted run."""
     from flipagents.cli.inputs import source_text
 
     data = source_text(options.data)
@@ -47,7 +47,7 @@ def train(options: argparse.Namespace) -> int:
 
 
 def _settings(pairs: Sequence[str]) -> dict[str, Any]:
-    """Options from `field=value` and, of a part's own mapping, `part.field=value`; values are JSON, or else text."""
+    """Options from `field=value` and `part.field=value`; values are JSON, otherwise text."""
     from flipenv.errors import ConfigError
 
     settings: dict[str, Any] = {}

@@ -1,1 +1,1 @@
-"""Whether it is better than something else."""
+"""Comparison of methods: baselines, metrics, reports, ablations."""

@@ -1,4 +1,4 @@
-"""Configurations times seeds from one file: each run trained and evaluated in a folder of its own, and a table of all.
+"""Ablations: configs x seeds from one file, each run trained and evaluated in its own folder, and a table of all runs.
 
     {
       "train": "busi:PATH?split=train",
@@ -12,9 +12,9 @@
       "slurm": {"timeout_min": 240, "gpus_per_node": 1}
     }
 
-`train`, `evaluate` and `configs` are needed. A config changes options of the preset, by part: env, learner, classifier,
-student; or names another `agent` or `preset`. A seed is that of all parts. `slurm` goes to submitit as it is. The same
-text as YAML may be given too.
+`train`, `evaluate` and `configs` are required. A config changes options of the preset, by part: env, learner,
+classifier, student; or names another `agent` or `preset`. A seed applies to all parts. `slurm` is passed to submitit
+unchanged. The file may also be YAML.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from flipenv.progress import say
 from flipenv.registry import unknown
 
 WEIGHTS, REPORT, DONE = "weights", "report", "done.json"  # in a run's folder
-SEEDED = PARTS[1:]  # parts that draw
-NAMED = ("agent", "preset")  # what a config may name, beside options of parts
+SEEDED = PARTS[1:]  # parts with a seed
+NAMED = ("agent", "preset")  # keys of a config beside the parts
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What an ablation's file says; see the module."""
+    """Contents of an ablation's file; see the module."""
 
     train: str
     evaluate: str
@@ -77,14 +77,16 @@ class Plan:
             values = json.loads(text) if path.suffix.lower() == ".json" else _yaml(text)
         except (OSError, ValueError) as error:
             raise ConfigError(f"{path} cannot be read ({error}); expected a JSON or YAML file") from None
-        known = {each.name for each in fields(cls)}
+        known = {field.name for field in fields(cls)}
         if not isinstance(values, dict) or not {"train", "evaluate", "configs"} <= set(values) <= known:
             found = sorted(values) if isinstance(values, dict) else type(values).__name__
-            raise ConfigError(f"{path} holds {found}; expected train, evaluate, configs, and maybe others of {known}")
+            raise ConfigError(
+                f"{path} holds {found}; expected train, evaluate, configs, and optionally others of {known}"
+            )
         return cls(**values)
 
     def runs(self, folder: str | Path) -> list[Run]:
-        """One run for each config and seed, in folders of their own."""
+        """One run per config and seed, each in its own folder."""
         places = dict(zip(self.configs, file_names(list(self.configs)), strict=True))
         return [
             Run(Path(folder) / places[name] / f"seed-{seed}", name, seed, self.configs[name], self)
@@ -105,13 +107,13 @@ class Run:
 
     @property
     def about(self) -> dict[str, Any]:
-        """All that determines its numbers, as JSON holds it."""
+        """Everything that determines its results, as JSON data."""
         plan = {name: value for name, value in asdict(self.plan).items() if name not in ("configs", "seeds", "slurm")}
         return {**plan, "config": self.config, "seed": self.seed, "options": json.loads(json.dumps(self.options))}
 
     @property
     def done(self) -> bool:
-        """Whether it is finished; ConfigError where its folder holds a run of other options."""
+        """Whether it is finished; ConfigError if its folder holds a run with other options."""
         path = self.folder / DONE
         if not path.exists():
             return False
@@ -122,7 +124,7 @@ class Run:
         return True
 
     def scores(self) -> dict[str, list[float]]:
-        """Dice of each case by method, of a finished run."""
+        """Dice per case of a finished run, by method."""
         found: dict[str, list[float]] = {}
         with (self.folder / REPORT / "cases.csv").open(newline="") as file:
             for row in csv.DictReader(file):
@@ -130,13 +132,13 @@ class Run:
         return found
 
     def left_out(self) -> int:
-        """How many cases a finished run could not evaluate, with every method or with one."""
-        told = json.loads((self.folder / REPORT / "report.json").read_text())
-        return len({failure["case"] for failure in told.get("failed", ())})
+        """Number of cases that a finished run could not evaluate, with any or with all methods."""
+        report = json.loads((self.folder / REPORT / "report.json").read_text())
+        return len({failure["case"] for failure in report.get("failed", ())})
 
 
 def perform(run: Run, *, progress: bool = True) -> None:
-    """Train and evaluate one run, going on where it was stopped; nothing where it is done."""
+    """Train and evaluate one run, resuming where it stopped; does nothing if it is finished."""
     from flipagents.compare import report  # noqa: PLC0415 - a table of finished runs needs neither
 
     if run.done:
@@ -153,7 +155,7 @@ def perform(run: Run, *, progress: bool = True) -> None:
 
 
 def table(runs: Sequence[Run]) -> str:
-    """Markdown of the finished runs: Dice, mean over cases, then mean and deviation over seeds."""
+    """Markdown table of the finished runs: Dice averaged over cases, then mean and standard deviation over seeds."""
     lines = ["| config | method | Dice | std over seeds | seeds |", "|---|---|---|---|---|"]
     for config, method, means in _means(runs):
         spread = f"{statistics.stdev(means):.4f}" if len(means) > 1 else ""

@@ -1,4 +1,4 @@
-"""One method on all cases of a source: its rows are on the disk as soon as they are known, and are not made twice."""
+"""Evaluate one method on all cases of a source; results are saved as they finish, then reused."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from flipenv.sources import Source
 from flipenv.sources.contents import digest
 from flipenv.types import Case
 
-FOUND = "found"  # before the names of methods that get a box found again
-CHUNK = 128  # cases that a method gets in one call, at most
+FOUND = "found"  # prefix of methods whose boxes are relocated first
+CHUNK = 128  # most cases per call of a method
 KEPT = 512  # cases kept in memory for the next method; a larger source is read again for each
-SEED = "{seed}"  # in a folder's name, where each seed has weights of its own
+SEED = "{seed}"  # placeholder in a folder's name if each seed has its own weights
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A method as it stands in a table: one row."""
+    """A method with its settings: one row of a table."""
 
     method: str  # name, see `flipagents.compare.methods`
-    label: str = ""  # of the row; "" for the method's name, after `found` where it looks for its box
-    weights: str | Path | None = None  # folder, None for what ships; may hold {seed}
-    margin: int = 0  # px by which boxes may be off as far as it knows; above 0 it looks for them first
+    label: str = ""  # of the row; "" for the method's name, prefixed with `found` if boxes are relocated
+    weights: str | Path | None = None  # folder, None for the shipped weights; may contain {seed}
+    margin: int = 0  # box tolerance in px; above 0, boxes are relocated first
 
     @property
     def name(self) -> str:
@@ -50,10 +50,9 @@ class Candidate:
         return None if self.weights is None else Path(str(self.weights).replace(SEED, str(seed)))
 
     def make(self, seed: int, device: str, runtime: str = "auto") -> Method:
-        """Make the method; FlipError where it, its weights or what it needs is not there.
+        """Make the method; FlipError if it, its weights or its dependencies are missing.
 
-        runtime: of methods that have a choice, see `flipagents.compare.methods.has_runtimes`, and of the search for the
-        box.
+        runtime: for methods with a choice, see `flipagents.compare.methods.has_runtimes`, and for relocating boxes.
         """
         weights = self.folder(seed)
         own = runtime if has_runtimes(self.method) else "auto"
@@ -61,7 +60,7 @@ class Candidate:
         return Found(method, self.margin, weights, device, runtime) if self.margin else method
 
     def runtime(self, seed: int, device: str, runtime: str = "auto") -> str | None:
-        """What `make` would let run the networks of a pipeline, "onnx" or "torch"; None where there are none.
+        """Runtime that `make` would choose for a pipeline's networks, "onnx" or "torch"; None without networks.
 
         FlipError as `make`.
         """
@@ -72,9 +71,9 @@ class Candidate:
 
 
 class Cases:
-    """The cases of a source, their boxes moved by one draw; as many as fit are kept in memory.
+    """The cases of a source with randomly shifted boxes; as many as fit are kept in memory.
 
-    shift: least and largest distance in px of the image, evenly drawn in an even direction, the same for the same case
+    shift: least and largest distance in image px; distance and direction are drawn uniformly, reproducibly for a case
     and seed.
     """
 
@@ -82,7 +81,7 @@ class Cases:
         self.source, self.shift, self.seed = source, shift, seed
         self._pool = EpisodePool(source, EnvConfig(jitter=shift, variants=seed + 1), cache=False)
         self._kept: dict[int, Case] = {}
-        self._refused: dict[int, FlipError] = {}  # why, of cases that were tried
+        self._refused: dict[int, FlipError] = {}  # errors of cases that could not be loaded
 
     def __len__(self) -> int:
         return len(self.source)
@@ -91,7 +90,7 @@ class Cases:
         return {**self.__dict__, "_kept": {}}
 
     def load(self, index: int) -> Case:
-        """Read one case; FlipError where it cannot be read, or has no mask. It is tried once."""
+        """Read one case; FlipError if it cannot be read or has no mask. Failures are not retried."""
         if index in self._kept:
             return self._kept[index]
         if index in self._refused:
@@ -99,7 +98,7 @@ class Cases:
         try:
             case = self._pool.case(index * (self.seed + 1) + self.seed)
             if case.mask is None:
-                raise SourceError("has no mask, and an evaluation compares with masks")
+                raise SourceError("has no mask, which an evaluation needs")
         except FlipError as error:
             self._refused[index] = error
             raise
@@ -108,7 +107,7 @@ class Cases:
         return case
 
     def some(self, indices: Iterable[int]) -> tuple[list[Case], list[Failure]]:
-        """Those of these cases that can be read, in order, and why the others cannot."""
+        """The readable ones of these cases, in order, and the failures of the others."""
         cases, failures = [], []
         for index in indices:
             try:
@@ -119,7 +118,7 @@ class Cases:
 
     @functools.cached_property
     def digest(self) -> str:
-        """Digest of all that they are, read once; of a case that cannot be read, why."""
+        """Digest of the contents of all cases, read once; for an unreadable case, of its error."""
         moved = json.dumps([self.shift, self.seed if self.shift[1] else 0])
         return digest(moved, *map(self._fingerprint, range(len(self))))
 
@@ -132,14 +131,14 @@ class Cases:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an evaluation gave: each of its cases is in one of the two."""
+    """Result of an evaluation: each case is either in `rows` or in `failures`."""
 
     rows: list[CaseScore]
     failures: list[Failure]
 
     @property
     def whole(self) -> bool:
-        """Whether the method segmented every case that can be read."""
+        """Whether the method segmented every readable case."""
         return not any(failure.method for failure in self.failures)
 
 
@@ -157,11 +156,11 @@ class Evaluation:
         return self.candidate.make(self.cases.seed, self.device, self.runtime)
 
     def run(self, method: Method | None = None, tell: Callable[[int], object] = int) -> Outcome:
-        """Segment and score every case; one that cannot be read, or on which the method fails, does not end it.
+        """Segment and score every case; unreadable cases and failures of the method do not stop it.
 
-        method: what `make` gave, None to make it. tell: called with the number of cases that were tried since the last
-        call. Raises SourceError where no case can be read, MissingDependencyError where the method needs what is not
-        there, and as `make`.
+        method: the result of `make`, None to make it. tell: called with the number of cases processed since the last
+        call. Raises SourceError if no case can be read, MissingDependencyError if a dependency of the method is
+        missing, and as `make`.
         """
         method = method or self.make()
         rows: list[CaseScore] = []
@@ -178,7 +177,7 @@ class Evaluation:
         return Outcome(rows, failures)
 
     def _segment(self, method: Method, cases: list[Case]) -> tuple[list[CaseScore], list[Failure]]:
-        """All cases in one call; where that fails, one after the other."""
+        """All cases in one call; if that fails, one by one."""
         name, seed = self.candidate.name, self.cases.seed
         if not cases:
             return [], []
@@ -191,34 +190,36 @@ class Evaluation:
             if len(cases) == 1:
                 return [], [Failure(cases[0].id, str(error), name)]
             alone = [self._segment(method, [case]) for case in cases]
-            return [row for rows, _ in alone for row in rows], [each for _, failures in alone for each in failures]
+            return [row for rows, _ in alone for row in rows], [
+                failure for _, failures in alone for failure in failures
+            ]
         ms = 1000 * (time.perf_counter() - started) / len(cases)
         return [score(name, seed, case, mask, ms) for case, mask in zip(cases, masks, strict=True)], []
 
     def key(self) -> str:
-        """Digest of all that its numbers depend on: method, weights, cases, device and code."""
+        """Digest of everything its results depend on: method, weights, cases, device and code."""
         candidate = self.candidate
-        told = json.dumps([candidate.method, candidate.margin, self.device, self.runtime])
+        settings = json.dumps([candidate.method, candidate.margin, self.device, self.runtime])
         weights = [weights_digest(candidate.folder(self.cases.seed))]
         name, _, path = candidate.method.partition(":")  # as in onnx:FILE
         weights.append(weights_digest(Path(path) if path else None))
-        makers = [] if name in METHODS.places else [METHODS[name]]  # our own are in the digest of the packages
-        return digest(told, *weights, self.cases.digest, code_digest(*makers))
+        makers = [] if name in METHODS.places else [METHODS[name]]  # our own are in the packages' digest
+        return digest(settings, *weights, self.cases.digest, code_digest(*makers))
 
 
 class Store:
-    """A folder of finished evaluations: NAME-KEY.csv holds the rows, NAME-KEY.json what they came from.
+    """A folder of finished evaluations: NAME-KEY.csv holds the rows, NAME-KEY.json their provenance.
 
-    One in which the method failed on a case is not kept: what was missing then may be there the next time.
+    Evaluations in which the method failed on a case are not kept, so that they are tried again.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def load(self, evaluation: Evaluation) -> Outcome | None:
-        """What an evaluation that is finished gave, None where it is not, or where its files are damaged.
+        """The saved result of a finished evaluation; None if there is none or its files are damaged.
 
-        None, too, where a case can be read by now that could not be read then.
+        Also None if a case that could not be read before can be read now.
         """
         path = self._path(evaluation)
         try:
@@ -234,12 +235,12 @@ class Store:
         return Outcome(own, failures) if same else None
 
     def save(self, evaluation: Evaluation, outcome: Outcome, about: dict[str, Any]) -> None:
-        """Write a whole outcome, or nothing; OutputError where the disk refuses."""
+        """Save an outcome if it is whole, else do nothing; OutputError if it cannot be written."""
         if not outcome.whole:
             return
         path = self._path(evaluation)
         candidate = evaluation.candidate
-        told = {
+        content = {
             "method": without_folders(candidate.method),
             "margin": candidate.margin,
             "weights": without_folders(str(candidate.folder(evaluation.cases.seed) or "")),
@@ -247,10 +248,12 @@ class Store:
             "seed": evaluation.cases.seed,
             "device": evaluation.device,
             "runtime": candidate.runtime(evaluation.cases.seed, evaluation.device, evaluation.runtime),
-            "failed": [{"case": each.case, "reason": without_folders(each.reason)} for each in outcome.failures],
+            "failed": [
+                {"case": failure.case, "reason": without_folders(failure.reason)} for failure in outcome.failures
+            ],
             **about,
         }
-        write_texts({path.with_suffix(".json"): json.dumps(told, indent=1) + "\n", path: to_csv(outcome.rows)})
+        write_texts({path.with_suffix(".json"): json.dumps(content, indent=1) + "\n", path: to_csv(outcome.rows)})
 
     def _path(self, evaluation: Evaluation) -> Path:
         name = file_names([evaluation.candidate.name])[0]

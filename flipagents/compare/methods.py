@@ -1,11 +1,11 @@
-"""Methods that turn an image and a box into a mask, chosen by name: ours, and what it is compared with.
+"""Segmentation methods by name, from image and box to mask: ours, and the baselines.
 
     @box_method("mine")
     def mine(image, box):  # (height, width) uint8 and a Box -> (height, width) bool
         ...
 
-The project's own are listed in `flipagents.compare.baselines`. A package offers methods without being imported first
-through entry points of the group `flipagents.methods`.
+The project's own are listed in `flipagents.compare.baselines`. Other packages provide methods through entry points of
+the group `flipagents.methods`, without being imported first.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from flipenv.types import Box, Case
 GROUP = "flipagents.methods"  # entry points
 
 BoxFunction: TypeAlias = Callable[[Grey, Box], Mask]
-Method: TypeAlias = Callable[[list[Case]], list[Mask]]  # one mask a case, in the cases' order
+Method: TypeAlias = Callable[[list[Case]], list[Mask]]  # one mask per case, in order
 Maker: TypeAlias = Callable[..., Method]  # (folder of trained weights or None, torch device[, runtime]) -> Method
 OURS = {  # as MAKERS; the third parameter is a runtime
     "flip": "flipagents.compare.ours:Flip",
@@ -35,7 +35,7 @@ OURS = {  # as MAKERS; the third parameter is a runtime
 
 
 class Methods(LazyRegistry[Maker]):
-    """Makers of methods by name; a rule of one image and one box is given a maker when it is asked for."""
+    """Makers of methods by name; a rule for one image and box is wrapped in a maker on first use."""
 
     def _imported(self, name: str) -> Maker:
         part: Any = super()._imported(name)
@@ -46,10 +46,10 @@ METHODS = Methods("method", GROUP, {**RULES, **MAKERS, **OURS}, extra="agents")
 
 
 def box_method(name: str) -> Callable[[BoxFunction], BoxFunction]:
-    """Return a decorator that registers a function of one image and one box; the function stays as it is.
+    """Return a decorator that registers a function of one image and one box; the function itself is unchanged.
 
-    A method that wants many cases at once, or trained weights, registers its maker: `METHODS.register(name)`. A maker
-    with a third parameter `runtime` gets what `make_method` was given as that.
+    A method that needs many cases at once, or trained weights, registers its maker: `METHODS.register(name)`. A maker
+    with a third parameter `runtime` receives the runtime given to `make_method`.
     """
 
     def add(function: BoxFunction) -> BoxFunction:
@@ -71,12 +71,11 @@ def make_method(
     runtime: str = "auto",
     evaluation: bool = False,
 ) -> Method:
-    """Make a method by name, or by `NAME:PATH`, whose weights lie there; weights: None for those that ship.
+    """Make a method by name, or by `NAME:PATH` with its weights at PATH; weights: None for the shipped ones.
 
-    runtime: of a method that `has_runtimes`; what was chosen is then its attribute `runtime`. evaluation: whether masks
-    are known, so that a method may see them. Raises ConfigError for a name that nobody registered, for a runtime of a
-    method that has no choice, and for a method that sees masks where it is not for an evaluation;
-    MissingDependencyError for a method that needs what is not installed.
+    runtime: for a method that `has_runtimes`; its attribute `runtime` is the one chosen. evaluation: whether the method
+    may read the true masks. Raises ConfigError for an unknown name, for a runtime of a method without a choice, and for
+    a method that reads masks outside an evaluation; MissingDependencyError if a dependency is not installed.
     """
     check_method(name, runtime)
     options = {"runtime": runtime} if has_runtimes(name) else {}
@@ -85,54 +84,56 @@ def make_method(
     method = METHODS[name](None if weights is None else Path(weights), device, **options)
     if sees_masks(method) and not evaluation:
         raise ConfigError(
-            f"method {name!r} reads the true masks: it tells an evaluation what could be reached and segments nothing; "
+            f"method {name!r} reads the true masks: it is an upper bound for evaluations and cannot segment; "
             "use it with `flip evaluate`, or choose another method"
         )
     return method
 
 
 def check_method(name: str, runtime: str = "auto") -> None:
-    """Raise ConfigError as `make_method` does, without making anything: what is wrong with a call is said at once."""
+    """Raise ConfigError as `make_method` does, without making anything, so that errors show at once."""
     method, path = _split(name)
     METHODS.check(method)
     if path is not None and method in RULES:
-        raise ConfigError(f"method {method!r} has no weights; leave out ':{path}'")
+        raise ConfigError(f"method {method!r} has no weights; omit ':{path}'")
     if runtime != "auto" and not has_runtimes(name):
-        raise ConfigError(f"method {name!r} has one runtime; leave out {runtime!r}, which others have a choice of")
+        raise ConfigError(f"method {name!r} has no choice of runtime; omit runtime {runtime!r}")
 
 
 def has_runtimes(name: str) -> bool:
-    """Whether a method, as `make_method` takes it, can be run by torch and by onnxruntime: its maker takes `runtime`.
+    """Whether a method (named as for `make_method`) runs on torch or onnxruntime: its maker takes `runtime`.
 
-    ConfigError for a name that nobody registered.
+    ConfigError for an unknown name.
     """
     maker = METHODS[_split(name)[0]]
     return "runtime" in inspect.signature(maker).parameters
 
 
 def _split(name: str) -> tuple[str, str | None]:
-    """Name and path of `NAME:PATH`; the path is None for a name alone."""
+    """Name and path of `NAME:PATH`; the path is None without a colon."""
     head, colon, path = name.partition(":")
     return (head, path) if colon and head in METHODS.names() else (name, None)
 
 
 def sees_masks(method: Method) -> bool:
-    """Whether a method says, by an attribute of this name, that it reads the masks that it is measured with."""
+    """Whether a method reads the true masks, as declared by its attribute of this name."""
     return bool(getattr(method, "sees_masks", False))
 
 
 def run_method(method: Method, cases: Sequence[Case]) -> list[Mask]:
-    """Let a method segment cases; it gets image, box and id alone, in memory of its own.
+    """Run a method on cases; it only gets copies of image, box and id.
 
-    A method that sees masks (see `sees_masks`) gets those too. Raises MaskError where it does not give one mask
-    (height, width) bool a case.
+    A method that reads masks (see `sees_masks`) gets those too. Raises MaskError unless it returns one mask (height,
+    width) bool per case.
     """
     shown = [case.mask.copy() if sees_masks(method) and case.mask is not None else None for case in cases]
     masks = method(
         [Case(case.image.copy(), case.box, id=case.id, mask=own) for case, own in zip(cases, shown, strict=True)]
     )
     if len(masks) != len(cases):
-        raise MaskError(f"the method gave {len(masks)} masks for {len(cases)} cases; expected one each, in their order")
+        raise MaskError(
+            f"the method returned {len(masks)} masks for {len(cases)} cases; expected one per case, in order"
+        )
     for case, mask in zip(cases, masks, strict=True):
         if mask is None:
             raise MaskError(f"case {case.id!r}: the method gave None; expected a mask, which may be empty")

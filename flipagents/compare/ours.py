@@ -1,4 +1,4 @@
-"""Our own methods: the agents, the student, the prior alone, and the search for a box that may be off."""
+"""Our own methods: the agents, the student, the prior alone, and relocating boxes that may be off."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from flipenv.types import Case
 class Flip:
     """The agents of a trained pipeline (see `flipagents.Segmenter`).
 
-    weights: a folder that `flip train` wrote, None for the weights that ship. runtime: see `Segmenter.from_pretrained`;
-    the attribute of this name says what was chosen. Raises CheckpointError for a folder that holds no pipeline,
-    MissingDependencyError without what runs it.
+    weights: output folder of `flip train`, None for the shipped weights. runtime: see `Segmenter.from_pretrained`; the
+    attribute of this name is the one chosen. Raises CheckpointError for a folder without a pipeline,
+    MissingDependencyError without the runtime.
     """
 
     def __init__(self, weights: Path | None = None, device: str = "cpu", runtime: str = "auto") -> None:
@@ -37,11 +37,11 @@ class Flip:
             self.runtime = self.segmenter.runtime
 
     def __call__(self, cases: list[Case]) -> list[Mask]:
-        """One mask a case."""
+        """One mask per case."""
         return self.segmenter.predict_many([case.image for case in cases], [case.box for case in cases])
 
     def scorer(self) -> Any:
-        """The classifier that lies beside the agents as a Scorer, None where there is none."""
+        """The pipeline's classifier as a Scorer, None if there is none."""
         assert self.segmenter.folder is not None
         folder = self.segmenter.folder / CLASSIFIER
         if not checkpoint.exists(folder):
@@ -54,7 +54,7 @@ class Flip:
 
 
 class FlipStudent:
-    """The network that learned the agents' maps (`flipagents.maps.network`), one pass an image; otherwise as `Flip`."""
+    """The student network (`flipagents.maps.network`), one pass per image; otherwise as `Flip`."""
 
     def __init__(self, weights: Path | None = None, device: str = "cpu", runtime: str = "auto") -> None:
         with _loading("flip+student", weights):
@@ -62,13 +62,13 @@ class FlipStudent:
             self.runtime = self.student.runtime
 
     def __call__(self, cases: list[Case]) -> list[Mask]:
-        """One mask a case."""
+        """One mask per case."""
         maps = self.student.maps([case.image for case in cases], [case.box for case in cases])
         return [tidy(seen > 0.5) for seen in maps]
 
 
 class ContourMethod:
-    """The prior alone (`flipagents.maps.contour`): where it is more than half certain, tidied; otherwise as `Flip`."""
+    """The prior alone (`flipagents.maps.contour`), thresholded at 0.5 and post-processed; otherwise as `Flip`."""
 
     def __init__(self, weights: Path | None = None, device: str = "cpu", runtime: str = "auto") -> None:
         with _loading("contour", weights):
@@ -76,12 +76,12 @@ class ContourMethod:
             self.runtime = self.prior.network.runtime
 
     def __call__(self, cases: list[Case]) -> list[Mask]:
-        """One mask a case."""
+        """One mask per case."""
         return [tidy(self.prior(case.image, case.box) > 127) for case in cases]
 
 
 class Finder:
-    """Moves boxes that may be off to where a pipeline sees the nodule (see `flipagents.maps.locate`).
+    """Moves boxes that may be off to where a pipeline's locator sees the nodule (see `flipagents.maps.locate`).
 
     weights, device, runtime: as `Flip`.
     """
@@ -99,10 +99,10 @@ class Finder:
 
 
 class Found:
-    """A method for boxes that may be off: a `Finder` moves each first.
+    """A method for boxes that may be off: a `Finder` relocates each first.
 
-    method: what gets the moved boxes. margin: by how many image px, down and across, a box may be moved. weights,
-    device, runtime: of the network that looks.
+    method: receives the relocated boxes. margin: box tolerance in image px, per axis. weights, device, runtime: of the
+    locator network.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class Found:
         self.method, self.margin, self.sees_masks = method, margin, sees_masks(method)
 
     def __call__(self, cases: list[Case]) -> list[Mask]:
-        """One mask a case."""
+        """One mask per case."""
         return self.method(self.find(cases))
 
     def find(self, cases: list[Case]) -> list[Case]:
@@ -128,12 +128,12 @@ class Found:
 
 def _check_margin(margin: int) -> None:
     if margin < 1:
-        raise ConfigError(f"margin={margin}; expected at least 1 px, by which boxes may be off")
+        raise ConfigError(f"margin={margin}; expected a box tolerance of at least 1 px")
 
 
 @contextmanager
 def _loading(name: str, weights: str | Path | None) -> Iterator[None]:
-    """Say what helps where torch or trained weights are missing."""
+    """Add the remedy if torch or trained weights are missing."""
     try:
         yield
     except MissingDependencyError:
@@ -147,6 +147,6 @@ def _loading(name: str, weights: str | Path | None) -> Iterator[None]:
         if weights is not None:
             raise
         raise type(error)(
-            f"the weights that ship cannot be loaded ({error}); train your own with `flip train --data PATH --out "
+            f"the shipped weights cannot be loaded ({error}); train your own with `flip train --data PATH --out "
             "runs/mine` and give --weights runs/mine"
         ) from None

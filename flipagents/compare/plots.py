@@ -1,4 +1,4 @@
-"""Pictures of reports: Dice of methods with their intervals, on tight boxes and on boxes that were moved."""
+"""Figures of reports: Dice of methods with intervals, for tight and for shifted boxes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MARKERS = "os^Dv"
 
 
 def dice_figure(report: Report, bar: str = "ellipse") -> Any:
-    """All cases' Dice, a line a method, worst first: each case a dot, the mean with its interval.
+    """Dice of all cases, one row per method, worst first: one dot per case, and the mean with its interval.
 
     The vertical line is the mean of the method `bar`.
     """
@@ -30,16 +30,16 @@ def dice_figure(report: Report, bar: str = "ellipse") -> Any:
         if row.method == bar:
             axes.axvline(row.dice.mean, color=ORANGE, lw=1)
     axes.set_yticks(range(len(rows)), [f"{row.method}  {row.dice.mean:.3f}" for row in rows])
-    told = f"Dice: cases, mean, 95% interval (n = {rows[0].n}); line: {bar}"
-    axes.set(xlabel=told, xlim=(0, 1), ylim=(-1, len(rows)))
+    label = f"Dice: cases, mean, 95% interval (n = {rows[0].n}); line: {bar}"
+    axes.set(xlabel=label, xlim=(0, 1), ylim=(-1, len(rows)))
     axes.grid(axis="x", color="0.93")
     return figure
 
 
 def shift_figure(reports: Mapping[str, Report], methods: Sequence[str], found: str) -> Any:
-    """Dice against how far boxes were off: a colour a method, solid for the moved box itself, dashed for `found`.
+    """Dice against box shift: one colour per method, solid for the shifted box itself, dashed for `found`.
 
-    reports: by the text under the axis, in its order. Methods that no report has are left out.
+    reports: keyed by tick label, in order. Methods that are in no report are omitted.
     """
     figure = new_figure(8.2, 4.6)
     axes = figure.subplots()
@@ -62,7 +62,7 @@ def shift_figure(reports: Mapping[str, Report], methods: Sequence[str], found: s
         dashes = "-" if label == methods[number] else "--"
         axes.errorbar(at, mean, reach, ls=dashes, capsize=2, ms=4, lw=1, label=label, **style)
     axes.set_xticks(range(len(reports)), list(reports))
-    axes.set(xlabel="how far the box is off", ylabel="Dice, mean and 95% interval")
+    axes.set(xlabel="shift of the box", ylabel="Dice, mean and 95% interval")
     axes.grid(axis="y", color="0.93")
     figure.legend(loc="outside right upper", frameon=False, fontsize=7)
     return figure

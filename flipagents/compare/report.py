@@ -1,4 +1,4 @@
-"""Methods side by side on cases whose masks are known: numbers for each case, and tables with intervals."""
+"""Compare methods on cases with known masks: metrics per case, and tables with intervals."""
 
 from __future__ import annotations
 
@@ -28,40 +28,40 @@ from flipenv.options import between
 from flipenv.progress import say, showing
 from flipenv.sources import SourceLike, open_source
 
-ALWAYS = ("box", "ellipse")  # rows of every table: what the box alone gives
-REFERENCES = ("ellipse", "flip", f"{FOUND} flip")  # to which differences are taken, where they are in the table
-EVALUATIONS = "evaluations"  # folder of finished ones, in a report's folder
+ALWAYS = ("box", "ellipse")  # rows of every table: masks from the box alone
+REFERENCES = ("ellipse", "flip", f"{FOUND} flip")  # methods from which differences are taken, if in the table
+EVALUATIONS = "evaluations"  # subfolder of finished evaluations in a report's folder
 
 Told = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Report:
-    """All numbers of one table."""
+    """All results of one comparison."""
 
     scores: list[CaseScore]
     summaries: list[Summary]
-    bounds: tuple[float, float] | None  # box areas in px² at which small and medium boxes end
-    missing: Mapping[str, str]  # rows that were not run, and why
+    bounds: tuple[float, float] | None  # upper box areas in px² of small and medium boxes
+    missing: Mapping[str, str]  # rows that were not run, with the reason
     about: dict[str, Any]  # versions, commit, command, machine, time, source
-    failures: list[Failure] = field(default_factory=list)  # cases in no row, and those that a method's row is without
+    failures: list[Failure] = field(default_factory=list)  # cases missing from all rows or from a method's row
 
     def row(self, method: str, group: str = ALL) -> Summary | None:
-        """One method's summary; None where it was not run, or the group is not there."""
+        """One method's summary; None if it was not run or there is no such group."""
         return next((row for row in self.summaries if (row.method, row.group) == (method, group)), None)
 
     def markdown(self) -> str:
-        """A table for all cases, one a class where the source names classes, and one a third of the box areas.
+        """A table of all cases, one per class if the source names classes, and one per third of the box areas.
 
-        A case that cannot be read is in no row. One on which a method failed is left out of that method's row, where it
-        is counted, and of differences with it. All are listed below the tables.
+        A case that cannot be read is in no row. A case on which a method failed is excluded from, but counted in, that
+        method's row, and excluded from differences with it. All are listed below the tables.
         """
         return tables.markdown(self.summaries, self.bounds, self.missing, self._shared())
 
     def write(self, folder: str | Path) -> list[Path]:
-        """Write cases.csv, table.md, table.tex and report.json, all or none; OutputError where the disk refuses."""
+        """Write cases.csv, table.md, table.tex and report.json, all or none; OutputError if one cannot be written."""
         folder = Path(folder)
-        told = {
+        content = {
             "about": self.about,
             "box_areas_px2": self.bounds,
             "not_run": dict(self.missing),
@@ -72,14 +72,14 @@ class Report:
             folder / "cases.csv": to_csv(self.scores),
             folder / "table.md": self.markdown(),
             folder / "table.tex": tables.latex(self.summaries, self.bounds, self.missing, self._shared()),
-            folder / "report.json": json.dumps(_plain(told), indent=1) + "\n",
+            folder / "report.json": json.dumps(_plain(content), indent=1) + "\n",
         }
         write_texts(texts)
         return list(texts)
 
     def _shared(self) -> list[Failure]:
-        """The failures without folders of this machine."""
-        return [dataclasses.replace(each, reason=without_folders(each.reason)) for each in self.failures]
+        """The failures without local directories."""
+        return [dataclasses.replace(failure, reason=without_folders(failure.reason)) for failure in self.failures]
 
 
 def evaluate(
@@ -103,24 +103,23 @@ def evaluate(
 ) -> Report:
     """Run methods (see `flipagents.compare.methods`), and always box and ellipse, on every case of a source.
 
-    shift: least and largest distance in image px by which each box is moved first, evenly drawn in an even direction,
-    the same for the same case id and seed. margin: by how many px a box may be off as far as the methods know: above 0,
-    each method given by its name, but not the rows of box and ellipse, gets a box found again
-    (`flipagents.compare.ours.Found`), and its row says so. weights, device: for methods that want them; a name of
-    weights with `{seed}` in it stands for a folder a seed. runtime: "onnx", "torch" or "auto" (see
-    `flipagents.segment.runtimes`), of the methods that have a choice; what each used is in the report's `about`. A
-    method whose numbers depend on no seed is run for the first alone.
+    shift: least and largest distance in image px by which each box is moved first; distance and direction are drawn
+    uniformly, reproducibly for a case id and seed. margin: box tolerance in px: above 0, the box of each method given
+    by name, except box and ellipse, is relocated first (`flipagents.compare.ours.Found`), and its row is labelled so.
+    weights, device: for methods that need them; `{seed}` in the path of the weights stands for a folder per seed.
+    runtime: "onnx", "torch" or "auto" (see `flipagents.segment.runtimes`), for methods with a choice; the report's
+    `about` records the one used. A method that does not depend on the seed runs only for the first one.
 
-    folder: finished evaluations are kept under it and are not run again by the same code, so that a run that was killed
-    goes on; again: run them all the same. jobs: evaluations side by side, in processes of their own; times are then
-    longer. strict: raise where a method cannot be made; else it is listed as not run, and the others go on.
-    references: methods to which differences of Dice are taken. draws: of the bootstrap. tell: called with a line after
-    each evaluation; None tells a log, see `flipenv.progress`.
+    folder: finished evaluations are saved here and reused by the same code, so that a killed run resumes; again: run
+    them anyway. jobs: parallel evaluations in separate processes; this inflates the times. strict: raise if a method
+    cannot be made; otherwise it is listed as not run and the others continue. references: methods from which
+    differences of Dice are taken. draws: bootstrap samples. tell: called with a line after each evaluation; None writes
+    to the log, see `flipenv.progress`.
 
-    A case that cannot be read or has no mask, or on which a method fails, is listed (`Report.failures`), and the others
-    are done; a method that fails on all of them is listed as not run. Raises, before anything is computed, ConfigError
-    for an unknown method or device and for values that make no sense, OutputError where the folder cannot be written
-    into; and SourceError where no case can be read.
+    Cases that cannot be read, have no mask, or on which a method fails are listed (`Report.failures`), and the others
+    continue; a method that fails on all of them is listed as not run. Raises, before anything is computed, ConfigError
+    for an unknown method or device and for invalid values, OutputError if the folder is not writable; and SourceError
+    if no case can be read.
     """
     device = check_device(device, runtime=runtime)
     _check_numbers(shift, seeds, margin, jobs, draws)
@@ -131,18 +130,18 @@ def evaluate(
         check_writable(Path(folder))
     opened = open_source(source)
     store = None if folder is None else Store(Path(folder) / EVALUATIONS)
-    told = about()
+    provenance = about()
     cases = {seed: Cases(opened, shift, seed) for seed in seeds}
     waiting = [Evaluation(row, cases[seed], device, runtime) for row in rows for seed in _seeds_of(row, shift, seeds)]
     done: dict[int, Outcome] = {}
     missing: dict[str, str] = {}
     note = tell or (lambda line: say(line, quiet=not progress))
     if store is not None and not again:
-        for index, each in enumerate(waiting):
-            found = store.load(each)
+        for index, evaluation in enumerate(waiting):
+            found = store.load(evaluation)
             if found is not None:
                 done[index] = found
-                note(f"{_named(each)}: {_dice(found)}, there already")
+                note(f"{_named(evaluation)}: {_dice(found)}, already done")
     left = [index for index in range(len(waiting)) if index not in done]
     with showing("evaluating", len(waiting) * len(opened), done=len(done) * len(opened), quiet=not progress) as shown:
         for index, answer, seconds in _run(left, waiting, jobs, strict, shown.advance):
@@ -155,32 +154,32 @@ def evaluate(
                 continue
             done[index] = answer
             if not answer.rows:
-                missing[name] = without_folders(f"it failed on every case, such as {_first(answer)}")
+                missing[name] = without_folders(f"it failed on every case, for example {_first(answer)}")
             if store is not None:
-                store.save(own, answer, {**told, "seconds": seconds})
+                store.save(own, answer, {**provenance, "seconds": seconds})
             note(f"{_named(own)}: {_dice(answer)}, {seconds:.1f} s")
     kept = [done[index] for index in sorted(done) if waiting[index].candidate.name not in missing]
     failures = _failures([done[index] for index in sorted(done)], opened.ids)
-    lost = {row.name: {each.case for each in failures if each.method == row.name} for row in rows}
-    unread = {each.case for each in failures if not each.method}
+    lost = {row.name: {failure.case for failure in failures if failure.method == row.name} for row in rows}
+    unread = {failure.case for failure in failures if not failure.method}
     scores = [score for outcome in kept for score in outcome.rows if score.case not in unread]
     summaries, bounds = summarise(scores, references, failed=lost, draws=draws)
-    told["source"] = without_folders(source) if isinstance(source, str) else f"{len(opened)} cases in memory"
-    told |= {"shift": list(shift), "seeds": list(seeds), "margin": margin, "device": device}
+    provenance["source"] = without_folders(source) if isinstance(source, str) else f"{len(opened)} cases in memory"
+    provenance |= {"shift": list(shift), "seeds": list(seeds), "margin": margin, "device": device}
     used = {row.name: row.runtime(seeds[0], device, runtime) for row in rows if row.name not in missing}
-    told["weights"] = _weights(weights)
-    told["runtimes"] = {name: each for name, each in used.items() if each is not None}
-    return Report(scores, summaries, bounds, missing, told, failures)
+    provenance["weights"] = _weights(weights)
+    provenance["runtimes"] = {name: chosen for name, chosen in used.items() if chosen is not None}
+    return Report(scores, summaries, bounds, missing, provenance, failures)
 
 
 def _weights(folder: str | Path | None) -> str | None:
-    """Digest of the pipeline that methods without weights of their own had; None where its folder holds none."""
+    """Digest of the pipeline used by methods without weights of their own; None if its folder holds none."""
     where = SHIPPED if folder is None else Path(folder)
     return pipeline_digest(where) if (where / PIPELINE).exists() else None
 
 
 def _check_numbers(shift: tuple[float, float], seeds: Sequence[int], margin: int, jobs: int, draws: int) -> None:
-    """Raise ConfigError for numbers with which nothing can be evaluated."""
+    """Raise ConfigError for invalid numbers."""
     for distance in shift:
         between("shift", distance, 0.0, 1e6)
     if len(shift) != 2 or shift[0] > shift[1]:
@@ -192,11 +191,11 @@ def _check_numbers(shift: tuple[float, float], seeds: Sequence[int], margin: int
     between("margin", margin, 0, 10**6, whole=True)
     between("draws", draws, 1, 10**9, whole=True)
     if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs == 0:
-        raise ConfigError(f"jobs={jobs!r}; expected a number of processes, -1 for one a core")
+        raise ConfigError(f"jobs={jobs!r}; expected a number of processes, -1 for one per core")
 
 
 def _failures(outcomes: Sequence[Outcome], ids: Sequence[str]) -> list[Failure]:
-    """Each case once that cannot be read, then each method's, in the order of the cases."""
+    """Unreadable cases, each once, then the failures of each method, in the order of the cases."""
     first: dict[tuple[str, str], Failure] = {}
     for outcome in outcomes:
         for failure in outcome.failures:
@@ -209,24 +208,24 @@ def _failures(outcomes: Sequence[Outcome], ids: Sequence[str]) -> list[Failure]:
 
 
 def _first(outcome: Outcome) -> str:
-    failure = next(each for each in outcome.failures if each.method)
+    failure = next(failure for failure in outcome.failures if failure.method)
     return f"{failure.case}: {failure.reason}"
 
 
 def _candidates(methods: Sequence[str | Candidate], margin: int, weights: str | Path | None) -> list[Candidate]:
-    """Rows of the table, box and ellipse first; ConfigError for two of one name."""
+    """Rows of the table, box and ellipse first; ConfigError for duplicate names."""
     rows = {name: Candidate(name) for name in ALWAYS}
-    for each in methods:
-        row = Candidate(each, weights=weights, margin=margin) if isinstance(each, str) else each
+    for method in methods:
+        row = Candidate(method, weights=weights, margin=margin) if isinstance(method, str) else method
         if row.name in ALWAYS and row.method == row.name and not row.margin:
             continue
         if rows.setdefault(row.name, row) != row:
-            raise ConfigError(f"two rows are named {row.name!r}; give one of them a label of its own")
+            raise ConfigError(f"two rows are named {row.name!r}; give one of them a label")
     return list(rows.values())
 
 
 def _seeds_of(row: Candidate, shift: tuple[float, float], seeds: Sequence[int]) -> Sequence[int]:
-    """The seeds on which a row's numbers depend, the first where they depend on none."""
+    """The seeds that affect a row; the first one if none does."""
     return seeds if shift[1] > 0 or SEED in str(row.weights) else seeds[:1]
 
 
@@ -237,12 +236,12 @@ def _run(
     strict: bool,
     advance: Callable[[int], None],
 ) -> Iterator[tuple[int, Outcome | FlipError, float]]:
-    """Number, outcome or error, and seconds of each evaluation, in the order in which they end.
+    """Index, outcome or error, and seconds of each evaluation, in the order in which they finish.
 
-    advance: called with the number of cases that were tried since the last call.
+    advance: called with the number of cases processed since the last call.
     """
     if jobs == 1 or len(left) < 2:
-        # all are made before the first one runs, so that weights that are not there are said at once
+        # all are made before the first one runs, so that missing weights show at once
         made = {index: waiting[index].make() for index in left} if strict else {}
         for index in left:
             yield _run_one(index, waiting[index], made.pop(index, None), advance)
@@ -256,7 +255,7 @@ def _run(
 
 
 def _run_there(index: int, evaluation: Evaluation, maker: Maker | None) -> tuple[int, Outcome | FlipError, float]:
-    """Run in a worker process, which does not know what the user's own script registered."""
+    """Run in a worker process, where the methods registered by the user's script are not known yet."""
     name = evaluation.candidate.method
     if maker is not None and name not in METHODS:
         METHODS.register(name)(maker)
@@ -286,11 +285,11 @@ def _dice(outcome: Outcome) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON holds it: intervals by name, None for numbers that are not finite."""
+    """Convert to JSON data: intervals by field name, None for non-finite numbers."""
     if hasattr(value, "_asdict"):
         value = value._asdict()
     if isinstance(value, Mapping):
-        return {key: _plain(each) for key, each in value.items()}
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [_plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,4 +1,4 @@
-"""One mask against the truth: a row of numbers, and rows as CSV."""
+"""Metrics of one mask against the truth as a row, and rows as CSV."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from flipenv.types import Case
 
 @dataclass(frozen=True)
 class CaseScore:
-    """One method on one case; see `flipagents.metrics` for what an empty mask gives."""
+    """One method on one case; see `flipagents.metrics` for empty masks."""
 
-    method: str  # its row in the tables
-    seed: int  # of the draw that moved the box, and of the weights where each seed has its own
+    method: str  # name of its row in the tables
+    seed: int  # of the box shift, and of the weights if each seed has its own
     case: str
-    group: str  # the case's class, such as benign; "" where its source names none
+    group: str  # the case's class, such as benign; "" if its source names none
     area: int  # of the box, px² of the image
     dice: float
     jaccard: float
@@ -32,19 +32,19 @@ class CaseScore:
     hausdorff95: float  # px of the image
     asd: float  # px of the image
     empty: bool  # nothing was segmented
-    ms: float  # wall time an image, a call's time shared evenly among its images; loading a model is not in it
+    ms: float  # wall time per image, a call's time divided by its number of images; excludes loading a model
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A case without a row, and why."""
+    """A case without a row, and the reason."""
 
     case: str
     reason: str
-    method: str = ""  # that failed on it; "" where the case cannot be read or has no mask, so that no method has a row
+    method: str = ""  # that failed on it; "" if the case cannot be read or has no mask, so that no method has a row
 
 
-NUMBERS = tuple(field.name for field in dataclasses.fields(CaseScore))[5:]  # that are averaged
+NUMBERS = tuple(field.name for field in dataclasses.fields(CaseScore))[5:]  # averaged columns
 _READ: dict[str, Callable[[str], Any]] = {
     "int": int,
     "float": float,
@@ -54,7 +54,7 @@ _READ: dict[str, Callable[[str], Any]] = {
 
 
 def score(method: str, seed: int, case: Case, mask: Mask, ms: float) -> CaseScore:
-    """Compare a mask with the case's own."""
+    """Score a mask against the case's own."""
     ours, truth = _cut(mask, np.asarray(case.mask))
     distances = metrics.distances(ours, truth)
     return CaseScore(
@@ -75,16 +75,16 @@ def score(method: str, seed: int, case: Case, mask: Mask, ms: float) -> CaseScor
 
 
 def to_csv(scores: Iterable[CaseScore]) -> str:
-    """Rows as CSV with a header; `from_csv` gives the same rows back, to the last bit."""
+    """Rows as CSV with a header; `from_csv` restores them bit for bit."""
     table = io.StringIO(newline="")
     rows = csv.DictWriter(table, [field.name for field in dataclasses.fields(CaseScore)], lineterminator="\n")
     rows.writeheader()
-    rows.writerows(vars(each) for each in scores)
+    rows.writerows(vars(row) for row in scores)
     return table.getvalue()
 
 
 def from_csv(text: str) -> list[CaseScore]:
-    """Read what `to_csv` wrote; ValueError where it is something else."""
+    """Read what `to_csv` wrote; ValueError for anything else."""
     fields = dataclasses.fields(CaseScore)
     try:
         return [
@@ -96,9 +96,9 @@ def from_csv(text: str) -> list[CaseScore]:
 
 
 def _cut(mask: Mask, truth: Mask) -> tuple[Mask, Mask]:
-    """Both masks without the rows and columns in which neither has a pixel, but for a rim of one pixel.
+    """Crop both masks to their common bounding box plus one pixel on each side.
 
-    Distances stay as they are, and take a tenth of the time.
+    Distances are unchanged and take a tenth of the time.
     """
     either = mask | truth
     if not either.any():

@@ -1,4 +1,4 @@
-"""From rows of cases to rows of a table: means, intervals, paired differences, for all cases and for groups."""
+"""Summaries of per-case rows: means, intervals, paired differences, for all cases and for groups."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from flipagents.metrics import Interval
 MEASURES = ("dice", "jaccard", "conformity", "hausdorff", "hausdorff95", "asd")
 ALL = "all"
 SIZES = ("small boxes", "medium boxes", "large boxes")
-SMALLEST = 3  # cases from which boxes are grouped by their size
+SMALLEST = 3  # least number of cases for grouping by box size
 
 
 @dataclass(frozen=True)
 class Statistic:
-    """One measure over cases; cases in which it is NaN, such as distances of empty masks, are left out."""
+    """One measure over cases; NaN values, such as distances of empty masks, are excluded."""
 
     mean: float
     std: float  # of the cases, NaN for fewer than two
@@ -33,23 +33,23 @@ class Statistic:
 class Summary:
     """One method on one group of cases: a row of the table.
 
-    Where there were several seeds, each case counts once, with its mean over them.
+    With several seeds, each case counts once, with its mean over them.
     """
 
     method: str
     group: str  # `ALL`, a class, or one of `SIZES`
     n: int  # cases
-    failed: int  # cases of the group that are not among them, because the method failed
-    measures: Mapping[str, Statistic]  # by MEASURES
-    differences: Mapping[str, Interval]  # of Dice to that of other methods on the cases that both have, by their names
-    empty: float  # share of the cases
-    ms: float  # an image
+    failed: int  # cases of the group excluded because the method failed
+    measures: Mapping[str, Statistic]  # keyed by MEASURES
+    differences: Mapping[str, Interval]  # of Dice to other methods on the cases that both have, by name
+    empty: float  # share of cases with an empty mask
+    ms: float  # per image
     seeds: int
     dice_seed_std: float  # of the mean Dice of the seeds, NaN for fewer than two
 
     @property
     def dice(self) -> Statistic:
-        """Shorthand for the measure that most tables are about."""
+        """Shorthand for the most used measure."""
         return self.measures["dice"]
 
 
@@ -60,11 +60,11 @@ def summarise(
     failed: Mapping[str, Collection[str]] | None = None,
     draws: int = 10_000,
 ) -> tuple[list[Summary], tuple[float, float] | None]:
-    """Summaries of every method in every group, and the box areas in px² at which small and medium boxes end.
+    """Summaries of every method in every group, and the upper box areas in px² of small and medium boxes.
 
-    Groups are all cases, each class where there are several, and thirds by box area; None where there are too few boxes
-    for thirds. references: methods to which differences are taken, where they are among the scores. failed: ids of the
-    cases on which a method failed, with any seed; they are left out of its row, and of differences with it.
+    Groups are all cases, each class if there are several, and thirds by box area; None if there are too few boxes for
+    thirds. references: methods from which differences are taken, if they are among the scores. failed: ids of the cases
+    on which a method failed, with any seed; they are excluded from its row and from differences with it.
     """
     lost = {} if failed is None else failed
     names = list(dict.fromkeys(score.method for score in scores))
@@ -86,7 +86,7 @@ def summarise(
 
 
 def thirds(areas: Sequence[int]) -> tuple[float, float] | None:
-    """Areas at which the smallest and the middle third end; None for too few."""
+    """Upper areas of the smallest and the middle third; None for too few."""
     if len(areas) < SMALLEST:
         return None
     low, high = np.quantile(areas, (1 / 3, 2 / 3)).tolist()
@@ -103,7 +103,7 @@ def _by_case(scores: Sequence[CaseScore]) -> dict[str, list[CaseScore]]:
 def _groups(
     cases: Mapping[str, CaseScore], bounds: tuple[float, float] | None
 ) -> dict[str, Callable[[CaseScore], bool]]:
-    """Whether a case belongs, by the name of the group; no group is empty."""
+    """Membership predicate of each group, by name; no group is empty."""
     classes = sorted({own.group for own in cases.values()} - {""})
     groups: dict[str, Callable[[CaseScore], bool]] = {ALL: lambda score: True}
     if len(classes) > 1:
@@ -143,7 +143,7 @@ def _summary(
         measures={measure: _statistic(own[measure], draws) for measure in MEASURES},
         differences={
             other: metrics.paired_difference(
-                *(_column([parts[each][case] for case in shared], "dice") for each in (name, other)), draws=draws
+                *(_column([parts[method][case] for case in shared], "dice") for method in (name, other)), draws=draws
             )
             for other, shared in both.items()
             if other != name and shared

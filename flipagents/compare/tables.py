@@ -1,4 +1,4 @@
-"""Summaries as tables that are read: Markdown, and LaTeX with booktabs."""
+"""Summaries as Markdown tables and as LaTeX tables with booktabs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flipagents.compare.summaries import ALL, SIZES, Statistic, Summary
 from flipagents.metrics import Interval
 
 NONE = "—"
-LISTED = 20  # cases without a row that a table names; report.json has all
+LISTED = 20  # most excluded cases listed below a table; report.json has all
 LATEX_NEEDS = r"\usepackage{booktabs}"
 
 
@@ -20,7 +20,7 @@ def markdown(
     missing: Mapping[str, str],
     failures: Sequence[Failure] = (),
 ) -> str:
-    """A table a group, what was not run, and the cases that are not in the tables, or not in every row."""
+    """One table per group, the methods that were not run, and the cases excluded from all or some rows."""
     parts = []
     for group, rows in _by_group(summaries).items():
         grid = _grid(rows)
@@ -33,7 +33,7 @@ def markdown(
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of cells, which hold no `|`."""
+    """A Markdown table; cells must not contain `|`."""
 
     def line(cells: Sequence[str]) -> str:
         return f"| {' | '.join(cells)} |"
@@ -47,17 +47,17 @@ def latex(
     missing: Mapping[str, str],
     failures: Sequence[Failure] = (),
 ) -> str:
-    """One `tabular` of all groups, which wants `LATEX_NEEDS` in the preamble."""
+    """One `tabular` of all groups; needs `LATEX_NEEDS` in the preamble."""
     groups = _by_group(summaries)
     grids = {_headed(group, rows, bounds): _grid(rows) for group, rows in groups.items()}
-    text = latex_table(next(iter(grids.values()))[0], {told: grid[1:] for told, grid in grids.items()})
+    text = latex_table(next(iter(grids.values()))[0], {title: grid[1:] for title, grid in grids.items()})
     notes = [f"{name}: not run: {' '.join(why.split())}" for name, why in missing.items()]
     notes += [note for title, lines in _left_out(failures) for note in (f"{title}:", *lines)]
     return "".join([text, *(f"% {note}\n" for note in notes)])
 
 
 def latex_table(head: Sequence[str], groups: Mapping[str, Iterable[Sequence[str]]]) -> str:
-    """A `tabular` of cells in groups, each under its name unless that is ""; wants `LATEX_NEEDS` in the preamble."""
+    """A `tabular` of cells in groups, each under its name unless that is ""; needs `LATEX_NEEDS` in the preamble."""
     lines = [f"% {LATEX_NEEDS}", rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}", r"\toprule", _latex_row(head)]
     for name, rows in groups.items():
         named = [rf"\multicolumn{{{len(head)}}}{{l}}{{\emph{{{_escaped(name)}}}}} \\"] if name else []
@@ -66,17 +66,17 @@ def latex_table(head: Sequence[str], groups: Mapping[str, Iterable[Sequence[str]
 
 
 def heading(group: str, n: int, bounds: tuple[float, float] | None) -> str:
-    """Name of a group with the number of its cases, and with the areas that bound a group of sizes."""
+    """Name of a group with its number of cases, and with the area limits of a size group."""
     counted = f"{n} case{'s' * (n != 1)}"
     if group not in SIZES or bounds is None:
         return f"{group} ({counted})"
-    low, high = (f"{each:.0f} px²" for each in bounds)
+    low, high = (f"{area:.0f} px²" for area in bounds)
     limits = (f"area up to {low}", f"area above {low}, up to {high}", f"area above {high}")
     return f"{group} ({counted}; {limits[SIZES.index(group)]})"
 
 
 def spread(statistic: Statistic, digits: int = 4, scale: float = 1.0) -> str:
-    """Mean ± std; without it where the mean is infinite."""
+    """Mean ± std; the mean alone if it is infinite."""
     if math.isinf(statistic.mean):
         return f"{statistic.mean}"
     return f"{scale * statistic.mean:.{digits}f} ± {scale * statistic.std:.{digits}f}"
@@ -88,18 +88,18 @@ def signed(apart: Interval) -> str:
 
 
 def _headed(group: str, rows: Sequence[Summary], bounds: tuple[float, float] | None) -> str:
-    """Heading of a table; a case on which one of its methods failed counts."""
+    """Heading of a table; its count includes cases on which a method failed."""
     return heading(group, max(row.n + row.failed for row in rows), bounds)
 
 
 def _left_out(failures: Sequence[Failure]) -> Iterator[tuple[str, list[str]]]:
-    """What is to be said of cases that have no row: titles, and a line a case."""
+    """Notes on excluded cases: titles, and one line per case."""
     for method in dict.fromkeys(failure.method for failure in failures):
         own = [failure for failure in failures if failure.method == method]
         lines = [f"{failure.case}: {' '.join(failure.reason.split())}" for failure in own[:LISTED]]
         lines += [f"and {len(own) - LISTED} more"] if len(own) > LISTED else []
         counted = f"{len(own)} case{'s' * (len(own) != 1)}"
-        what = f"Left out of the row of {method}, and of differences with it" if method else "In no row"
+        what = f"Excluded from the row of {method} and from differences with it" if method else "In no row"
         yield f"{what}, {counted}", lines
 
 
@@ -111,7 +111,7 @@ def _by_group(summaries: Sequence[Summary]) -> dict[str, list[Summary]]:
 
 
 def _grid(rows: Sequence[Summary]) -> list[list[str]]:
-    """Cells of a group, the heads first; the columns are those that every group has."""
+    """Cells of a group, header first; the columns are those common to all groups."""
     references = list(dict.fromkeys(name for row in rows for name in row.differences))
     several, lossy = any(row.seeds > 1 for row in rows), any(row.failed for row in rows)
     head = ["method", "Dice, mean ± std", "95% interval", "median"]
@@ -142,7 +142,7 @@ def _latex_row(cells: Sequence[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text as LaTeX prints it; a minus sign is one, and infinity is a symbol."""
+    """Text escaped for LaTeX; minus signs and infinity become math symbols."""
     backslash = "\0"
     text = text.replace("\\", backslash)
     for plain in "&%$#_{}":

@@ -1,11 +1,11 @@
-"""What `flip train --method NAME` trains, chosen by name: our pipeline, and the baselines that learn.
+"""Trainers for `flip train --method NAME`, by name: our pipeline, and the baselines that learn.
 
     @TRAINERS.register("mine")
     def train_mine(source, val, folder, device="cpu", progress=True, **options):
-        ...  # write into folder, return the Path of what was written
+        ...  # write into folder, return the Path of the result
 
-The method of the same name reads what its trainer wrote (see `flipagents.compare.methods`). A package offers trainers
-without being imported first through entry points of the group `flipagents.trainers`.
+The method of the same name reads the result (see `flipagents.compare.methods`). Other packages provide trainers through
+entry points of the group `flipagents.trainers`, without being imported first.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from flipenv.registry import LazyRegistry, unknown
 from flipenv.sources import SourceLike
 
 GROUP = "flipagents.trainers"  # entry points
-PRESET, AGENT = "small", "ddqn"  # of our pipeline, unless told otherwise
+PRESET, AGENT = "small", "ddqn"  # defaults of our pipeline
 
 
 class Trainer(Protocol):
-    """Trains on a source, chooses on `val` where it does; returns the folder that was written."""
+    """Trains on a source, optionally selecting on `val`; returns the folder written."""
 
     def __call__(
         self, source: SourceLike, val: SourceLike | None, folder: Path, device: str, progress: bool, **options: Any
     ) -> Path:
-        """Train with the options that are given and its own defaults for others."""
+        """Train with the given options and defaults for the others."""
 
 
 OURS = {"flip": "flipagents.compare.trainers:train_flip"}
@@ -54,10 +54,10 @@ def train_method(
     progress: bool = True,
     options: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Let the trainer of this name train; return the folder that it wrote.
+    """Train with the trainer of this name; return the folder that it wrote.
 
-    Lines of progress are also written into `train.log` in the folder. Raises as `check_training`, and ConfigError for
-    options that the trainer does not take.
+    Progress lines also go to `train.log` in the folder. Raises as `check_training`, and ConfigError for options that
+    the trainer does not accept.
     """
     device = check_training(name, source, val, folder, device=device, options=options)
     train, given = TRAINERS[name], dict(options or {})
@@ -79,10 +79,10 @@ def check_training(
     device: str = "cpu",
     options: Mapping[str, Any] | None = None,
 ) -> str:
-    """Say at once, without torch, what is wrong with a training that is asked for; return its device by name.
+    """Check the arguments of a training up front, without torch; return the resolved device.
 
-    Raises ConfigError for a name that nobody registered, for a device that is not here, and for options of our pipeline
-    that do not exist; CheckpointError where the folder holds another run; OutputError where it cannot be written into.
+    Raises ConfigError for an unknown name, an unavailable device, or unknown options of our pipeline; CheckpointError
+    if the folder holds another run; OutputError if it is not writable.
     """
     TRAINERS.check(name)
     device = check_device(device)
@@ -96,12 +96,12 @@ def check_training(
     return device
 
 
-PARTS = ("env", "learner", "classifier", "student")  # of our pipeline, each with options of its own
-KNOWN = {"env": EnvConfig, "learner": LearnerConfig}  # those that are known without torch
+PARTS = ("env", "learner", "classifier", "student")  # of our pipeline, each with its own options
+KNOWN = {"env": EnvConfig, "learner": LearnerConfig}  # parts that can be checked without torch
 
 
 def check_options(*, preset: str = PRESET, agent: str = AGENT, **parts: Any) -> None:
-    """Raise ConfigError for names of our pipeline's options that do not exist, as far as is known without torch.
+    """Raise ConfigError for unknown options of our pipeline, as far as they can be checked without torch.
 
     parts: mappings of options for each of PARTS.
     """

@@ -1,1 +1,1 @@
-"""Many images, many machines."""
+"""Scaling out: many images, many machines."""

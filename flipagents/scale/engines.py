@@ -1,6 +1,6 @@
-"""Where the runs of an ablation are performed: here one after the other, on Slurm, or on a Ray cluster.
+"""Engines that execute the runs of an ablation: sequentially here, on Slurm, or on a Ray cluster.
 
-Each engine yields a run as it ends, and why it failed, or nothing. A run that fails leaves the others as they are.
+Each engine yields a run as it finishes, with the error if it failed. A failed run does not affect the others.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from flipenv.errors import ConfigError, FlipError
 from flipenv.registry import Registry
 from flipenv.sources.extras import need
 
-JOBS, JOB = "slurm", "job.json"  # submitit's folder beside the runs; in a run's folder, who performs it
+JOBS, JOB = "slurm", "job.json"  # submitit's folder beside the runs; in a run's folder, its job
 
 Ended: TypeAlias = Iterator[tuple[Run, str]]
 ENGINES: Registry[Callable[[Sequence[Run], Path], Ended]] = Registry("engine")  # unfinished runs, their folder
@@ -25,25 +25,25 @@ ENGINES: Registry[Callable[[Sequence[Run], Path], Ended]] = Registry("engine")  
 
 @ENGINES.register("plain")
 def plain(runs: Sequence[Run], folder: Path) -> Ended:
-    """One after the other, in this process."""
+    """Sequentially, in this process."""
     for run in runs:
         yield run, _tried(run)
 
 
 @ENGINES.register("slurm")
 def slurm(runs: Sequence[Run], folder: Path, cluster: str = "slurm") -> Ended:
-    """Hand each run to Slurm through submitit, and wait for all of them.
+    """Submit each run to Slurm through submitit, and wait for all of them.
 
-    The runs go on when this process ends; the same command then waits for those that are still under way instead of
-    handing them in again. cluster: "slurm", or "local" for processes of this machine. Raises MissingDependencyError
-    without submitit, ConfigError where there is no Slurm or it refuses the plan's options.
+    The jobs continue if this process ends; the same command then waits for the running ones instead of submitting them
+    again. cluster: "slurm", or "local" for processes on this machine. Raises MissingDependencyError without submitit,
+    ConfigError without Slurm or if it rejects the plan's options.
     """
     submitit = need("submitit", extra="slurm", purpose="engine 'slurm'")
     job_class = {"slurm": submitit.SlurmJob, "local": submitit.LocalJob}[cluster]
     try:
         executor = submitit.AutoExecutor(folder / JOBS, cluster=cluster)
         executor.update_parameters(name="flip-ablate", **runs[0].plan.slurm)
-    except (RuntimeError, NameError, TypeError, AssertionError) as error:  # what it says of a machine without Slurm
+    except (RuntimeError, NameError, TypeError, AssertionError) as error:  # raised on a machine without Slurm
         raise ConfigError(f"engine 'slurm' cannot be used: {error}") from error
     known = {run.folder: _under_way(run, job_class, folder / JOBS) for run in runs}
     fresh = [run for run in runs if known[run.folder] is None]
@@ -56,15 +56,15 @@ def slurm(runs: Sequence[Run], folder: Path, cluster: str = "slurm") -> Ended:
     for run in runs:
         try:
             yield run, str(known[run.folder].result())
-        except Exception as error:  # whatever ended it there; submitit's own have no base in common
+        except Exception as error:  # any failure of the job; submitit's errors have no common base
             yield run, f"job {known[run.folder].job_id} failed: {' '.join(str(error).split())}"
 
 
 @ENGINES.register("ray")
 def ray(runs: Sequence[Run], folder: Path) -> Ended:
-    """A task for each run on a Ray cluster: one GPU where the plan's device is cuda, one CPU otherwise.
+    """One task per run on a Ray cluster: one GPU if the plan's device is cuda, one CPU otherwise.
 
-    `folder` must be where every machine sees it under the same name. Raises MissingDependencyError without Ray.
+    `folder` must be visible to every machine under the same name. Raises MissingDependencyError without Ray.
     """
     cluster = need("ray", extra="ray", purpose="engine 'ray'")
     if not cluster.is_initialized():
@@ -82,7 +82,7 @@ def ray(runs: Sequence[Run], folder: Path) -> Ended:
 
 
 def _tried(run: Run) -> str:
-    """Perform a run; say why it failed."""
+    """Execute a run; return the error if it failed."""
     try:
         perform(run)
     except (FlipError, OSError) as error:
@@ -91,7 +91,7 @@ def _tried(run: Run) -> str:
 
 
 def _under_way(run: Run, job_class: Any, folder: Path) -> Any:
-    """The job that was handed in for a run before and has not ended, None where there is none."""
+    """The unfinished job already submitted for a run; None if there is none."""
     path = run.folder / JOB
     if not path.exists():
         return None

@@ -1,4 +1,4 @@
-"""What the masks of a run are made from, and whether one that is there was made from the same."""
+"""Origins of a run's masks, and whether existing masks are up to date."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Origins:
 
     @cached_property
     def weights(self) -> str:
-        """Digest of the weights that the method has, and that the boxes are found with."""
+        """Digest of the weights of the method and of the box locator."""
         name, _, path = self.method.partition(":")
         if name in RULES and not self.margin:
             return ""
@@ -57,15 +57,15 @@ class Origins:
         )
 
     def change(self, index: int, files: Sequence[Path]) -> str | None:
-        """Why a case is to be done: in a word what changed since its mask was made, "" where there is none; else None.
+        """Why a case must be done: what changed since its mask was made, "" if there is no mask; None if up to date.
 
-        The image's bytes are read only where what the file system tells of its file differs. Raises ConfigError where
-        one of the files, the mask's first, is not of this case or of nobody knows whom: replacing it would lose it.
+        The image's bytes are read only if its file's metadata differ. Raises ConfigError if one of the files belongs to
+        another case or is of unknown origin: replacing it would lose it.
         """
         mask = files[0]
         try:
             there = [file for file in files if is_there(file)]
-        except OSError:  # a name that is too long, a folder that may not be read: writing says so
+        except OSError:  # too long a name, an unreadable folder: writing reports it
             return ""
         if not there:
             return ""
@@ -73,10 +73,8 @@ class Origins:
         own = () if before is None else (mask.name, *before.files)
         foreign = [file for file in there if file.name not in own]
         if foreign:
-            fault = "does not say what it was made from" if foreign[0] == mask else "was not written with a mask"
-            raise ConfigError(
-                f"{foreign[0]} is there and {fault}; choose another folder, or replace it with --overwrite"
-            )
+            fault = "does not record its origin" if foreign[0] == mask else "was not written with a mask"
+            raise ConfigError(f"{foreign[0]} exists and {fault}; choose another folder, or replace it with --overwrite")
         assert before is not None
         change = self._change(before, index, mask)
         return None if not change and there == list(files) else change
@@ -87,7 +85,7 @@ class Origins:
         try:
             is_same = self._is_same(before, index, scan, image)
         except (FlipError, OSError):
-            return "image"  # it cannot be read: doing it again says why
+            return "image"  # unreadable: redoing it reports why
         if not is_same and before.image != image:
             raise ConfigError(
                 f"{mask} is the mask of {before.image or 'a case without a file'}, not of {image or 'this case'}; "
@@ -105,7 +103,7 @@ class Origins:
         return ", ".join(name for name, is_so in same.items() if not is_so)
 
     def _is_same(self, before: Origin, index: int, scan: Scan | None, image: str | None) -> bool:
-        """Whether a mask's image, or its whole case where no box is known beforehand, is what it was."""
+        """Whether a mask's image, or its whole case if no box is known in advance, is unchanged."""
         if (
             scan is not None
             and self._entry(index) is not None
@@ -120,14 +118,14 @@ class Origins:
         return digest(scan.file)
 
     def _entry(self, index: int) -> FileCase | CocoCase | None:
-        """The entry of a case that need not be read for its box."""
+        """The entry of a case whose box is known without reading it."""
         entry = self.source.entries[index] if isinstance(self.source, ListedSource) else None
         return entry if isinstance(entry, FileCase | CocoCase) else None
 
 
 def _stamp(scan: Scan) -> tuple[int, ...]:
-    told = scan.file.stat()
-    return told.st_size, told.st_mtime_ns, told.st_ctime_ns, told.st_ino
+    status = scan.file.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
 def _seen_from(folder: Path, scan: Scan | None) -> str | None:
@@ -135,8 +133,10 @@ def _seen_from(folder: Path, scan: Scan | None) -> str | None:
 
 
 def _fits(entry: FileCase | CocoCase | None, mask: Path) -> bool:
-    """Whether the size that a COCO file tells of the image, if it does, is that of the mask."""
+    """Whether the image size in a COCO file, if given, equals the mask's."""
     if not isinstance(entry, CocoCase):
         return True
     with Image.open(mask) as picture:
-        return all(told in (None, side) for told, side in zip(entry.size, (picture.height, picture.width), strict=True))
+        return all(
+            given in (None, side) for given, side in zip(entry.size, (picture.height, picture.width), strict=True)
+        )

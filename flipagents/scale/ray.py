@@ -1,10 +1,10 @@
-"""Many images into files on a Ray cluster: one loaded method a worker, images handed out as workers get free.
+"""Segment many images on a Ray cluster: one loaded method per worker, blocks assigned as workers become free.
 
-    export RAY_ADDRESS=auto     # on a cluster; without it Ray starts on this machine
+    export RAY_ADDRESS=auto     # on a cluster; otherwise Ray starts on this machine
     flip segment cases.csv -o out/ --engine ray
 
-Ray Data gives blocks of images to a pool of actors and starts one anew when it dies; its block is then done again, but
-for the images whose files are there. So nothing is lost, and nothing that was finished is done twice.
+Ray Data gives blocks of images to a pool of actors and restarts one that dies; its block is then repeated, except for
+images whose files exist. So nothing is lost, and finished images are not repeated.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from flipenv.sources.extras import need
 
 
 def run(work: Work, paths: Paths, *, workers: int | None = None, block: int = CHUNK) -> Iterator[Outcome]:
-    """Segment and write cases; yield what came of each as it comes.
+    """Segment and write cases; yield each outcome as it arrives.
 
-    Image files and the folder for outputs must be where every machine sees them under the same name. What is done
-    already is not done again, see `flipagents.scale.worker.waiting`.
+    Image files and the output folder must be visible to every machine under the same names. Finished cases are not
+    repeated, see `flipagents.scale.worker.waiting`.
 
-    workers: at most so many, None for one a GPU (device cuda) or one a CPU of the cluster. block: images that a worker
-    takes at a time. Raises MissingDependencyError without Ray, OutputError as a Ray error: it ends everything.
+    workers: most workers, None for one per GPU (device cuda) or one per CPU of the cluster. block: images per task.
+    Raises MissingDependencyError without Ray, OutputError as a Ray error, which aborts the run.
     """
     ray = need("ray", extra="ray", purpose="engine 'ray'")
     need("ray.data", extra="ray", purpose="engine 'ray'")
@@ -56,14 +56,14 @@ def run(work: Work, paths: Paths, *, workers: int | None = None, block: int = CH
 
 
 class Actor:
-    """What Ray keeps alive on a worker."""
+    """Holds a loaded method on a Ray worker."""
 
     def __init__(self, work: Work) -> None:
-        threads.settle()  # a cluster's processes have not the environment of the command
+        threads.settle()  # the cluster's processes do not inherit the command's environment
         self.worker = Worker(work)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Segment a block; number, error and what is told of each image, see `Outcome`."""
+        """Segment a block; return index, error and details of each image, see `Outcome`."""
         numbers = [int(number) for number in batch["number"]]
         paths = dict(zip(numbers, ([Path(file) for file in files] for files in batch["files"]), strict=True))
         left = {index: paths[index] for index in waiting(self.worker.work, paths)}

@@ -1,4 +1,4 @@
-"""Many images into files: what one worker does with its share, whoever hands it out."""
+"""Segment many images into files: the part of one worker, for every engine."""
 
 from __future__ import annotations
 
@@ -27,45 +27,45 @@ from flipenv.types import Case
 
 CHUNK = 64  # images in memory at once
 FILMS = (".gif", ".mp4")
-WALKED = ("_curve.png", *FILMS)  # ends of the names of files that show a walk
+WALKED = ("_curve.png", *FILMS)  # suffixes of files that show a walk
 
-Paths = Mapping[int, Sequence[Path]]  # number of a case in its source -> where its files go, the mask's PNG first
+Paths = Mapping[int, Sequence[Path]]  # index of a case in its source -> its output files, the mask's PNG first
 
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be done with each image; it travels to other processes."""
+    """Settings for segmenting each image; can be sent to other processes."""
 
     source: Source
     method: str = "flip"
-    weights: Path | None = None  # None for those that ship
+    weights: Path | None = None  # None for the shipped ones
     device: str = "cpu"
-    margin: int = 0  # px by which boxes may be off
+    margin: int = 0  # box tolerance, px
     runtime: str = "auto"  # see `flipagents.segment.runtimes`
 
     @cached_property
     def origins(self) -> Origins:
-        """What its masks are made from."""
+        """Origins of its masks."""
         return Origins(self.source, self.method, self.weights, self.margin)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one case."""
+    """Result of one case."""
 
-    index: int  # its number in the source
-    error: str = ""  # why it failed; "" where it is done
-    told: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of the mask, as JSON holds it
+    index: int  # in the source
+    error: str = ""  # why it failed; "" for success
+    told: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # details of the mask, as JSON data
 
 
 @dataclass(frozen=True, eq=False)
 class _Masked:
-    """A case on its way to its files."""
+    """A segmented case before its files are written."""
 
     index: int
     case: Case
     mask: Any  # (height, width) bool
-    seconds: float  # of the method, its share of those of the chunk
+    seconds: float  # method's time, its share of the chunk's
 
 
 class Worker:
@@ -81,14 +81,14 @@ class Worker:
             self.method = Found(self.method, work.margin, work.weights, work.device, work.runtime)
 
     def run(self, paths: Paths) -> Iterator[Outcome]:
-        """Segment and write cases; yield what came of each. A case that fails leaves the others as they are.
+        """Segment and write cases; yield their outcomes. A failed case does not affect the others.
 
-        OutputError that the next file would raise too ends everything.
+        An OutputError that would recur for every file aborts the run.
         """
         waiting = list(paths)
         for start in range(0, len(waiting), CHUNK):
-            for each in self._masks({index: paths[index] for index in waiting[start : start + CHUNK]}):
-                yield each if isinstance(each, Outcome) else self._written(each, paths[each.index])
+            for result in self._masks({index: paths[index] for index in waiting[start : start + CHUNK]}):
+                yield result if isinstance(result, Outcome) else self._written(result, paths[result.index])
 
     def _written(self, each: _Masked, files: Sequence[Path]) -> Outcome:
         started = time.perf_counter()
@@ -128,7 +128,7 @@ class Worker:
         return Outcome(each.index, told=told)
 
     def _masks(self, paths: Paths) -> list[Outcome | _Masked]:
-        """What came of each case so far: its mask, or why there is none."""
+        """Intermediate result of each case: its mask, or the outcome with its error."""
         cases: dict[int, Case] = {}
         failed: dict[int, str] = {}
         for index, files in paths.items():
@@ -156,10 +156,10 @@ class Worker:
 
 
 def waiting(work: Work, paths: Paths) -> dict[int, str]:
-    """The cases that are not done, and what is another thing than when their mask was made: "" where there is none.
+    """The cases still to be done, with what changed since their mask was made, "" if there is no mask.
 
-    A case is done when all its files are there and its mask was made from the same image, box, method and weights.
-    Raises ConfigError where a mask is another image's, see `flipagents.scale.origins.Origins.change`.
+    A case is done if all its files exist and its mask was made from the same image, box, method and weights.
+    Raises ConfigError if a mask belongs to another image, see `flipagents.scale.origins.Origins.change`.
     """
     changes = {index: work.origins.change(index, files) for index, files in paths.items()}
     return {index: change for index, change in changes.items() if change is not None}
@@ -170,9 +170,9 @@ def _any(files: Sequence[Path], suffix: str) -> bool:
 
 
 def share_of(paths: Paths, shard: str) -> dict[int, Sequence[Path]]:
-    """The share `i/n` of the cases, i from 1 to n: every n-th, so that n shares are all of them, each once.
+    """The shard `i/n` of the cases, i from 1 to n: every n-th, so that the n shards partition them.
 
-    ConfigError for text that names no share.
+    ConfigError for malformed text.
     """
     number, slash, count = shard.partition("/")
     if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):

@@ -1,11 +1,11 @@
-"""How a trained pipeline turns a box into a mask."""
+"""Inference: a trained pipeline turns a box into a mask."""
 
 from __future__ import annotations
 
 import warnings
 from typing import Any
 
-MOVED = {  # what this package held when it was a module
+MOVED = {  # names that this package held as a module
     "Segmenter": "flipagents.segment.segmenter",
     "Votes": "flipagents.segment.segmenter",
     "walking": "flipagents.segment.segmenter",
@@ -16,10 +16,10 @@ MOVED = {  # what this package held when it was a module
 
 
 def __getattr__(name: str) -> Any:
-    """Give what was here before, for one version, with a warning."""
+    """Resolve old names for one version, with a warning."""
     if name not in MOVED:
         raise AttributeError(f"module 'flipagents.segment' has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415
 
-    warnings.warn(f"{name} is in {MOVED[name]} now; this name goes with the next version", FutureWarning, stacklevel=2)
+    warnings.warn(f"{name} is now in {MOVED[name]}; the next version drops the old name", FutureWarning, stacklevel=2)
     return getattr(import_module(MOVED[name]), name)

@@ -1,7 +1,7 @@
-"""Write a trained pipeline as ONNX files, which segment without torch: `flip export`.
+"""Export a trained pipeline to ONNX files, for inference without torch: `flip export`.
 
-Each network becomes one file whose inputs and outputs are what the project's own parts pass around, so that another
-program can run it too; the free first axis is called `batch`.
+Each network becomes one file with the inputs and outputs used inside this project, so that other programs can run it
+too; the dynamic first axis is called `batch`.
 
     stage1/agent, stage2/agent    observation uint8, see `Agent.network` -> better (batch, agents) float32
     contour, student, locator     crops (batch, channels, 64, 64) float32 -> probability (batch, 64, 64) float32
@@ -34,14 +34,14 @@ from flipenv.errors import ConfigError, MissingDependencyError
 from flipenv.sources.extras import need
 
 OPSET = 18
-EXAMPLES = 2  # in the batch that is traced: of one, the exporter would make a constant
+EXAMPLES = 2  # batch size for tracing: the exporter would turn 1 into a constant
 
 
 def export_pipeline(folder: str | Path | None, into: str | Path, *, keep: bool = False) -> list[Path]:
     """Write all networks of a pipeline, and its recipe last, into a folder; return the networks' folders.
 
-    folder: what `flip train` wrote, None for the weights that ship. keep: leave networks as they are that `into` has of
-    the same weights. Raises CheckpointError where it is no such folder, ConfigError where `into` is the same one,
+    folder: output of `flip train`, None for the shipped weights. keep: keep networks in `into` that were made from the
+    same weights. Raises CheckpointError if `folder` is not a pipeline, ConfigError if `into` is the same folder,
     MissingDependencyError without onnx and onnxscript.
     """
     where, into = pipeline_folder(folder, "torch"), Path(into)
@@ -58,10 +58,10 @@ def export_pipeline(folder: str | Path | None, into: str | Path, *, keep: bool =
 
 
 def write_copy(folder: Path) -> None:
-    """Write a pipeline's ONNX copy into its own folder (see `flipagents.segment.runtimes`), unless it is there.
+    """Write a pipeline's ONNX copy into its own folder (see `flipagents.segment.runtimes`), unless it exists.
 
-    Networks that were copied from the same weights before are kept, so a copy that was interrupted goes on.
-    What cannot be copied, such as an agent without a network, is told in a RuntimeWarning: torch runs it.
+    Networks already copied from the same weights are kept, so an interrupted copy resumes. A RuntimeWarning reports
+    anything that cannot be copied, such as an agent without a network: torch runs it.
     """
     if fault_of_copy(folder) is None:
         return
@@ -75,23 +75,23 @@ def _agent(folder: Path, into: Path) -> Path:
     agent = load_agent(folder)
     env = agent.env
     agents = () if env.observation == "joint" else (env.n_agents,)
-    seen = torch.zeros((EXAMPLES, *agents, env.n_channels, env.window, env.window), dtype=torch.uint8)
+    example = torch.zeros((EXAMPLES, *agents, env.n_channels, env.window, env.window), dtype=torch.uint8)
     about = {"env": env.to_dict(), "config": agent.config.to_dict()}
-    return _write(folder, into, agent.network(), {"observation": seen}, "better", {"role": AGENT, **about})
+    return _write(folder, into, agent.network(), {"observation": example}, "better", {"role": AGENT, **about})
 
 
 def _mapper(folder: Path, into: Path) -> Path:
     student = Student.load(folder)
-    seen = torch.zeros(EXAMPLES, N_INPUTS[student.view], SIZE, SIZE)
+    example = torch.zeros(EXAMPLES, N_INPUTS[student.view], SIZE, SIZE)
     about = {"role": MAPPER, "view": student.view}
-    return _write(folder, into, _Probability(student.network), {"crops": seen}, "probability", about)
+    return _write(folder, into, _Probability(student.network), {"crops": example}, "probability", about)
 
 
 def _scorer(folder: Path, into: Path) -> Path:
     classifier = Classifier.load(folder)
     canvas = classifier.config.patches.env.canvas
-    seen = torch.zeros((EXAMPLES, canvas.height, canvas.width), dtype=torch.uint8)
-    return _write(folder, into, _Score(classifier), {"canvases": seen}, "score", {"role": SCORER})
+    example = torch.zeros((EXAMPLES, canvas.height, canvas.width), dtype=torch.uint8)
+    return _write(folder, into, _Score(classifier), {"canvases": example}, "score", {"role": SCORER})
 
 
 class _Probability(nn.Module):
@@ -104,7 +104,7 @@ class _Probability(nn.Module):
 
 
 class _Score(nn.Module):
-    """As `flipenv.torch_scorer` asks a classifier."""
+    """The scoring of `flipenv.torch_scorer`."""
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
@@ -119,19 +119,19 @@ class _Score(nn.Module):
 def _write(
     source: Path, into: Path, network: nn.Module, inputs: Mapping[str, Tensor], output: str, about: dict[str, Any]
 ) -> Path:
-    """Export and write one network; the digest of the weights that it was made of is told with it."""
+    """Export and write one network; its metadata hold the digest of the source weights."""
     model = _model(network.eval(), inputs, output)
     return write_network(into, model, {**about, "of": checkpoint.digest_of(source)})
 
 
 def _model(network: nn.Module, inputs: Mapping[str, Tensor], output: str) -> bytes:
     """The bytes of an ONNX file."""
-    for package in ("onnx", "onnxscript"):  # which torch's exporter needs and would not name
+    for package in ("onnx", "onnxscript"):  # needed by torch's exporter, which does not name them
         need(package, extra="agents", purpose="export")
     free = tuple({0: torch.export.Dim("batch")} for _ in inputs)
     try:
         with warnings.catch_warnings(), torch.inference_mode():
-            warnings.simplefilter("ignore")  # torch's exporter warns about itself, and about a torchvision it can miss
+            warnings.simplefilter("ignore")  # the exporter warns about itself and about optional torchvision
             logging.getLogger("torch.onnx").setLevel(logging.ERROR)
             program = torch.onnx.export(
                 network,
@@ -151,8 +151,8 @@ def _model(network: nn.Module, inputs: Mapping[str, Tensor], output: str) -> byt
     first = proto.graph.input[0].type.tensor_type.shape.dim[0]
     if not first.dim_param:
         raise CheckpointError(
-            f"{type(network).__name__} was written for {first.dim_value} pictures alone, not for any number"
+            f"{type(network).__name__} was exported for a fixed batch size of {first.dim_value}, not a dynamic one"
         )
     for part in (proto, proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.graph.initializer):
-        del part.metadata_props[:]  # where the code lay on this machine
+        del part.metadata_props[:]  # local paths of the code
     return bytes(proto.SerializeToString())

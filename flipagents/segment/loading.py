@@ -1,4 +1,4 @@
-"""What a pipeline's folder holds, as the parts that segment: the one place that asks who wrote it, torch or ONNX."""
+"""Load the parts of a pipeline's folder: the only place that dispatches on the format, torch or ONNX."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from flipagents.store.run_folder import unfinished
 
 
 def load_mapper(folder: str | Path, device: str = "cpu") -> Mapper:
-    """Load what `Student.save` or `flip export` wrote; CheckpointError where the folder holds neither.
+    """Load the output of `Student.save` or `flip export`; CheckpointError if the folder holds neither.
 
-    Raises MissingDependencyError without torch, or without onnxruntime for what was exported.
+    Raises MissingDependencyError without torch, or without onnxruntime for an exported network.
     """
     if checkpoint.kind_of(folder) == EXPORTED:
         from flipagents.segment.onnx import OnnxMapper  # noqa: PLC0415 - optional
@@ -38,10 +38,10 @@ def load_student(
     device: str = "cpu",
     runtime: str = "auto",
 ) -> Mapper:
-    """Load a pipeline's prior, its student, or the one that finds boxes; folder: None for the weights that ship.
+    """Load a pipeline's prior, student or locator network; folder: None for the shipped weights.
 
-    runtime: see `flipagents.segment.runtimes.pipeline_folder`. Raises CheckpointError where the folder holds no
-    pipeline, or one without it.
+    runtime: see `flipagents.segment.runtimes.pipeline_folder`. Raises CheckpointError if the folder holds no pipeline,
+    or one without that network.
     """
     where = pipeline_folder(folder, runtime, device)
     if not checkpoint.exists(where / name):
@@ -52,9 +52,9 @@ def load_student(
 
 
 def load_agent(folder: str | Path, device: str = "cpu", **options: Any) -> Agent:
-    """Make the agent that `save` or `flip export` wrote; CheckpointError where the folder holds none.
+    """Load an agent written by `save` or `flip export`; CheckpointError if the folder holds none.
 
-    device: "cpu" or "cuda". Raises MissingDependencyError without torch, or without onnxruntime for what was exported.
+    device: "cpu" or "cuda". Raises MissingDependencyError without torch, or without onnxruntime for an exported agent.
     """
     if checkpoint.kind_of(folder) == EXPORTED:
         from flipagents.segment.onnx import open_agent  # noqa: PLC0415 - optional
@@ -68,10 +68,9 @@ def load_agent(folder: str | Path, device: str = "cpu", **options: Any) -> Agent
 
 
 def find_prior(name: str | None, folder: Path, device: str = "cpu") -> Prior | None:
-    """The prior of a pipeline's recipe: a rule of `flipagents.maps.rules`, or `contour`, whose network lies in the
-    folder.
+    """The prior of a pipeline's recipe: a rule of `flipagents.maps.rules`, or `contour` with its network in the folder.
 
-    Raises CheckpointError where it does not, ConfigError for a name that is neither.
+    Raises CheckpointError if the network is missing, ConfigError for any other name.
     """
     if name is None:
         return None

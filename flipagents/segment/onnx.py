@@ -1,4 +1,4 @@
-"""What `flip export` wrote, as the parts that segment: agent, map maker and scorer, on NumPy and onnxruntime alone."""
+"""Exported networks as agent, mapper and scorer, on NumPy and onnxruntime only."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from flipenv.errors import ConfigError
 from flipenv.types import Array
 
 ROLES = AGENT, MAPPER, SCORER = "agent", "mapper", "scorer"
-CANVASES = 256  # in one pass
+CANVASES = 256  # per forward pass
 
 
 class OnnxAgent(Agent):
-    """An agent that learned elsewhere: acts and weighs, and does not learn."""
+    """An exported agent, for inference only."""
 
     name = "onnx"
 
@@ -35,36 +35,36 @@ class OnnxAgent(Agent):
 
     @property
     def batch_device(self) -> None:
-        """NumPy on every device: onnxruntime takes it from there."""
+        """NumPy on every device: onnxruntime transfers the data itself."""
         return None
 
     def act(self, batch: Batch, epsilon: float = 0.0) -> Array:
-        """Erase where that is better."""
+        """Erase where `weigh` is positive."""
         weighed = self.weigh(batch)
         xp = array_namespace(weighed)
         return xp.astype(weighed > 0, xp.int64)
 
     def weigh(self, batch: Batch) -> Array:
-        """What the network says, (B, A) float32."""
-        seen = batch.observation()
+        """The network's output, (B, A) float32."""
+        inputs = batch.observation()
         if self.env.observation == "joint":
-            seen = seen[:, 0, ...]
-        (better,) = self.session.run(None, {"observation": to_numpy(seen)})
-        return array_namespace(seen).asarray(better, device=device(seen))
+            inputs = inputs[:, 0, ...]
+        (better,) = self.session.run(None, {"observation": to_numpy(inputs)})
+        return array_namespace(inputs).asarray(better, device=device(inputs))
 
     def weights(self) -> NoReturn:
-        """None to be had: what it knows is in its file, which can be copied."""
-        raise ConfigError("an exported agent cannot be saved anew; copy its folder")
+        """Raise ConfigError: the weights are in the ONNX file, which can be copied."""
+        raise ConfigError("an exported agent cannot be saved again; copy its folder")
 
 
 def open_agent(folder: str | Path, device: str = "cpu") -> OnnxAgent:
-    """Read an agent that was exported; raises as `flipagents.store.onnx.open_network`."""
+    """Read an exported agent; raises as `flipagents.store.onnx.open_network`."""
     session, about = open_network(folder, AGENT, device)
     return OnnxAgent(EnvConfig.of(about["env"]), LearnerConfig.of({**about["config"], "device": device}), session)
 
 
 class OnnxMapper(Mapper):
-    """A student that learned elsewhere."""
+    """An exported student."""
 
     runtime = "onnx"
 
@@ -72,19 +72,19 @@ class OnnxMapper(Mapper):
         super().__init__(view)
         self.session = session
 
-    def probabilities(self, seen: NDArray[np.float32]) -> NDArray[np.float32]:
+    def probabilities(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Mapper`."""
-        return np.asarray(self.session.run(None, {"crops": seen})[0], np.float32)
+        return np.asarray(self.session.run(None, {"crops": inputs})[0], np.float32)
 
     @classmethod
     def load(cls, folder: str | Path, device: str = "cpu") -> OnnxMapper:
-        """Read what was exported; raises as `flipagents.store.onnx.open_network`."""
+        """Read an exported network; raises as `flipagents.store.onnx.open_network`."""
         session, about = open_network(folder, MAPPER, device)
         return cls(about["view"], session)
 
 
 class OnnxScorer:
-    """A classifier that learned elsewhere, as the environment's scorer."""
+    """An exported classifier as the environment's scorer."""
 
     def __init__(self, session: Any) -> None:
         self.session = session
@@ -100,5 +100,5 @@ class OnnxScorer:
 
     @classmethod
     def load(cls, folder: str | Path, device: str = "cpu") -> OnnxScorer:
-        """Read what was exported; raises as `flipagents.store.onnx.open_network`."""
+        """Read an exported network; raises as `flipagents.store.onnx.open_network`."""
         return cls(open_network(folder, SCORER, device)[0])

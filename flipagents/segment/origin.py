@@ -1,4 +1,4 @@
-"""What a mask was made from, kept in its PNG: the same work is skipped, and other work never passes for it."""
+"""The origin of a mask, stored in its PNG: repeated work is skipped, and changed inputs are detected."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from typing import Any
 
 from PIL import Image
 
-KEY = "flip-learning"  # of the PNG's text
-END = b"IEND\xaeB`\x82"  # what a whole PNG ends with
-STORED = ("stamp", "files")  # fields in which the same work may differ
+KEY = "flip-learning"  # of the PNG text chunk
+END = b"IEND\xaeB`\x82"  # last bytes of a complete PNG
+STORED = ("stamp", "files")  # fields that may differ for the same work
 
 
 @dataclass(frozen=True)
 class Origin:
-    """One mask's image, box and method, and the files that were written with it."""
+    """A mask's image, box and method, and the files written with it."""
 
-    image: str | None  # file, as seen from the mask's folder; None for a case without a file of its own
-    stamp: tuple[int, ...]  # of that file: bytes, times of its last change of contents and of inode in ns, inode
-    digest: str  # of the file's bytes; without a file or a box known beforehand, of the whole case
+    image: str | None  # file, relative to the mask's folder; None for a case without its own file
+    stamp: tuple[int, ...]  # of that file: size in bytes, mtime and ctime in ns, inode
+    digest: str  # of the file's bytes; without a file or a box known in advance, of the whole case
     frame: int | None
     box: tuple[int, ...]  # X0, Y0, X1, Y1, half-open pixels of the image
     method: str
     margin: int  # px
-    weights: str  # digest; "" for a method that has none
-    files: tuple[str, ...] = ()  # names of the files beside the mask that show or hold it
+    weights: str  # digest; "" for a method without weights
+    files: tuple[str, ...] = ()  # names of the files written with the mask
 
     def text(self) -> str:
         """As JSON, on one line."""
@@ -40,19 +40,19 @@ class Origin:
 
 
 def read_origin(mask: Path) -> Origin | None:
-    """What a mask's PNG says of its origin; None where it says nothing that can be understood."""
+    """The origin stored in a mask's PNG; None if there is none or it cannot be parsed."""
     try:
         with warnings.catch_warnings(), Image.open(mask, formats=("PNG",)) as picture:
-            warnings.simplefilter("ignore")  # of its size: no pixel is decoded
+            warnings.simplefilter("ignore")  # about its size: no pixel is decoded
             values = json.loads(picture.info[KEY])
         return _checked(values)
-    # Somebody else's file may hold anything, and Pillow and json raise nearly anything.
+    # A foreign file may hold anything, and Pillow and json may raise nearly anything.
     except Exception:
         return None
 
 
 def is_whole(mask: Path) -> bool:
-    """Whether a PNG has its end; OSError where it cannot be read."""
+    """Whether a PNG is complete; OSError if it cannot be read."""
     with mask.open("rb") as file:
         file.seek(0, 2)
         file.seek(max(0, file.tell() - len(END)))

@@ -1,4 +1,4 @@
-"""The pictures of one segmented case, written so that no file is ever half there."""
+"""Output files of one segmented case, written atomically."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def output_paths(
     nifti: bool = False,
     seg: bool = False,
 ) -> list[Path]:
-    """Where the files of one case go: mask, overlay unless only masks are wanted, curve, film, NIfTI, DICOM."""
-    wanted = {
+    """Paths of the files of one case: mask, overlay unless `only_masks`, curve, film, NIfTI, DICOM."""
+    requested = {
         "_mask.png": True,
         "_overlay.png": pictures,
         "_curve.png": curve and pictures,
@@ -49,7 +49,7 @@ def output_paths(
         "_mask.nii.gz": nifti,
         "_seg.dcm": seg,
     }
-    return [folder / f"{name}{suffix}" for suffix, is_wanted in wanted.items() if is_wanted]
+    return [folder / f"{name}{suffix}" for suffix, is_requested in requested.items() if is_requested]
 
 
 def write_outputs(
@@ -66,15 +66,15 @@ def write_outputs(
 ) -> None:
     """Write the files that `output_paths` named.
 
-    NAME_mask.png is (height, width) of the image, 0 and 255, with its `origin` as text and its resolution where
-    `spacing_mm`, (down, across) mm a pixel, is known; NAME_overlay.png the mask and box on the image, dashed the
-    `truth` where one is given; NAME_curve.png the end of the recorded walk with its erased share (and score) after each
-    step; NAME.gif and NAME.mp4 the walk; NAME_mask.nii.gz the mask on `voxels` (`flipagents.formats.nifti`);
-    NAME_seg.dcm the mask as a Segmentation of the DICOM image `scan` (`flipagents.formats.dicom_seg`).
+    NAME_mask.png is (height, width) of the image, 0 and 255, with its `origin` as text and its resolution if
+    `spacing_mm`, (down, across) mm per pixel, is known; NAME_overlay.png the mask and box on the image, with `truth`
+    dashed if given; NAME_curve.png the end of the recorded walk with the erased share (and score) after each step;
+    NAME.gif and NAME.mp4 the walk; NAME_mask.nii.gz the mask on `voxels` (`flipagents.formats.nifti`); NAME_seg.dcm the
+    mask as a Segmentation of the DICOM image `scan` (`flipagents.formats.dicom_seg`).
 
-    Files of an earlier run go before the first new one comes, and so do those that showed another mask and are not
-    written now: no picture stands beside another mask. Raises OutputError, with none of them changed, where the disk is
-    full or refuses.
+    Files of an earlier run are deleted before the first new one is written, including those that showed another mask
+    and are not written now, so that no picture belongs to another mask. Raises OutputError, leaving all files
+    unchanged, if the disk is full or not writable.
     """
     stale: list[Path] = []
     before = None if origin is None else read_origin(paths[0])
@@ -106,18 +106,18 @@ def write_outputs(
 
 
 def png_bytes(picture: NDArray[np.uint8]) -> bytes:
-    """A grey (h, w) or RGB (h, w, 3) picture as PNG; in memory, because OpenCV does not say why writing failed."""
+    """Encode a grey (h, w) or RGB (h, w, 3) picture as PNG, in memory, because OpenCV hides why writing failed."""
     ordered = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
     _, data = cv2.imencode(".png", ordered)
     return data.tobytes()
 
 
 def mask_bytes(mask: Mask, origin: Origin | None = None, spacing_mm: tuple[float, float] | None = None) -> bytes:
-    """A mask as grey PNG, 0 and 255, with what is known of where it comes from and how large its pixels are."""
-    told = PngImagePlugin.PngInfo()
+    """A mask as grey PNG, 0 and 255, with its origin and pixel spacing, if known."""
+    metadata = PngImagePlugin.PngInfo()
     if origin is not None:
-        told.add_text(KEY, origin.text())
+        metadata.add_text(KEY, origin.text())
     resolution = {} if spacing_mm is None else {"dpi": (25.4 / spacing_mm[1], 25.4 / spacing_mm[0])}
     file = io.BytesIO()
-    Image.fromarray(mask.astype(np.uint8) * 255).save(file, "PNG", pnginfo=told, **resolution)
+    Image.fromarray(mask.astype(np.uint8) * 255).save(file, "PNG", pnginfo=metadata, **resolution)
     return file.getvalue()

@@ -1,9 +1,9 @@
-"""Which library runs a pipeline's networks: onnxruntime on a CPU where their ONNX copy lies beside them, else torch.
+"""The library that runs a pipeline's networks: onnxruntime on a CPU if there is an ONNX copy beside them, else torch.
 
     FOLDER/pipeline.json, stage1/, ...      for torch, as `flip train` wrote them
     FOLDER/onnx/pipeline.json, stage1/, ... the same for onnxruntime, as `flip export` wrote them
 
-A copy tells of what weights it was made, so that one of older weights is never taken for one of these.
+A copy records the digest of its source weights, so that a copy of older weights is never used.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ COPY = "onnx"  # folder in a pipeline's folder
 
 
 def pipeline_folder(folder: str | Path | None = None, runtime: str = "auto", device: str = "cpu") -> Path:
-    """Return the folder whose networks are to be run: a pipeline's own, or that of its ONNX copy.
+    """Return the folder with the networks to run: the pipeline's own, or that of its ONNX copy.
 
-    folder: of a pipeline, None for the weights that ship. runtime: "onnx"; "torch"; "auto" for onnx where the device is
-    a CPU, the copy is there and onnxruntime is installed, and else torch. A copy of other weights is passed over with
-    a RuntimeWarning. A folder without a pipeline is returned as it is. Raises ConfigError for another runtime,
-    CheckpointError where the one that was asked for cannot be had.
+    folder: of a pipeline, None for the shipped weights. runtime: "onnx"; "torch"; "auto" for onnx if the device is a
+    CPU, the copy exists and onnxruntime is installed, otherwise torch. A copy of other weights is ignored with a
+    RuntimeWarning. A folder without a pipeline is returned unchanged. Raises ConfigError for any other runtime,
+    CheckpointError if the requested one is not available.
     """
     if runtime not in RUNTIMES:
         raise ConfigError(unknown("runtime", runtime, RUNTIMES))
@@ -41,7 +41,9 @@ def pipeline_folder(folder: str | Path | None = None, runtime: str = "auto", dev
         return where
     if runtime_of(where) == "onnx":
         if runtime == "torch":
-            raise CheckpointError(f"{where} holds networks for onnx, not for torch; give the folder that was exported")
+            raise CheckpointError(
+                f"{where} holds networks for onnx, not for torch; give the folder it was exported from"
+            )
         return where
     if runtime == "torch" or (runtime == "auto" and not (device == "cpu" and has_onnxruntime())):
         return where
@@ -58,17 +60,17 @@ def pipeline_folder(folder: str | Path | None = None, runtime: str = "auto", dev
 
 
 def runtime_of(folder: Path) -> str:
-    """For which runtime the networks in a folder are, "onnx" or "torch"; without a pipeline they are torch's."""
+    """Runtime of the networks in a folder, "onnx" or "torch"; "torch" without a pipeline."""
     return Recipe.read(folder).runtime if (folder / PIPELINE).exists() else "torch"
 
 
 def made_of(network: Path) -> str | None:
-    """Digest of the weights of which an ONNX network was written; None where there is no network."""
+    """Digest of the source weights of an ONNX network; None if there is no network."""
     return checkpoint.about_of(network).get("of") if checkpoint.exists(network) else None
 
 
 def fault_of_copy(folder: Path) -> str | None:
-    """Why a pipeline for torch has no ONNX copy that can be used; None where it has one."""
+    """Why a torch pipeline has no usable ONNX copy; None if it has one."""
     copy = folder / COPY
     if not (copy / PIPELINE).exists():
         return f"{folder} has no ONNX copy"

@@ -1,4 +1,4 @@
-"""Box in, mask out: the stages of a trained pipeline, one after the other, on many images at once."""
+"""From box to mask: the stages of a trained pipeline in sequence, on many images at once."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Segmenter:
         seg.set_image(image)      # (height, width) uint8
         mask = seg.predict(box)   # (top, left, bottom, right) -> (height, width) bool
 
-    Deterministic; needs no classifier. stages: agents in order; each but the first sees the mask of the one before.
-    prior: gives the picture that every stage may see, from image and tight box.
+    Deterministic; needs no classifier. stages: agents in order; each after the first sees the previous one's mask.
+    prior: computes the prior that every stage may see, from image and tight box.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Segmenter:
         if isinstance(lanes, bool) or not isinstance(lanes, int) or lanes < 1:
             raise ConfigError(f"lanes={lanes!r}; expected a whole number, at least 1")
         self.stages, self.recipe, self.prior, self.lanes = list(stages), recipe or Recipe(), prior, lanes
-        self.folder: Path | None = None  # of the networks, where they were loaded
+        self.folder: Path | None = None  # of the loaded networks
         self._image: NDArray[np.uint8] | None = None
 
     @classmethod
@@ -60,11 +60,11 @@ class Segmenter:
         lanes: int = 64,
         runtime: str = "auto",
     ) -> Segmenter:
-        """Load the weights that ship with the package, or a folder that `flip train` or `flip export` wrote.
+        """Load the shipped weights, or a folder written by `flip train` or `flip export`.
 
-        runtime: "onnx" for onnxruntime, "torch", or "auto": onnx on a CPU, where the weights' ONNX copy and onnxruntime
-        are there, and else torch; see `flipagents.segment.runtimes`. Both give the same masks. Raises CheckpointError
-        for a folder that holds no pipeline, or has nothing for that runtime; MissingDependencyError without the
+        runtime: "onnx" for onnxruntime, "torch", or "auto": onnx on a CPU if the ONNX copy and onnxruntime are
+        available, otherwise torch; see `flipagents.segment.runtimes`. Both give the same masks. Raises CheckpointError
+        for a folder without a pipeline or without networks for that runtime; MissingDependencyError without the
         library.
         """
         device = check_device(device, runtime=runtime)
@@ -77,11 +77,11 @@ class Segmenter:
 
     @property
     def runtime(self) -> str:
-        """What runs the networks: "onnx" or "torch"."""
+        """Runtime of the networks: "onnx" or "torch"."""
         return self.recipe.runtime
 
     def set_image(self, image: NDArray[np.uint8]) -> None:
-        """Choose the image (height, width) uint8 for `predict`; it is checked together with the box."""
+        """Set the image (height, width) uint8 for `predict`; it is checked together with the box."""
         self._image = np.array(image)
 
     def predict(self, box: Sequence[int]) -> Mask:
@@ -93,16 +93,16 @@ class Segmenter:
     def predict_many(
         self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[Sequence[int]], *, progress: bool = False
     ) -> list[Mask]:
-        """One mask for each image and box: where the map is positive, tidied.
+        """One mask per image and box: the positive part of the map, post-processed.
 
-        Raises ImageError or BoxError that names the number of the pair that does not fit.
+        Raises ImageError or BoxError with the index of the invalid pair.
         """
         return [tidy(values > 0, opening=self.recipe.opening) for values in self._maps(images, boxes, progress)]
 
     def map_many(
         self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[Sequence[int]], *, progress: bool = False
     ) -> list[Map]:
-        """One map for each image and box: how much the agents prefer to erase, averaged over votes and smoothed.
+        """One map per image and box: the agents' preference for erasing, averaged over votes and smoothed.
 
         Maps are (height, width) float32 in [-1, 1]. Raises as `predict_many`.
         """
@@ -113,9 +113,9 @@ class Segmenter:
         return case if self.prior is None else dataclasses.replace(case, prior=self.prior(case.image, case.box))
 
     def before_last(self, cases: list[Case], *, progress: bool = False) -> list[Case]:
-        """Return `informed` cases as the last stage sees them: with the mask of the stage before it, if there is one.
+        """Return `informed` cases as the last stage sees them: with the previous stage's mask, if there is one.
 
-        Earlier stages walk once, in the environment that they were trained in; nothing is tidied.
+        Earlier stages walk once, in the environment that they were trained in, without post-processing.
         """
         for agent in self.stages[:-1]:
             pool = EpisodePool(cases, walking(agent.env), cache=False)
@@ -127,7 +127,7 @@ class Segmenter:
         self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[Sequence[int]], progress: bool
     ) -> Iterator[Map]:
         if len(images) != len(boxes):
-            raise BoxError(f"{len(images)} images but {len(boxes)} boxes; expected one box for each image")
+            raise BoxError(f"{len(images)} images but {len(boxes)} boxes; expected one box per image")
         cases = []
         for index, (image, box) in enumerate(zip(images, boxes, strict=True)):
             try:
@@ -154,7 +154,7 @@ class Segmenter:
             yield self._smoothed(np.mean(votes, axis=0), case.box)
 
     def _smoothed(self, mean: Map, box: Box) -> Map:
-        """Blur a map: superpixels end in steps, lesions do not."""
+        """Blur a map: superpixels have jagged edges, lesions do not."""
         if self.recipe.smooth == 0:
             return mean
         sigma = self.recipe.smooth * (box.height * box.width) ** 0.5
@@ -165,9 +165,9 @@ class Segmenter:
 
 
 class Votes(EpisodePool):
-    """Each case prepared in several environments, so that all its votes walk side by side as lanes of one batch.
+    """Each case prepared in several environments, so that all its votes run in parallel as lanes of one batch.
 
-    The environments may differ in `VOTED` and in the canvas' kind and context; ConfigError where they do otherwise.
+    The environments may differ only in `VOTED` and in the canvas' kind and context; otherwise ConfigError.
     """
 
     def __init__(self, cases: list[Case], envs: Sequence[EnvConfig]) -> None:
@@ -176,8 +176,8 @@ class Votes(EpisodePool):
             canvas = dataclasses.replace(env.canvas, kind=first.canvas.kind, context=first.canvas.context)
             if env.replace(canvas=canvas, **{name: getattr(first, name) for name in VOTED}) != first:
                 raise ConfigError(
-                    f"votes walk side by side, so they may differ in {', '.join(VOTED)} and in the canvas' kind and "
-                    f"context alone; got {env} beside {first}"
+                    f"votes run in one batch, so they may differ only in {', '.join(VOTED)} and in the canvas' kind "
+                    f"and context; got {env} beside {first}"
                 )
         super().__init__(cases, first.replace(variants=len(envs)), cache=False)
         self._envs = tuple(envs)
@@ -188,7 +188,7 @@ class Votes(EpisodePool):
 
 
 def walking(env: EnvConfig, **options: Any) -> EnvConfig:
-    """The environment of a trained agent without classifier and jitter, as it walks at inference."""
+    """The inference environment of a trained agent: without classifier and jitter."""
     return env.replace(beta=None, jitter=(0.0, 0.0), variants=1, **options)
 
 

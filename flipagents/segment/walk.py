@@ -1,4 +1,4 @@
-"""One walk of the agents, kept step by step for pictures and films."""
+"""One walk of the agents, recorded step by step for pictures and films."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from flipenv.pool import EpisodePool
 from flipenv.scorer import Scorer
 from flipenv.types import Case
 
-FRAMES = 80  # of a film, about; an episode has hundreds of steps
+FRAMES = 80  # approximate number in a film; an episode has hundreds of steps
 
 
 @dataclass(frozen=True, eq=False)
 class Recording:
     """One walk of the last stage."""
 
-    scene: Scene  # at the end, with erased shares, and scores where there was a scorer, after each step
-    frames: Sequence[Rgb]  # (h, w, 3) uint8; none unless asked for
-    mask: Mask  # (height, width) of the image, what this walk erased
+    scene: Scene  # at the end, with erased shares, and scores if there was a scorer, after each step
+    frames: Sequence[Rgb]  # (h, w, 3) uint8; empty unless requested
+    mask: Mask  # (height, width) of the image, erased by this walk
 
 
 def scenes(
@@ -35,8 +35,8 @@ def scenes(
 ) -> Iterator[Scene]:
     """Walk all stages on one case, the last as in the segmenter's first vote: about FRAMES scenes of the last stage.
 
-    The first is before its first step, the last at its end. truth: (height, width) bool, shown, and compared with what
-    is erased after each step, in pixels of the canvas.
+    The first scene is before its first step, the last at its end. truth: (height, width) bool, drawn, and compared with
+    the erased pixels after each step, on the canvas.
     """
     for scene, _ in _walk(segmenter, case, scorer, truth):
         yield scene
@@ -47,7 +47,7 @@ def record(
 ) -> Recording:
     """Keep the last of the `scenes`, and with `film` a picture of each.
 
-    The mask that is written has more votes behind it and is tidied; the recording shows what one walk erases.
+    The final mask averages more votes and is post-processed; the recording shows what one walk erases.
     """
     walked = list(_walk(segmenter, case, scorer, truth))
     last, batch = walked[-1]
@@ -55,10 +55,10 @@ def record(
 
 
 def _walk(segmenter: Segmenter, case: Case, scorer: Scorer | None, truth: Mask | None) -> Iterator[tuple[Scene, Batch]]:
-    """Yield `scenes`, each with the batch that walks."""
+    """Yield `scenes`, each with the batch."""
     agent = segmenter.stages[-1]
-    seen = segmenter.before_last([segmenter.informed(case)])
-    pool = EpisodePool(seen, walking(agent.env, **segmenter.recipe.votes[0]), cache=False)
+    informed = segmenter.before_last([segmenter.informed(case)])
+    pool = EpisodePool(informed, walking(agent.env, **segmenter.recipe.votes[0]), cache=False)
     batch = Batch(pool, 1, scorer=scorer, device=agent.batch_device, progress=False)
     viewer = Viewer(batch, "rgb_array")
     batch.reset(cases=[0])

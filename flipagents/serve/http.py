@@ -33,7 +33,7 @@ def serve(backend: Backend, host: str = "127.0.0.1", port: int = 9090) -> None:
     """Answer at http://HOST:PORT until Ctrl-C; ConfigError where it cannot listen there."""
     check_port(host, port)
     with make_server(backend, host, port) as server, suppress(KeyboardInterrupt):
-        print(f"http://{host}:{server.server_address[1]} (Ctrl-C ends it)", flush=True)
+        print(f"http://{host}:{server.server_address[1]} (Ctrl-C to stop)", flush=True)
         server.serve_forever()
 
 
@@ -74,7 +74,7 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(self._post)
 
     def log_message(self, *_: Any) -> None:
-        """Keep quiet: paths and answers are nobody's business."""
+        """Log nothing: paths and answers are private."""
 
     def _get(self) -> dict[str, Any]:
         match self.path.partition("?")[0]:

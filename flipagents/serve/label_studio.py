@@ -1,4 +1,4 @@
-"""What Label Studio asks of a model while somebody draws a box, and the answer: a brush mask. It knows no sockets."""
+"""Label Studio's requests while a user draws a box, answered with brush masks; independent of HTTP."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from flipenv.types import Box
 
 LARGEST = 64_000_000  # bytes of an image file
 LOCAL_FILES = "/data/local-files/"  # Label Studio's own address of a file of its local storage: ?d=PATH
-DATA = "/data/"  # before an uploaded file
+DATA = "/data/"  # prefix of uploaded files
 RECTANGLES = ("rectanglelabels", "rectangle")
-MOST = 100  # boxes of one request
+MOST = 100  # boxes per request
 
 
 class RequestError(FlipError):
-    """A request that is not what Label Studio sends."""
+    """A malformed request."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,15 @@ class Backend:
 
     def __init__(self, desk: Desk, media_root: Path | None = None, method: str = AGENTS, margin: int = 0) -> None:
         if media_root is not None and not media_root.is_dir():
-            raise ConfigError(f"media root {media_root} is no folder; give the one that holds the images")
+            raise ConfigError(f"media root {media_root} is not a folder; give the folder of the images")
         self.desk, self.method, self.margin = desk, method, margin
         self.root = None if media_root is None else media_root.resolve()
         self._busy = threading.Lock()
-        desk.method(method)  # so that what is missing shows now
+        desk.method(method)  # so that missing dependencies show now
 
     @property
     def version(self) -> str:
-        """What Label Studio calls the model."""
+        """Model version shown by Label Studio."""
         return f"flip-learning {self.method}"
 
     def predict(self, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ _desk = Desk()
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """The grey image that is looked at, and the rectangles drawn on it."""
+    """The displayed grey image, and the rectangles drawn on it."""
 
     image: NDArray[np.uint8]  # (height, width)
     index: tuple[int, ...]  # where it lies in the data of its layer; () for a 2-D image

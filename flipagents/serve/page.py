@@ -1,4 +1,4 @@
-"""The page of `flip app`: draw a box, watch the agents erase, take the mask. What each part does, and serving."""
+"""The page of `flip app`: draw a box, watch the agents erase, download the mask. Event wiring and serving."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from flipagents.serve.service import Desk
 from flipenv.errors import FlipError
 from flipenv.sources.extras import need
 
-UPLOAD = "64mb"  # the largest file that is taken
-KEPT = 24 * 3600  # s, after which files and sessions of a page that runs on are dropped
-WINDOWS = 64  # whose sessions are kept; of more, those that were used last
+UPLOAD = "64mb"  # largest upload
+KEPT = 24 * 3600  # s, after which files and sessions of a running page are dropped
+WINDOWS = 64  # most sessions kept, the last used ones
 
 
 def serve(
@@ -37,20 +37,20 @@ def serve(
 ) -> None:
     """Show the page at http://HOST:PORT until Ctrl-C or SIGTERM; call it from the main thread.
 
-    What is uploaded or made lies in a folder of this process, which goes when it ends. Raises MissingDependencyError
-    without Gradio, ConfigError where it cannot listen there.
+    Uploads and results are in a temporary folder that is deleted when the process ends. Raises MissingDependencyError
+    without Gradio, ConfigError if it cannot listen there.
     """
     check_port(host, port)
-    # By itself SIGTERM, which service managers send, would leave patients' images behind.
+    # By default SIGTERM, which service managers send, would leave patients' images behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="flip-app-") as folder, suppress(KeyboardInterrupt):
         page = build(Desk(weights, device, runtime), Path(folder))
-        print(f"{launch(page, host, port)} (Ctrl-C ends it)", flush=True)
+        print(f"{launch(page, host, port)} (Ctrl-C to stop)", flush=True)
         page.block_thread()
 
 
 def launch(page: Any, host: str, port: int) -> str:
-    """Serve a page that `build` made, in a thread, and return its address; nothing is shared or fetched."""
+    """Serve a page made by `build` in a thread, and return its address; makes no outside connections."""
     gr = _gradio()
     middleware = need("starlette.middleware", extra="app", purpose="serving the page")
     fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
@@ -76,7 +76,7 @@ def launch(page: Any, host: str, port: int) -> str:
 
 
 def build(work: Desk, folder: Path) -> Any:
-    """The page, a gradio.Blocks, not yet served; all its files will lie in `folder`.
+    """The page, a gradio.Blocks, not yet served; all its files go to `folder`.
 
     Raises MissingDependencyError without Gradio.
     """
@@ -86,17 +86,17 @@ def build(work: Desk, folder: Path) -> Any:
         _connect(gr, layout(gr, KEPT), Actions(work, folder))
 
         def forget(request: Any) -> None:
-            # By itself Gradio keeps a window that was closed for an hour, with all that was made in it.
+            # By default Gradio keeps the session of a closed window for an hour.
             page.state_holder.session_data.pop(request.session_hash, None)
             page.state_holder.time_last_used.pop(request.session_hash, None)
 
-        forget.__annotations__["request"] = gr.Request  # by which Gradio knows what is wanted
+        forget.__annotations__["request"] = gr.Request  # tells Gradio to inject it
         page.unload(forget)
     return page
 
 
 def _connect(gr: Any, parts: dict[str, Any], actions: Actions) -> None:
-    """Tell each part what it does."""
+    """Connect each part to its action."""
 
     def on(
         event: Any,
@@ -115,7 +115,7 @@ def _connect(gr: Any, parts: dict[str, Any], actions: Actions) -> None:
         def failed(error: Exception) -> Any:
             if not isinstance(error, FlipError):
                 broken()
-                error = FlipError("something went wrong; the terminal in which the page runs says what")
+                error = FlipError("something went wrong; see the terminal that runs the page")
             return shown({"status": {"value": refused(error)}})
 
         def once(*values: Any) -> Any:
@@ -158,7 +158,7 @@ def _connect(gr: Any, parts: dict[str, Any], actions: Actions) -> None:
     ]
     picture += [*corners, *VIEWS, "views", "walk", "note", "old"]
     made = ["session", *VIEWS, "views", "walk", "curve", "files", "table", "tabs"]
-    # They wait for each other themselves, and say so.
+    # They queue by themselves, with a message.
     heavy: dict[str, Any] = {"concurrency_limit": WINDOWS, "concurrency_id": "networks"}
     again: dict[str, Any] = {"trigger_mode": "always_last"}
 
@@ -171,7 +171,7 @@ def _connect(gr: Any, parts: dict[str, Any], actions: Actions) -> None:
     )
     predict = on(parts["predict"].click, actions.segment, ["session", *choice, *corners], made, **heavy)
     cut = on(parts["cut"].click, actions.superpixels, ["session", *corners], ["cells", "count", "tabs"], **heavy)
-    # What is computed for one picture would else be shown beside the next.
+    # Otherwise results for one picture could be shown beside the next.
     ends: dict[str, Any] = {"cancels": [walk, predict, cut]}
     on(parts["open"].upload, actions.open, ["session", "open"], picture, **ends)
     on(parts["phantom"].click, actions.phantom, ["session"], picture, **ends)
@@ -196,6 +196,6 @@ def _connect(gr: Any, parts: dict[str, Any], actions: Actions) -> None:
 
 
 def _gradio() -> Any:
-    # Read when it is imported: without this it tells its makers that it was started.
+    # Read at import: disables Gradio's telemetry.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     return need("gradio", extra="app", purpose="the page of `flip app`")

@@ -1,6 +1,6 @@
-"""What each button of the page does: from a session and what the page holds to what the page shows next.
+"""Actions of the page's buttons: from a session and the page's values to the next view.
 
-An action returns, by the name of a part of the page, the properties that change, and the session as it is then.
+An action returns the changed properties by name of the part, and the new session.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, eq=False)
 class Session:
-    """What one open page has so far."""
+    """State of one open page."""
 
     picture: Picture | None = None
-    address: str = ""  # of the picture as the browser loads it
-    file: Path | None = None  # that was uploaded as the picture
+    address: str = ""  # of the picture, for the browser
+    file: Path | None = None  # the uploaded picture
     phantoms: int = 0  # made so far
     walked: tuple[Scene, ...] = ()
-    walk_of: tuple[Box, int] | None = None  # box and margin of that walk; None where it did not come to its end
+    walk_of: tuple[Box, int] | None = None  # box and margin of that walk; None if it was not completed
     result: Result | None = None
-    given: Given | None = None  # what the result was made from
+    given: Given | None = None  # inputs of the result
     visit: Visit = field(default_factory=Visit)
 
 
 class Actions:
-    """The actions; files for download are written into new folders of `folder`.
+    """The actions; files for download are written to new folders in `folder`.
 
-    One computes at a time: those that compute yield what they wait for, then what they do.
+    Only one computes at a time: those that compute yield status messages while waiting and working.
     """
 
     def __init__(self, work: Desk, folder: Path) -> None:
@@ -59,7 +59,7 @@ class Actions:
         self._turns = Turns()
 
     def open(self, session: Session, file: str) -> Changes:
-        """Load an uploaded image, of a film the first frame."""
+        """Load an uploaded image, or the first frame of a film."""
         return self._loaded(session, _open(Path(file), 0), Path(file))
 
     def frame(self, session: Session, number: int) -> Changes:
@@ -74,7 +74,7 @@ class Actions:
         return self._loaded(dataclasses.replace(session, phantoms=session.phantoms + 1), picture)
 
     def drawn(self, session: Session, drawing: dict[str, Any] | None) -> Changes:
-        """Put the box that was dragged into the four numbers."""
+        """Copy the dragged box to the four numbers."""
         sides = (drawing or {}).get("box")
         if session.picture is None or sides is None:
             return {}
@@ -84,13 +84,13 @@ class Actions:
         return {"drawing": {"value": _drawing(session, box, drawing)}, **_numbers(box)}
 
     def typed(self, session: Session, drawing: dict[str, Any] | None, *corners: float | None) -> Changes:
-        """Draw the box of the four numbers, once all are there."""
+        """Draw the box of the four numbers, once all are given."""
         if session.picture is None or any(corner is None for corner in corners):
             return {}
         return {"drawing": {"value": _drawing(session, desk.box_of(session.picture, corners), drawing)}}
 
     def typing(self, session: Session, drawing: dict[str, Any] | None, *corners: float | None) -> Changes:
-        """As `typed`, but what is no box yet may become one with the next digit."""
+        """As `typed`, but incomplete input is not an error."""
         try:
             return self.typed(session, drawing, *corners)
         except BoxError:
@@ -99,7 +99,7 @@ class Actions:
     def changed(
         self, session: Session, method: str | None, other: str | None, margin: int, *corners: float | None
     ) -> Changes:
-        """Say of a mask and its files whether they are made from what the page has now."""
+        """Mark a mask and its files as outdated if the page's inputs have changed."""
         if session.picture is None or session.given is None:
             return {"note": {"value": NO_MASK}, "old": {"value": ""}}
         try:
@@ -109,11 +109,11 @@ class Actions:
         now = (box, int(margin), method or other)
         names = ("box", "box tolerance", "method")
         parts = [name for name, one, two in zip(names, now, session.given, strict=True) if one != two]
-        told = f"Old: made with another {' and '.join(parts)}. Press 'Segment'." if parts else ""
-        return {"note": {"value": told}, "old": {"value": told}}
+        note = f"Outdated: made with another {' and '.join(parts)}. Press 'Segment'." if parts else ""
+        return {"note": {"value": note}, "old": {"value": note}}
 
     def superpixels(self, session: Session, *corners: float | None) -> Iterator[Changes]:
-        """Show what the agents walk over."""
+        """Show the superpixels that the agents visit."""
         picture = _picture(session)
         box = desk.box_of(picture, corners)
         shown, count = yield from self._in_turn(
@@ -128,7 +128,7 @@ class Actions:
         }
 
     def watch(self, session: Session, margin: int, *corners: float | None) -> Iterator[Changes]:
-        """Show the agents at work, scene by scene; at the end the walk can be gone through again."""
+        """Show the agents at work, scene by scene; afterwards the walk can be replayed."""
         picture = _picture(session)
         box = desk.box_of(picture, corners)
         yield {"tabs": {"selected": "agents"}, "film": {"value": None}, "gif": {"visible": False}}
@@ -147,7 +147,7 @@ class Actions:
         yield {"session": dataclasses.replace(session, walked=walked, walk_of=(box, margin)), "status": {"value": ""}}
 
     def stopped(self) -> Changes:
-        """Say no more of what was stopped."""
+        """Clear the message of a stopped action."""
         return {}
 
     def step(self, session: Session, number: int) -> Changes:
@@ -155,7 +155,7 @@ class Actions:
         return {"film": {"value": draw(session.walked[number])}} if number < len(session.walked) else {}
 
     def gif(self, session: Session) -> Changes:
-        """Make the film of the walk, which then plays and can be taken."""
+        """Make the GIF of the walk, for playing and downloading."""
         if not session.walked:
             raise EpisodeError("there is no walk to film yet; press 'Watch' first")
         path = desk.write_film(self._new_folder(), _picture(session), session.walked)
@@ -164,9 +164,9 @@ class Actions:
     def segment(
         self, session: Session, method: str | None, other: str | None, margin: int, *corners: float | None
     ) -> Iterator[Changes]:
-        """Make the mask, show it in all ways, compare it with the truth, write the files.
+        """Make the mask, show all views, compare it with the truth, write the files.
 
-        method, other: the one that is chosen, and None.
+        method, other: one is the chosen method, the other None.
         """
         picture = _picture(session)
         box = desk.box_of(picture, corners)
@@ -192,7 +192,7 @@ class Actions:
         }
 
     def truth(self, session: Session, file: str) -> Changes:
-        """Load the true mask, and compare with it what is there already."""
+        """Load the true mask, and compare it with an existing result."""
         picture = desk.with_truth(_picture(session), Path(file))
         assert picture.truth is not None
         session = dataclasses.replace(session, picture=picture)
@@ -203,7 +203,7 @@ class Actions:
         return changes
 
     def _made(self, session: Session, picture: Picture, given: Given) -> Session:
-        """The session with a mask, and for the agents with a walk of the same box."""
+        """The session with a mask and, for the agents, a walk of the same box."""
         box, margin, method = given
         session = dataclasses.replace(session, result=self.work.segment(picture, box, method, margin), given=given)
         if method == AGENTS and session.walk_of != (box, margin):
@@ -214,7 +214,7 @@ class Actions:
     def _in_turn(
         self, session: Session, what: str, compute: Callable[[], Value], said: str = ""
     ) -> Generator[Changes, None, Value]:
-        """As `Turns.take`, with what it says in the status."""
+        """As `Turns.take`, with its messages in the status line."""
         turn = self._turns.take(session.visit, what, compute, said)
         while True:
             try:
@@ -224,7 +224,7 @@ class Actions:
             yield {} if text is None else {"status": {"value": doing(text)}}
 
     def _loaded(self, session: Session, picture: Picture, file: Path | None = None) -> Changes:
-        """A new picture: nothing of the one before stays."""
+        """Show a new picture and clear everything of the previous one."""
         empty = {name: {"value": None} for name in (*VIEWS, "curve", "film", "cells")}
         last = picture.frames - 1
         shown = desk.write_image(self._new_folder(), picture)
@@ -249,7 +249,7 @@ class Actions:
         }
 
     def _new_folder(self) -> Path:
-        """A folder that no other page has, because files of one name may differ."""
+        """A folder unique to this page, because files of the same name may differ."""
         folder = self.folder / secrets.token_hex(16)
         folder.mkdir(parents=True)
         return folder

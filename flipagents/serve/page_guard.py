@@ -1,4 +1,4 @@
-"""What the page refuses, and how that is logged: one line a call, never a traceback."""
+"""Requests that the page refuses, logged in one line each, never as a traceback."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from flipagents.serve.hosts import foreign
 class Guard:
     """ASGI middleware: refuses other hosts and origins with 400, and what Gradio cannot make anything of.
 
-    alone: whether this machine alone is served; without, every host and origin is answered.
+    alone: whether only this machine is served; otherwise every host and origin is accepted.
     """
 
     def __init__(self, app: Any, *, alone: bool) -> None:
         self.app, self.alone = app, alone
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer, or let the page answer."""
+        """Refuse the request, or pass it to the page."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -47,7 +47,7 @@ class Guard:
 
 
 def quiet(blocks: type) -> type:
-    """A kind of gradio.Blocks that logs in one line what Gradio refuses of a call: files that nobody uploaded, ..."""
+    """A subclass of gradio.Blocks that logs calls refused by Gradio in one line: files never uploaded, ..."""
     import gradio as gr  # noqa: PLC0415 - optional, and slow to import
 
     class Page(blocks):  # type: ignore[misc]
@@ -66,12 +66,12 @@ def quiet(blocks: type) -> type:
 
 
 def broken() -> None:
-    """Show the traceback of an error of our own, to be called where it was caught."""
+    """Print the traceback of an internal error; call it in the except block."""
     traceback.print_exc()
 
 
 def log(what: str, status: int, reason: str) -> None:
-    """One line for a call that was refused; paths and contents are nobody's business."""
+    """Log a refused call in one line, without paths and contents, which are private."""
     print(f"{what}: {status} {reason}", file=sys.stderr, flush=True)
 
 

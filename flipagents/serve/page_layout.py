@@ -1,4 +1,4 @@
-"""Where things are on the page of `flip app`, and what they look like."""
+"""Layout and style of the page of `flip app`."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ button:focus-visible, a:focus-visible, label:focus-within, input:focus-visible, 
 
 
 def page_script() -> str:
-    """What the browser runs once, as HTML for the page's head."""
+    """The page's script, as HTML for its head."""
     given = {"ALTERNATIVES": ALTERNATIVES, "CHOICES": ["method", "other"]}
     constants = "\n".join(f"const {name} = {json.dumps(value)};" for name, value in given.items())
     return f"<script>(() => {{\n{constants}\n{_script('page.js')}\n}})();</script>"
@@ -102,18 +102,18 @@ class Parts(dict[str, Any]):
         self.gr = gr
 
     def add(self, name: str, kind: Any, *values: Any, **options: Any) -> Any:
-        """Put a part where the page is just now."""
+        """Add a part at the current place of the page."""
         self[name] = kind(*values, elem_id=name, **options)
         return self[name]
 
     def show(self, name: str, **options: Any) -> None:
-        """Put a picture there."""
+        """Add a picture."""
         buttons = ["download", "fullscreen"]
         self.add(name, self.gr.Image, label=name, show_label=False, interactive=False, buttons=buttons, **options)
 
 
 def layout(gr: Any, kept: int) -> Parts:
-    """Lay the page out; kept: s, for which what a page has is kept."""
+    """Lay out the page; kept: s, lifetime of a page's state."""
     parts = Parts(gr)
     parts["session"] = gr.State(Session(), time_to_live=kept)
     gr.Markdown(HEAD, elem_id="head")
@@ -126,7 +126,7 @@ def layout(gr: Any, kept: int) -> Parts:
 
 
 def _seen(gr: Any, parts: Parts) -> None:
-    """What is looked at."""
+    """The output parts."""
     with gr.Tab("Picture", id="picture"):
         script = _script("drawing.js")
         drawing = {"html_template": DRAWING, "css_template": DRAWING_CSS, "js_on_load": script}
@@ -143,7 +143,7 @@ def _seen(gr: Any, parts: Parts) -> None:
             parts.add("step", gr.Slider, 0, 1, 0, step=1, label="Moment", interactive=False, scale=3)
             parts.add("stop", gr.Button, "Stop", min_width=90)
             parts.add("make", gr.Button, "Make a GIF", min_width=120)
-        parts.add("gif", gr.File, label="Take the GIF", interactive=False, visible=False)
+        parts.add("gif", gr.File, label="Download the GIF", interactive=False, visible=False)
     with gr.Tab("Mask", id="mask"):
         parts.add("note", gr.Markdown, NO_MASK)
         with parts.add("views", gr.Column, visible=False):
@@ -159,7 +159,7 @@ def _seen(gr: Any, parts: Parts) -> None:
 
 
 def _asked(gr: Any, parts: Parts) -> None:
-    """What is pressed and chosen, from top to bottom."""
+    """The controls, from top to bottom."""
     parts.add("status", gr.HTML, "", html_template=STATUS, apply_default_css=False)
     gr.Markdown("### 1. Picture")
     with gr.Row():
@@ -181,7 +181,7 @@ def _asked(gr: Any, parts: Parts) -> None:
     parts.add("compare", gr.UploadButton, "Compare with a true mask", file_types=FORMATS)
     parts.add("old", gr.Markdown)
     parts.add("table", gr.Markdown, NO_TRUTH)
-    parts.add("files", gr.Files, label="Take the mask: PNG, NIfTI, COCO", interactive=False, visible=False)
+    parts.add("files", gr.Files, label="Download the mask: PNG, NIfTI, COCO", interactive=False, visible=False)
 
 
 def _script(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What the page says in its one line: short, for people who write no programs, as HTML."""
+"""Messages of the page's status line: short, for non-programmers, as HTML."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import html
 import re
 
 LONGEST = 220  # characters of a message
-# What errors say to programmers and on the command line, each with what is left of it on the page.
+# Parts of error texts for programmers and the command line, with their replacement on the page.
 ASIDES = (
     (r",? for example [^;]*", ""),
     (r" \((Pillow mode|channels differ|height x width|top == bottom|left == right)[^)]*\)", ""),
@@ -20,22 +20,22 @@ ASIDES = (
 
 
 def doing(text: str) -> str:
-    """What goes on just now."""
+    """Message while an action runs."""
     return html.escape(text, quote=False)
 
 
 def refused(error: Exception) -> str:
-    """Why something was not done."""
+    """Message why an action was refused."""
     return f'<span class="refused">{html.escape(briefly(error), quote=False)}</span>'
 
 
 def briefly(error: Exception) -> str:
-    """The reason in one line of at most LONGEST characters, without code and without what the page has no use for."""
-    told = " ".join(str(error).split())
+    """The reason in one line of at most LONGEST characters, without code and command-line hints."""
+    text = " ".join(str(error).split())
     for aside, left in ASIDES:
-        told = re.sub(aside, left, told)
-    if told[:1].isalpha() and told.split(maxsplit=1)[0].isalpha():  # not the name of a file
-        told = told[0].upper() + told[1:]
-    if len(told) > LONGEST:
-        told = told[:LONGEST].rsplit(" ", 1)[0].rstrip(" ,;:(") + " …"
-    return told
+        text = re.sub(aside, left, text)
+    if text[:1].isalpha() and text.split(maxsplit=1)[0].isalpha():  # not the name of a file
+        text = text[0].upper() + text[1:]
+    if len(text) > LONGEST:
+        text = text[:LONGEST].rsplit(" ", 1)[0].rstrip(" ,;:(") + " …"
+    return text

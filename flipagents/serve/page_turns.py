@@ -1,4 +1,4 @@
-"""One window of the page computes at a time; the others are told that they wait."""
+"""Only one window of the page computes at a time; the others show that they wait."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 WAITING = "Another window is computing. Yours is next; there is nothing to press."
-PATIENCE = 0.5  # s, after which somebody who waits is told so
+PATIENCE = 0.5  # s, after which a waiting window says so
 
 Value = TypeVar("Value")
 
 
 class LeftError(Exception):
-    """What is computed is of a picture that its window shows no more."""
+    """The computation is for a picture that its window no longer shows."""
 
 
 @dataclass
 class Visit:
-    """The time in which a window shows one picture."""
+    """The period in which a window shows one picture."""
 
     over: bool = False
 
 
 class Turns:
-    """Whose turn it is."""
+    """Lock that serialises computations."""
 
     def __init__(self) -> None:
         self._taken = threading.Lock()

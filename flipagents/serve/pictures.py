@@ -1,4 +1,4 @@
-"""What can be looked at beside the overlay: superpixels, a bare outline, and the picture with its nodule erased."""
+"""Views besides the overlay: superpixels, a bare outline, and the image with its nodule erased."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flipenv.types import Box, Case, Episode
 
 
 def superpixels(episode: Episode) -> Rgb:
-    """The superpixels that agents walk over, outlined on the canvas, enlarged to about 560 px: (h, w, 3) uint8."""
+    """The agents' superpixels, outlined on the canvas, enlarged to about 560 px: (h, w, 3) uint8."""
     scale = max(1, round(PANEL / max(episode.image.shape)))
     picture = _rgb(_enlarged(episode.image, scale, cv2.INTER_CUBIC))
     labels = _enlarged(episode.labels, scale, cv2.INTER_NEAREST)
@@ -30,15 +30,15 @@ def superpixels(episode: Episode) -> Rgb:
 
 
 def outline(image: NDArray[np.uint8], mask: Mask, truth: Mask | None = None) -> Rgb:
-    """The rim of a mask in green, and that of the truth in yellow, on the image: (height, width, 3) uint8.
+    """The outline of a mask in green, and of the truth in yellow, on the image: (height, width, 3) uint8.
 
-    Nothing is filled, so that the edge below can be judged; the lines lie on the masks' own pixels.
+    Nothing is filled, so that the edge below stays visible; the lines lie on the masks' own pixels.
     """
     picture = _rgb(image)
     line = max(1, round(max(image.shape) / 400))
-    for each, colour in ((truth, TRUTH), (mask, ERASED)):
-        if each is not None:
-            inside = cv2.copyMakeBorder(each.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
+    for shape, colour in ((truth, TRUTH), (mask, ERASED)):
+        if shape is not None:
+            inside = cv2.copyMakeBorder(shape.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
             core = cv2.erode(inside, np.ones((3, 3), np.uint8), iterations=line)
             picture[(inside > core)[1:-1, 1:-1]] = colour
     return picture

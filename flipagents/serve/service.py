@@ -1,4 +1,4 @@
-"""What `flip app` does behind its page: pictures and boxes in, walks, masks and files out. It knows no page."""
+"""Backend of `flip app`, independent of the page: from pictures and boxes to walks, masks and files."""
 
 from __future__ import annotations
 
@@ -35,28 +35,28 @@ from flipenv.sources import count_frames, open_source, read_image, read_mask
 from flipenv.sources.files import frame_name, image_name
 from flipenv.types import Box, Case
 
-LIMIT = 16_000_000  # px of an image; a file of a few kB may hold a thousand times more
+LIMIT = 16_000_000  # px of an image; a file of a few kB may unpack to a thousand times more
 AGENTS = "flip"  # the method whose agents can be watched
-USUAL = (AGENTS, "flip+student", "polar", "grabcut-fair")  # methods that people use; the others are compared with
-KEPT_BACK = ("onnx", "oracle")  # methods that want a file of the disk, or the true mask
+USUAL = (AGENTS, "flip+student", "polar", "grabcut-fair")  # methods for use; the others are for comparison
+KEPT_BACK = ("onnx", "oracle")  # methods that need a file on disk, or the true mask
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """What was loaded."""
+    """A loaded image."""
 
     file: str  # its name, without folders
     image: NDArray[np.uint8]  # (height, width)
-    box: Box | None = None  # where one is known already
+    box: Box | None = None  # if one is known
     truth: Mask | None = None  # (height, width), to compare with; no method sees it
-    voxels: Voxels | None = None  # how it lies in space, where it is NIfTI
-    frame: int | None = None  # of the file, where it has several
+    voxels: Voxels | None = None  # spatial header, for NIfTI
+    frame: int | None = None  # of a multi-frame file
     frames: int = 1  # that the file has
-    made: bool = False  # here, so that nobody has its file
+    made: bool = False  # generated here, so that it has no file
 
     @property
     def name(self) -> str:
-        """What files about it are called."""
+        """Stem of its files' names."""
         return file_names([frame_name(image_name(self.file), self.frame)])[0]
 
     def case(self, box: Box) -> Case:
@@ -66,7 +66,7 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What a method gave."""
+    """Result of a method."""
 
     method: str
     case: Case  # with the box that the method got
@@ -74,9 +74,9 @@ class Result:
 
 
 def open_picture(path: Path, frame: int | None = None, *, upright: bool = False) -> Picture:
-    """Read an uploaded image, of a film the frame; one that is no film has no frames, whatever `frame` says.
+    """Read an uploaded image, or a frame of a film; `frame` is ignored for single-frame images.
 
-    Raises as `flipenv.sources.read_image`, which see for `upright`, the file called by its name alone.
+    Raises as `flipenv.sources.read_image` (see there for `upright`); errors name the file without its directory.
     """
     with _by_name(path):
         frames = count_frames(path)
@@ -92,14 +92,14 @@ def phantom(seed: int) -> Picture:
 
 
 def with_truth(picture: Picture, path: Path) -> Picture:
-    """Put an uploaded mask beside the picture; raises as `flipenv.sources.read_mask`, the file called by its name."""
+    """Add an uploaded true mask; raises as `flipenv.sources.read_mask`, naming the file without its directory."""
     with _by_name(path):
         return dataclasses.replace(picture, truth=read_mask(path, picture.image.shape, limit=LIMIT))
 
 
 def box_of(picture: Picture, corners: Sequence[float | None]) -> Box:
-    """The box of X0, Y0, X1, Y1 as the page has them; BoxError where one is missing or they are no box of the image."""
-    if not any(corners):  # an empty number of the page is a 0
+    """The box X0, Y0, X1, Y1 of the page; BoxError if one is missing or they are not a box in the image."""
+    if not any(corners):  # an empty number field gives 0
         raise BoxError("there is no box yet; drag one around the nodule, or type its four numbers")
     if any(corner is None or not float(corner).is_integer() for corner in corners):
         raise BoxError("the box has four whole numbers: X0, Y0, X1, Y1")
@@ -115,8 +115,7 @@ def box_of(picture: Picture, corners: Sequence[float | None]) -> Box:
 def box_drawn(picture: Picture, sides: Sequence[float]) -> Box:
     """The box of a drag, from its left, top, right and bottom in px of the image, between pixels.
 
-    It is `Box.covering`, but no part of it is outside the image, and it holds a pixel at least. BoxError for a side
-    that is no finite number.
+    As `Box.covering`, but clipped to the image and at least one pixel large. BoxError if a side is not finite.
     """
     x0, y0, x1, y1 = sides
     box = Box.covering(y0, x0, y1, x1)
@@ -126,14 +125,14 @@ def box_drawn(picture: Picture, sides: Sequence[float]) -> Box:
 
 
 def offered() -> list[str]:
-    """The methods to choose from, those that people use first."""
+    """The methods to choose from, usual ones first."""
     return [*USUAL, *(name for name in METHODS.names() if name not in (*USUAL, *KEPT_BACK))]
 
 
 class Desk:
-    """Methods that were made once, by name, and what they do with a picture and its box.
+    """Loaded methods by name, applied to a picture and its box.
 
-    weights, device: as `flipagents.compare.methods.make_method`; runtime: of the methods that have a choice.
+    weights, device: as `flipagents.compare.methods.make_method`; runtime: for methods with a choice.
     """
 
     def __init__(self, weights: Path | None = None, device: str = "cpu", runtime: str = "auto") -> None:
@@ -141,7 +140,7 @@ class Desk:
         self._made: dict[str, Method] = {}
 
     def superpixels(self, picture: Picture, box: Box) -> tuple[Rgb, int]:
-        """What the agents of the last stage walk over, drawn, and the number of superpixels."""
+        """Picture and number of the last stage's superpixels."""
         from flipagents.segment.segmenter import walking  # noqa: PLC0415 - torch is slow to import
 
         segmenter = self._agents().segmenter
@@ -150,24 +149,24 @@ class Desk:
         return superpixels(episode), episode.n_superpixels
 
     def walk(self, picture: Picture, box: Box, margin: int = 0) -> Iterator[Scene]:
-        """Let the agents erase; a scene every few steps, see `flipagents.segment.walk.scenes`."""
+        """Run the agents; yields a scene every few steps, see `flipagents.segment.walk.scenes`."""
         (case,) = self._placed([picture.case(box)], margin)
         return scenes(self._agents().segmenter, case, scorer=self._scorer, truth=picture.truth)
 
     def segment(self, picture: Picture, box: Box, method: str, margin: int = 0) -> Result:
-        """Let a method segment the picture; margin: px by which the box may be moved, see `Finder`."""
+        """Segment the picture with a method; margin: box tolerance in px, see `Finder`."""
         made = self.method(method)
         (case,) = self._placed([picture.case(box)], margin)
         return Result(method, case, run_method(made, [case])[0])
 
     def masks(self, image: NDArray[np.uint8], boxes: Sequence[Box], method: str, margin: int = 0) -> list[Mask]:
-        """Let a method segment one image in several boxes; one mask a box. margin: as `segment`."""
+        """Segment several boxes of one image; one mask per box. margin: as `segment`."""
         made = self.method(method)
         return run_method(made, self._placed([Case(image, box, id=str(n)) for n, box in enumerate(boxes, 1)], margin))
 
     def method(self, name: str) -> Method:
-        """A method of those `offered`, made when it is first asked for; ConfigError for another."""
-        # A name is chosen from the list: those that make_method would also take may name a folder of the disk.
+        """One of the `offered` methods, made on first use; ConfigError for any other."""
+        # Only listed names: other names that make_method accepts may point to a folder on disk.
         if name not in offered():
             raise ConfigError(unknown("method", name, offered()))
         if name not in self._made:
@@ -189,9 +188,9 @@ class Desk:
         return Finder(self.weights, self.device, self.runtime)
 
     def _placed(self, cases: list[Case], margin: int) -> list[Case]:
-        """The cases with their boxes moved to where the pipeline sees the nodule; as they are with margin 0.
+        """The cases with their boxes relocated to the nodule; unchanged with margin 0.
 
-        Raises ImageError where a box, as it was given, shows one grey level.
+        Raises ImageError if a box, as given, shows a single grey level.
         """
         for case in cases:
             check_contrast(case.image, case.box)
@@ -199,7 +198,7 @@ class Desk:
 
 
 def compare(result: Result, truth: Mask) -> list[tuple[str, float, float, float]]:
-    """(name, Dice, HD in px, ASD in px) of the method, and of box and ellipse, which a method has to beat."""
+    """(name, Dice, HD in px, ASD in px) of the method, and of box and ellipse for comparison."""
     box, shape = result.case.box, truth.shape
     masks = {result.method: result.mask, "box": filled_box(box, shape), "ellipse": ellipse(box, shape)}
     return [
@@ -220,9 +219,9 @@ def pictures(picture: Picture, result: Result) -> dict[str, NDArray[np.uint8]]:
 
 
 def write_files(folder: Path, picture: Picture, result: Result) -> list[Path]:
-    """Write what can be downloaded: mask and overlay as PNG, the mask as NIfTI and as COCO; and an image that was made.
+    """Write the downloads: mask and overlay as PNG, the mask as NIfTI and as COCO; and a generated image.
 
-    The COCO file names the image as it was uploaded: beside it, it can be segmented again.
+    The COCO file names the uploaded image: placed beside it, it can be segmented again.
     """
     paths = output_paths(folder, picture.name, nifti=True)
     write_outputs(paths, result.case, result.mask, voxels=picture.voxels, truth=picture.truth)
@@ -232,7 +231,7 @@ def write_files(folder: Path, picture: Picture, result: Result) -> list[Path]:
 
 
 def write_image(folder: Path, picture: Picture) -> Path:
-    """Write the image as NAME.png, pixel by pixel."""
+    """Write the image as NAME.png, losslessly."""
     path = folder / f"{picture.name}.png"
     with replacing([path]) as parts:
         parts[path].write_bytes(png_bytes(picture.image))
@@ -249,7 +248,7 @@ def write_film(folder: Path, picture: Picture, walked: Sequence[Scene]) -> Path:
 
 @contextmanager
 def _by_name(path: Path) -> Iterator[None]:
-    """Call a file by its name in errors: its folder is nobody's business."""
+    """Strip the directory from errors."""
     try:
         yield
     except FlipError as error:

@@ -1,1 +1,1 @@
-"""How a pipeline is made from boxes."""
+"""Training a pipeline from boxes, up to the weights that ship."""

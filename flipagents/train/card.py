@@ -1,4 +1,4 @@
-"""The model card of a pipeline that ships: what it is, what it was trained on, and how good it is, from its reports."""
+"""The model card of shipped weights: contents, training data, and metrics from its reports."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from flipagents.store.run_folder import read
 from flipenv.errors import ConfigError
 
 PURPOSE = {
-    "contour": "network behind the prior that the agents see and are paid by",
-    "student": "learned the agents' maps: method `flip+student`",
-    "locator": "finds the place of boxes that are off: `--margin`",
-    "classifier": "gave the classification reward in training; inference does not use it, erase curves show its score",
-    COPY: "the same networks for onnxruntime, which runs them on a CPU",
+    "contour": "network of the prior that the agents see and are rewarded by",
+    "student": "distilled from the agents' maps: method `flip+student`",
+    "locator": "relocates boxes that are off: `--margin`",
+    "classifier": "gave the classification reward in training; inference does not use it; erase curves show its score",
+    COPY: "the same networks for onnxruntime, used on a CPU",
 }
-SIZES = " boxes"  # groups of a report that are thirds by box area end so; the card leaves them out
+SIZES = " boxes"  # suffix of a report's groups by box area, which the card omits
 
 Report = Mapping[str, Any]  # as `flipagents.compare.report` writes it
 
@@ -28,38 +28,38 @@ Report = Mapping[str, Any]  # as `flipagents.compare.report` writes it
 def read_report(path: str | Path, run: Path) -> Report:
     """Read a report of `flip evaluate --weights RUN`.
 
-    Raises ConfigError where it cannot be read, has no row of the agents, or tells of other weights than the run's.
+    Raises ConfigError if it cannot be read, has no row of the agents, or was made with other weights than the run's.
     """
     try:
-        told: Report = json.loads(Path(path).read_text(encoding="utf-8"))
-        weights = told["about"]["weights"]
-        ours = [row for row in told["summaries"] if row["method"] in ("flip", "found flip") and row["n"]]
+        info: Report = json.loads(Path(path).read_text(encoding="utf-8"))
+        weights = info["about"]["weights"]
+        ours = [row for row in info["summaries"] if row["method"] in ("flip", "found flip") and row["n"]]
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ConfigError(
-            f"{path} is no report of this version ({type(error).__name__}: {error}); expected the report.json that "
+            f"{path} is not a report of this version ({type(error).__name__}: {error}); expected the report.json that "
             f"`flip evaluate --weights {run} -o FOLDER` writes"
         ) from None
     if weights != pipeline_digest(run):
-        raise ConfigError(f"{path} tells of other weights than {run}: `flip evaluate --weights {run}` writes its own")
+        raise ConfigError(f"{path} was made with other weights than {run}: run `flip evaluate --weights {run}`")
     if not ours:
         raise ConfigError(f"{path} has no row of method 'flip'; evaluate with --methods flip ...")
-    return told
+    return info
 
 
 def write_card(
     path: Path, name: str, run: Path, folder: Path, *, licence: str, data_note: str, reports: Sequence[Report]
 ) -> None:
-    """Write the card of a folder that ships, made from a run; the numbers are those of the reports.
+    """Write the model card of weights made from a run, with the numbers of the reports.
 
-    name: of the model. folder: what ships, whose sizes are told. licence, data_note: in Markdown.
+    name: of the model. folder: the weights, whose sizes are listed. licence, data_note: in Markdown.
     """
-    told = read(run)
-    assert told is not None, "a run without run.json does not ship"
+    info = read(run)
+    assert info is not None, "a run without run.json cannot be shipped"
     sections = [
-        f"# {name}: weights of `flip train --preset {told['preset']}`",
+        f"# {name}: weights of `flip train --preset {info['preset']}`",
         _what(folder),
-        _data(told, data_note),
-        _how(told),
+        _data(info, data_note),
+        _how(info),
         "**Numbers.** " + ("\n\n".join(map(_numbers, reports)) if reports else "Not evaluated."),
         "**Not for patients.** Research only.",
         f"**Licence.** {licence.strip()}",
@@ -75,9 +75,9 @@ def _what(folder: Path) -> str:
         "| folder | what | MB |",
         "|---|---|---|",
     ]
-    for each in [*networks(folder, recipe), *([COPY] if (folder / COPY).exists() else [])]:
-        room = each.partition("/")[0]
-        about = "" if room in PURPOSE else json.loads((folder / each / "about.json").read_text())["about"]
+    for network in [*networks(folder, recipe), *([COPY] if (folder / COPY).exists() else [])]:
+        room = network.partition("/")[0]
+        about = "" if room in PURPOSE else json.loads((folder / network / "about.json").read_text())["about"]
         lines.append(f"| `{room}` | {PURPOSE.get(room) or _agents(about)} | {_mb(folder / room)} |")
     return "\n".join(lines)
 
@@ -87,18 +87,18 @@ def _agents(about: Any) -> str:
     return f"{env['n_agents']} agents (`{about['agent']}`), superpixels of {env['cell_area']:g} px² of the canvas"
 
 
-def _data(told: Mapping[str, Any], note: str) -> str:
-    texts = [f"Trained on `{told['data']['text']}`, digest {told['data']['digest']}"]
-    if told["val"]:
-        texts.append(f"the classifier calibrated on `{told['val']['text']}`, digest {told['val']['digest']}")
+def _data(info: Mapping[str, Any], note: str) -> str:
+    texts = [f"Trained on `{info['data']['text']}`, digest {info['data']['digest']}"]
+    if info["val"]:
+        texts.append(f"the classifier calibrated on `{info['val']['text']}`, digest {info['val']['digest']}")
     return f"**Data.** {', '.join(texts)}. Images and boxes only: no mask was read. {note.strip()}".strip()
 
 
-def _how(told: Mapping[str, Any]) -> str:
-    about = told["about"]
+def _how(info: Mapping[str, Any]) -> str:
+    about = info["about"]
     versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
     return (
-        f"**How.** `{about['command']}`, commit {about['commit'] or 'unknown'}, agent `{told['agent']}`; {versions}; "
+        f"**How.** `{about['command']}`, commit {about['commit'] or 'unknown'}, agent `{info['agent']}`; {versions}; "
         f"{about['machine']}; {about['time']}."
     )
 

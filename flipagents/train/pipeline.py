@@ -1,6 +1,6 @@
-"""Train everything that a mask needs: classifier, prior, stage 1 on coarse superpixels, stage 2 on fine ones, students.
+"""Train a pipeline: classifier, prior, stage 1 on coarse superpixels, stage 2 on fine ones, students.
 
-Each part writes into its own folder and goes on where it stopped, so the same command resumes a run that was killed.
+Each part writes to its own folder and resumes where it stopped, so the same command resumes a killed run.
 """
 
 from __future__ import annotations
@@ -62,14 +62,14 @@ def train_pipeline(
 ) -> Path:
     """Train the pipeline of a preset on images and boxes; return its folder, which `Segmenter.from_pretrained` reads.
 
-    agent: who learns both stages, a name of `flipagents.learn.agents`.
-    No mask is looked at: neither of `train` nor of `val`, which calibrates the classifier. Before anything is computed:
-    ConfigError for an unknown preset, agent, device or option, CheckpointError where the folder holds a run of other
-    options or data, OutputError where it cannot be written into.
+    agent: name of the agent for both stages, see `flipagents.learn.agents`.
+    No masks are used, neither of `train` nor of `val`, which calibrates the classifier. Raises, before anything is
+    computed, ConfigError for an unknown preset, agent, device or option, CheckpointError if the folder holds a run with
+    other options or data, OutputError if it is not writable.
 
-    The folder gets `run.json` at once, and lines of progress in `train.log` (see `flipagents.store.run_folder`).
+    The folder gets `run.json` at once, and progress lines in `train.log` (see `flipagents.store.run_folder`).
 
-    Processes that `flipagents.learn.ranks.together` joined train the stages together; the first does the rest.
+    Inside `flipagents.learn.ranks.together` all ranks train the stages together; rank 0 does the rest.
     """
     if preset not in presets():
         raise ConfigError(unknown("preset", preset, presets()))
@@ -80,7 +80,7 @@ def train_pipeline(
     last = stages[STAGES[-1]]
     for env in stages.values():
         check_names(env)
-    check_processes(make_agent(agent, last, learner))  # a fault shows before the classifier is trained
+    check_processes(make_agent(agent, last, learner))  # errors show before the classifier is trained
     asked = dict(classifier_options or {})
     patches = PatchConfig.of(asked.pop("patches", chosen.classifier.patches), env=last)
     config = ClassifierConfig.of(chosen.classifier, **asked, patches=patches)
@@ -118,7 +118,7 @@ def train_pipeline(
 def _judge(
     source: Source, val: Source | None, into: Path, config: ClassifierConfig, device: str, progress: bool
 ) -> Scorer:
-    """Read the classifier that lies in a folder, or train it into it; CheckpointError where it had another config."""
+    """Load the classifier of a folder, or train it; CheckpointError if it was trained with another config."""
 
     def train() -> None:
         if not checkpoint.exists(into / FINAL):
@@ -133,7 +133,7 @@ def _judge(
 
 @dataclass(frozen=True)
 class Cost:
-    """What training one stage took."""
+    """Training cost of one stage."""
 
     episodes: int
     steps: int  # joint steps of all lanes together
@@ -152,13 +152,13 @@ def train_stages(
     contour: StudentConfig | None = None,
     progress: bool = True,
 ) -> dict[str, Cost]:
-    """Train agents, a stage after the other, into a folder that `Segmenter.from_pretrained` reads; return their costs.
+    """Train the agents stage by stage, into a folder that `Segmenter.from_pretrained` reads; return the costs.
 
-    stages: environment by the stage's name, in order; each but the first is shown the masks of the one before. agent:
-    who learns all of them, a name of `flipagents.learn.agents`. recipe: of the pipeline; its stages are replaced.
-    contour: the network of the prior `contour`, trained first where the recipe names that prior. Goes on where it was
-    stopped; CheckpointError where the folder is another run's. Processes that `flipagents.learn.ranks.together` joined
-    train the agents together; the first does the rest.
+    stages: environments by stage name, in order; each after the first sees the previous one's masks. agent: name of the
+    agent for all of them, see `flipagents.learn.agents`. recipe: of the pipeline; its stages are replaced. contour: the
+    network of the prior `contour`, trained first if the recipe names that prior. Resumes where it stopped;
+    CheckpointError if the folder belongs to another run. Inside `flipagents.learn.ranks.together` all ranks train the
+    agents together; rank 0 does the rest.
     """
     recipe, device = recipe or Recipe(), learner.device
     cases = _blind(source)
@@ -195,13 +195,13 @@ def teach(
     device: str = "cpu",
     progress: bool = True,
 ) -> None:
-    """Train students into a pipeline's folder, the first on the agents' maps, each other on those of the one before."""
+    """Train students into a pipeline's folder, the first on the agents' maps, each other on the previous one's."""
     cases = _blind(source)
     images, boxes = [case.image for case in cases], [case.box for case in cases]
     teacher: Student | None = None
 
     def taught(name: str, config: StudentConfig) -> Student:
-        say(f"{name}: making the maps that it learns", quiet=not progress)
+        say(f"{name}: computing its target maps", quiet=not progress)
         if teacher is None:
             signed = Segmenter.from_pretrained(folder, device=device, runtime="torch").map_many(
                 images, boxes, progress=progress
@@ -221,7 +221,7 @@ def _blind(source: Source) -> list[Case]:
 
 
 def _once(folder: Path, config: StudentConfig, device: str, train: Callable[[], Student]) -> Student:
-    """Read the network that lies in a folder, or train it into it; CheckpointError where it had another config."""
+    """Load the network of a folder, or train it; CheckpointError if it was trained with another config."""
     if not checkpoint.exists(folder):
         train().save(folder)
     network = Student.load(folder, device)

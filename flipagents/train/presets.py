@@ -1,4 +1,4 @@
-"""The two pipelines: ours, and the paper's as far as its text goes."""
+"""The two pipelines: ours, and the paper's as far as it is specified."""
 
 from __future__ import annotations
 
@@ -10,25 +10,27 @@ from flipagents.maps.network import StudentConfig
 from flipagents.store.recipe import CONTOUR, Recipe
 from flipenv.config import COARSE, PAPER_COARSE, PAPER_FINE, EnvConfig
 
-CONTEXTS = (0.45, 0.55)  # of the canvases that vote; trained on 0.5
+CONTEXTS = (0.45, 0.55)  # of the voting canvases; trained on 0.5
 SMOOTH = 0.03  # chosen with CONTEXTS on BUSI val, see docs/experiments.md
-WARP = 0.25  # of what networks are taught on, likewise
+WARP = 0.25  # of the networks' training examples, likewise
 
 
 @dataclass(frozen=True)
 class Preset:
-    """What differs between the paper's pipeline and ours."""
+    """Settings in which the paper's pipeline and ours differ."""
 
     env: tuple[EnvConfig, EnvConfig]  # of the two stages
     learner: LearnerConfig
     classifier: ClassifierConfig
-    recipe: Recipe  # its prior is also what rewards may use
-    contour: StudentConfig = field(default_factory=StudentConfig)  # of that prior, where it learns
-    students: tuple[tuple[str, StudentConfig], ...] = ()  # name, each taught by the one before, the first by the agents
+    recipe: Recipe  # its prior may also be used by rewards
+    contour: StudentConfig = field(default_factory=StudentConfig)  # of that prior, if it is learned
+    students: tuple[
+        tuple[str, StudentConfig], ...
+    ] = ()  # name; the first learns from the agents, each other from the previous one
 
 
 def presets() -> dict[str, Preset]:
-    """`paper`: as faithful as its text allows. `small`: our best, small enough for two CPU cores."""
+    """`paper`: as faithful as the text allows. `small`: our best, small enough for two CPU cores."""
     ours = EnvConfig(
         channels=("superpixel", "box", "ellipse", "prior"),
         frames=2,

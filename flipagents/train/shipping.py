@@ -1,8 +1,8 @@
-"""From a finished run to a folder that ships: checked, stripped of what training alone needs, described, and proved.
+"""From a finished run to weights for distribution: checked, stripped of training state, documented, and verified.
 
 FOLDER/README.md                          the model card, see `flipagents.train.card`
-FOLDER/pipeline.json, stage1/agent, ...   the networks that inference loads, as the run has them
-FOLDER/onnx                               their ONNX copy, where the run has one
+FOLDER/pipeline.json, stage1/agent, ...   the inference networks, as in the run
+FOLDER/onnx                               their ONNX copy, if the run has one
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from flipenv.types import Array, Case
 
 CARD = "README.md"
 MAPPERS: tuple[Literal["contour", "student", "locator"], ...] = ("contour", "student", "locator")
-PHANTOMS = "phantom:4?first=1000000&height=160&width=224"  # seeds that nobody trains on
-STRIPPED = re.compile(  # what training writes and inference never reads
+PHANTOMS = "phantom:4?first=1000000&height=160&width=224"  # seeds not used for training
+STRIPPED = re.compile(  # files that training writes and inference never reads
     r"run\.json|train\.log|classifier/(last/[^/]+|log\.csv)"
     r"|[^/]+/(checkpoint/[^/]+|metrics\.(csv|jsonl)|events\.out\.tfevents\.[^/]+)"
 )
@@ -42,13 +42,13 @@ STRIPPED = re.compile(  # what training writes and inference never reads
 
 @dataclass(frozen=True)
 class Shipped:
-    """What was written."""
+    """Summary of the folder written."""
 
     folder: Path
     files: int
-    size: int  # bytes, of all files together
-    copied: bool  # whether the ONNX copy is among them
-    phantoms: int  # on which the folder gives what the run gives
+    size: int  # bytes, all files together
+    copied: bool  # whether the ONNX copy is included
+    phantoms: int  # number on which folder and run were verified to be equal
 
 
 def ship(
@@ -59,25 +59,25 @@ def ship(
     data_note: str = "",
     reports: Sequence[str | Path] = (),
 ) -> Shipped:
-    """Write what inference needs of a finished `flip train` run into a new folder, with a model card.
+    """Write the inference weights of a finished `flip train` run to a new folder, with a model card.
 
-    licence, data_note: texts of the card, in Markdown. reports: `report.json` files that `flip evaluate --weights RUN`
-    wrote, whose numbers the card tells. Everything is written beside `into` first and compared on phantoms with the
-    run, map by map and bit by bit, for each runtime; only then `into` is there.
+    licence, data_note: texts of the card, in Markdown. reports: `report.json` files of `flip evaluate --weights RUN`,
+    whose numbers go into the card. Everything is written to a temporary folder first and compared with the run on
+    phantoms, map by map and bit by bit, for each runtime; only then is it renamed to `into`.
 
-    Raises CheckpointError where the run is not finished, damaged, no run, has an ONNX copy of other weights, or holds
-    files that would be lost; ConfigError where `into` is not empty or lies in the run, where the licence is empty, and
-    for a report of other weights; OutputError where the disk refuses.
+    Raises CheckpointError if the run is unfinished, damaged, not a run, has an ONNX copy of other weights, or holds
+    files that would be lost; ConfigError if `into` is not empty or lies in the run, if the licence is empty, and for a
+    report of other weights; OutputError if the folder cannot be written.
     """
     run, into = Path(run), Path(into)
     names = _checked(run)
     if not licence.strip():
-        raise ConfigError("licence is empty; expected the terms under which the weights are given away, such as 'MIT'")
+        raise ConfigError("licence is empty; expected the licence of the weights, such as 'MIT'")
     if into.resolve().is_relative_to(run.resolve()) or run.resolve().is_relative_to(into.resolve()):
         raise ConfigError(f"{into} and the run {run} lie in each other; give a folder of its own")
     if into.exists() and (not into.is_dir() or any(into.iterdir())):
-        raise ConfigError(f"{into} is there already; give a new folder, or remove it")
-    told = [read_report(path, run) for path in reports]
+        raise ConfigError(f"{into} already exists; give a new folder, or remove it")
+    contents = [read_report(path, run) for path in reports]
     try:
         into.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(dir=into.parent, prefix=f".{into.name}.", suffix=".part"))
@@ -88,7 +88,7 @@ def ship(
         for name in (*names, PIPELINE):
             _copy(run / name, part / name)
         count = _prove(run, part)
-        write_card(part / CARD, into.name, run, part, licence=licence, data_note=data_note, reports=told)
+        write_card(part / CARD, into.name, run, part, licence=licence, data_note=data_note, reports=contents)
         if into.exists():
             into.rmdir()
         part.rename(into)
@@ -101,7 +101,7 @@ def ship(
 
 
 def _checked(run: Path) -> list[str]:
-    """Folders of a run that ship, relative to it; CheckpointError where it is not fit to."""
+    """Folders of a run to ship, relative to it; CheckpointError if it cannot be shipped."""
     state = run_folder.unfinished(run)
     if state is not None:
         raise CheckpointError(state)
@@ -116,7 +116,7 @@ def _checked(run: Path) -> list[str]:
     if (run / COPY / PIPELINE).exists():
         fault = fault_of_copy(run)
         if fault is not None:
-            raise CheckpointError(f"{fault}; `flip export --weights {run} -o {run / COPY}` writes it anew")
+            raise CheckpointError(f"{fault}; `flip export --weights {run} -o {run / COPY}` writes it again")
         names.append(COPY)
     kept = (*names, PIPELINE)
     files = [path.relative_to(run) for path in sorted(run.rglob("*")) if path.is_file()]
@@ -140,7 +140,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _prove(run: Path, part: Path) -> int:
-    """Compare everything that both folders compute on phantoms; return their number, CheckpointError if they differ."""
+    """Compare all outputs of both folders on phantoms; return their number, CheckpointError if they differ."""
     source = open_source(PHANTOMS)
     cases = [source.load(index) for index in range(len(source))]
     for runtime in ("torch", "onnx") if (part / COPY).exists() else ("torch",):

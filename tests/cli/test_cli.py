@@ -158,7 +158,7 @@ def test_what_cannot_be_read(
             "is a folder of images without boxes; give a CSV of boxes (flip segment --boxes FILE.csv)",
         ),
         ([str(tmp_path / "nothing")], "expected subject folders"),
-        ([scan[0], "--box", *scan[1], "--gif"], "--gif shows agents at work; method 'box' has none"),
+        ([scan[0], "--box", *scan[1], "--gif"], "--gif shows the agents' walk; method 'box' has no agents"),
         ([scan[0], "--box", *scan[1], "--method", "boxx"], "unknown method 'boxx': did you mean 'box'"),
     ):
         assert main(["segment", *words[:1], *out, *words[1:]]) == 2, words
@@ -214,7 +214,7 @@ def test_what_is_there_is_left_alone(table: Path, tmp_path: Path, capsys: pytest
     capsys.readouterr()
     before = (out / "0_mask.png").stat()
     assert main(words) == 1
-    assert f"1 segmented into {out}, 1 there already" in capsys.readouterr().out
+    assert f"1 segmented into {out}, 1 already done" in capsys.readouterr().out
     assert (out / "1_overlay.png").exists()
     assert (out / "0_mask.png").stat().st_mtime_ns == before.st_mtime_ns
     main([*words, "--overwrite"])
@@ -544,7 +544,7 @@ def test_version_info_and_completion(capsys: pytest.CaptureFixture[str]) -> None
     assert told["numpy"] == np.__version__
     assert {"python", "torch", "onnxruntime", "device", "weights", "cache"} <= set(told)
     assert main(["info", "none.png"]) == 2
-    assert "does not say what it was made from" in one_line(capsys)
+    assert "does not record its origin" in one_line(capsys)
     for shell, known in (("bash", "--only-masks"), ("zsh", "--only-masks"), ("tcsh", "segment")):
         assert main(["completion", shell]) == 0
         assert known in capsys.readouterr().out
@@ -558,7 +558,7 @@ def test_a_process_that_is_stopped_says_so(
 
     monkeypatch.setattr("flipagents.scale.worker.Worker.run", stopped)
     assert main(["segment", scan[0], "--box", *scan[1], "-o", str(tmp_path / "out"), "--method", "box"]) == 130
-    assert "the same command goes on from here" in capsys.readouterr().err
+    assert "run the same command to resume" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [["--version"], ["--help"], ["info"], ["completion", "zsh"]])

@@ -57,7 +57,7 @@ def test_each_run_is_done_once(
     words = ["ablate", str(write(tmp_path)), "-o", str(tmp_path / "out")]
     assert main(words) == 1
     told = capsys.readouterr().out
-    assert "4 runs, 0 done before" in told
+    assert "4 runs, 0 already done" in told
     assert "full/seed-7: failed: the disk went away" in told
     assert "| full | polar |" in told
     assert [call["learner_options"]["seed"] for call in trained] == [0, 7, 0, 7]
@@ -65,7 +65,7 @@ def test_each_run_is_done_once(
     assert [call["env_options"] for call in trained] == [{}, {}, {"prior_weight": 0.0}, {"prior_weight": 0.0}]
     assert [call["agent"] for call in trained] == ["ddqn", "ddqn", "vdn", "vdn"]
     assert main(words) == 0
-    assert "4 runs, 3 done before" in (told := capsys.readouterr().out)
+    assert "4 runs, 3 already done" in (told := capsys.readouterr().out)
     assert len(trained) == 5
     assert trained[-1]["folder"] == tmp_path / "out" / "full" / "seed-7" / "weights"
     rows = (tmp_path / "out" / "table.md").read_text().splitlines()

@@ -176,7 +176,7 @@ def test_weights_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     from flipagents.store.checkpoint import CheckpointError
 
     monkeypatch.setattr(runtimes, "SHIPPED", tmp_path / "none")
-    with pytest.raises(CheckpointError, match="weights that ship cannot be loaded.*`flip train --data PATH"):
+    with pytest.raises(CheckpointError, match="shipped weights cannot be loaded.*`flip train --data PATH"):
         make_method("flip")
     with pytest.raises(CheckpointError, match=r"mine.pipeline.json is not a pipeline"):
         make_method("flip", tmp_path / "mine")

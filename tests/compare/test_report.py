@@ -166,7 +166,9 @@ def test_bad_cases_are_listed_and_the_others_done(phantoms: list[Case], picky: l
     text = found.markdown()
     assert "all (5 cases)" in text
     assert f"In no row, 1 case:\n\n- {phantoms[2].id}: has no mask" in text
-    assert f"Left out of the row of picky, and of differences with it, 1 case:\n\n- {phantoms[4].id}: not this" in text
+    assert (
+        f"Excluded from the row of picky and from differences with it, 1 case:\n\n- {phantoms[4].id}: not this" in text
+    )
     assert "/home/me" not in text
     found.write(tmp_path)
     told = json.loads((tmp_path / "report.json").read_text())
@@ -183,7 +185,7 @@ def test_a_method_that_fails_everywhere_is_listed_as_not_run(phantoms: list[Case
     picky += [case.id for case in phantoms]
     found = report.evaluate(phantoms, ["picky", "otsu"], draws=20, progress=False)
     assert {row.method for row in found.summaries} == {"box", "ellipse", "otsu"}
-    assert found.missing["picky"].startswith(f"it failed on every case, such as {phantoms[0].id}: not this one")
+    assert found.missing["picky"].startswith(f"it failed on every case, for example {phantoms[0].id}: not this one")
     assert len(found.failures) == 6
 
 
@@ -283,7 +285,7 @@ def test_a_killed_run_goes_on(phantoms: list[Case], calls: list[str], tmp_path: 
     found = report.evaluate(phantoms, ["counted", "polar"], **options)
     assert len(calls) == 6, "what is done is not done again"
     assert "counted, seed 0: Dice" in lines[-2]
-    assert lines[-2].endswith("there already")
+    assert lines[-2].endswith("already done")
     assert repr(found.scores) == repr(report.evaluate(phantoms, ["counted", "polar"], **options).scores)
     report.evaluate(phantoms[:5], ["counted"], **options)
     assert len(calls) == 11, "other cases"

@@ -109,7 +109,7 @@ def test_coco_holds_what_earlier_runs_made(tmp_path: Path, capsys: pytest.Captur
     assert main(words) == 0
     assert not (tmp_path / "coco.json").exists()
     assert main([*words, "--export", "coco"]) == 0
-    assert "3 there already" in capsys.readouterr().out
+    assert "3 already done" in capsys.readouterr().out
     content = json.loads((tmp_path / "coco.json").read_text())
     assert [each["file_name"] for each in content["images"]] == [f"phantom-000{index}.png" for index in range(3)]
     assert scan_of(open_source("phantom:1"), 0) is None

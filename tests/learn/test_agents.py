@@ -76,7 +76,7 @@ def test_agents_erase_what_they_weigh_above_nothing(name: str, device: str | Non
         assert np.abs(weights).max() <= 1
         np.testing.assert_array_equal(weights > 0, to_numpy(actions) == 1)
         if name in LEARNERS:
-            values = agent.values(agent._seen(batch)).numpy()
+            values = agent.values(agent._observation(batch)).numpy()
             np.testing.assert_array_equal(weights, np.clip(values[..., 1] - values[..., 0], -1, 1))
         else:
             assert set(np.unique(weights)) <= {-1, 1}

@@ -111,7 +111,7 @@ def test_the_command(
     assert "3 segmented" in capsys.readouterr().out
     assert main([*words, *out]) == 0
     assert "2 segmented" in (told := capsys.readouterr().out)
-    assert "3 there already" in told
+    assert "3 already done" in told
     assert contents(tmp_path / "ray") == contents(tmp_path / "plain")
     assert main([*words, *out, "--overwrite"]) == 2
-    assert "knows by its files what is done" in capsys.readouterr().err
+    assert "tracks progress by output files" in capsys.readouterr().err

@@ -54,9 +54,9 @@ def test_the_same_work_is_skipped_and_its_files_are_left(folder: Path, segment: 
     assert segment() == (0, f"2 segmented into {folder / 'out'}\n")
     before = {path: path.stat().st_mtime_ns for path in (folder / "out").iterdir()}
     code, told = segment()
-    assert (code, "0 segmented" in told, "2 there already" in told) == (0, True, True)
+    assert (code, "0 segmented" in told, "2 already done" in told) == (0, True, True)
     (folder / "one.png").touch()
-    assert "2 there already" in segment()[1], "its bytes are the same"
+    assert "2 already done" in segment()[1], "its bytes are the same"
     assert {path: path.stat().st_mtime_ns for path in (folder / "out").iterdir()} == before
 
 
@@ -65,7 +65,7 @@ def test_another_box_is_done_again(folder: Path, segment: Callable[..., tuple[in
     assert extent(mask(folder, "one")) == (20, 20, 60, 50)
     (folder / "t.csv").write_text(f"{HEADER}one.png,10,30,40,60\ntwo.png,30,20,70,60\n")
     code, told = segment("--export", "coco")
-    assert (code, "1 of them again (other box)" in told, "1 there already" in told) == (0, True, True)
+    assert (code, "1 of them again (other box)" in told, "1 already done" in told) == (0, True, True)
     assert extent(mask(folder, "one")) == (10, 30, 40, 60)
     content = json.loads((folder / "out" / "coco.json").read_text())
     assert [each["bbox"] for each in content["annotations"]] == [[10, 30, 30, 30], [30, 20, 40, 40]]
@@ -117,7 +117,7 @@ def test_an_image_that_was_moved_is_the_same(folder: Path, segment: Callable[...
     for name in ("t.csv", "one.png", "two.png"):
         shutil.copy(folder / name, folder / "moved" / name)
         (folder / name).unlink()
-    assert "2 there already" in segment(data="moved/t.csv")[1]
+    assert "2 already done" in segment(data="moved/t.csv")[1]
 
 
 @pytest.mark.parametrize("content", [b"mine", None])
@@ -133,7 +133,7 @@ def test_a_mask_of_other_hands_is_never_replaced(
     before = own.read_bytes()
     code, told = segment()
     assert (code, told.count("\n")) == (2, 1)
-    assert "two_mask.png is there and does not say what it was made from; choose another folder" in told
+    assert "two_mask.png exists and does not record its origin; choose another folder" in told
     assert own.read_bytes() == before
     assert not (folder / "out" / "one_mask.png").exists(), "said before anything is segmented"
     assert segment("--overwrite")[0] == 0
@@ -195,7 +195,7 @@ def test_many_masks_are_looked_at_quickly(
     (folder / "t.csv").write_text("".join(lines))
     segment("--only-masks")
     monkeypatch.setattr("flipagents.scale.origins.digest", lambda *_: pytest.fail("an image was read"))
-    assert "30 there already" in segment("--only-masks")[1]
+    assert "30 already done" in segment("--only-masks")[1]
 
 
 def test_another_image_of_the_same_size_and_time_is_seen(folder: Path, segment: Callable[..., tuple[int, str]]) -> None:
@@ -219,7 +219,7 @@ def test_no_export_of_another_mask_stays(folder: Path, segment: Callable[..., tu
     np.testing.assert_array_equal(exported, mask(folder, "one"))
     segment("--box", *other, "--only-masks", "--overwrite", data="one.png")
     assert len(list((folder / "out").iterdir())) == 3, "they show the same mask"
-    assert "1 there already" in segment("--box", *other, "--export", "nifti", data="one.png")[1]
+    assert "1 already done" in segment("--box", *other, "--export", "nifti", data="one.png")[1]
 
 
 @pytest.mark.parametrize("with_mask", [True, False])
@@ -235,7 +235,7 @@ def test_files_of_others_beside_a_mask_are_never_replaced(
     truth.write_bytes(b"drawn by hand")
     code, told = segment("--only-masks", "--export", "nifti")
     assert (code, told.count("\n")) == (2, 1)
-    assert "two_mask.nii.gz is there and was not written with a mask; choose another folder" in told
+    assert "two_mask.nii.gz exists and was not written with a mask; choose another folder" in told
     assert truth.read_bytes() == b"drawn by hand"
 
 
@@ -276,7 +276,7 @@ def test_coco_of_others_is_never_replaced(folder: Path, segment: Callable[..., t
     (folder / "out").mkdir()
     (folder / "out" / "coco.json").write_text("{}")
     code, told = segment("--export", "coco")
-    assert (code, "coco.json is there and holds other annotations" in told) == (2, True)
+    assert (code, "coco.json exists and holds other annotations" in told) == (2, True)
     assert not (folder / "out" / "one_mask.png").exists()
     assert segment("--export", "coco", "--overwrite")[0] == segment("--export", "coco")[0] == 0
 

@@ -61,7 +61,7 @@ def test_it_is_said_what_was_used(copied: Path, phantoms: list[Case]) -> None:
         "OnnxScorer",
         "TorchScorer",
     ]
-    with pytest.raises(ConfigError, match="method 'polar' has one runtime; leave out 'onnx'"):
+    with pytest.raises(ConfigError, match="method 'polar' has no choice of runtime; omit runtime 'onnx'"):
         make_method("polar", runtime="onnx")
 
 

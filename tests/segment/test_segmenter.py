@@ -170,7 +170,7 @@ def test_votes_walk_side_by_side(phantoms: list[Case]) -> None:
     assert agents[1].pictures[0].shape[0] == 8
     for vote in ({"traversals": 3}, {"canvas": {"kind": "roi", "height": 64, "width": 48}}):
         segmenter = Segmenter(agents, Recipe(votes=({}, vote)))
-        with pytest.raises(ConfigError, match="votes walk side by side.*margin, background, superpixels, cell_area"):
+        with pytest.raises(ConfigError, match="votes run in one batch.*margin, background, superpixels, cell_area"):
             segmenter.predict_many([phantoms[0].image], [phantoms[0].box])
 
 

@@ -77,7 +77,7 @@ def test_what_is_refused(image: NDArray[np.uint8]) -> None:
         ([shape, shape + 60], r"box 2: box \(80, 90, 120, 150\) reaches outside .* 96x150 image"),
         ([shape - 40], "box 1: .* reaches outside"),
         ([turned], "box 1 is turned"),
-        ([shape * np.nan], "no finite number"),
+        ([shape * np.nan], "not a finite number"),
     ]:
         with pytest.raises(BoxError, match=told):
             segment_boxes(image, rectangles, "ellipse")

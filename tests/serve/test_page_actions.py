@@ -178,10 +178,10 @@ def test_what_a_mask_was_made_from(actions: Actions, loaded: Session, phantoms: 
     session = last(actions.segment(loaded, "polar", None, 0, *box))["session"]
     for method, other, margin, given, told in (
         ("polar", None, 0, box, ""),
-        ("polar", None, 3, box, "Old: made with another box tolerance. Press 'Segment'."),
-        (None, "otsu", 0, box, "Old: made with another method. Press 'Segment'."),
-        ("polar", None, 0, [1, 2, 30, 40], "Old: made with another box. Press 'Segment'."),
-        ("polar", None, 0, [1, 2, 3, None], "Old: made with another box. Press 'Segment'."),
+        ("polar", None, 3, box, "Outdated: made with another box tolerance. Press 'Segment'."),
+        (None, "otsu", 0, box, "Outdated: made with another method. Press 'Segment'."),
+        ("polar", None, 0, [1, 2, 30, 40], "Outdated: made with another box. Press 'Segment'."),
+        ("polar", None, 0, [1, 2, 3, None], "Outdated: made with another box. Press 'Segment'."),
     ):
         changes = actions.changed(session, method, other, margin, *given)
         assert changes == {"note": {"value": told}, "old": {"value": told}}

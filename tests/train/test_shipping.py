@@ -75,7 +75,7 @@ def test_what_inference_needs_ships(
         ]
         np.testing.assert_array_equal(masks[0], masks[1])
     assert main(words) == 2, "what is there is not written over"
-    assert "is there already; give a new folder" in capsys.readouterr().err
+    assert "already exists; give a new folder" in capsys.readouterr().err
 
 
 def test_the_card_tells_the_numbers_of_the_reports(trained: Path, report: Path, tmp_path: Path) -> None:
@@ -149,14 +149,14 @@ def test_a_call_that_makes_no_sense(trained: Path, report: Path, tmp_path: Path)
         ship(trained, tmp_path / "mine", licence=" ")
     told = json.loads(report.read_text())
     for change, message in (
-        ({"about": {**told["about"], "weights": "0" * 32}}, "tells of other weights than"),
-        ({"about": {}}, "is no report of this version"),
+        ({"about": {**told["about"], "weights": "0" * 32}}, "was made with other weights than"),
+        ({"about": {}}, "is not a report of this version"),
         ({"summaries": [row for row in told["summaries"] if row["method"] == "box"]}, "has no row of method 'flip'"),
     ):
         (tmp_path / "other.json").write_text(json.dumps({**told, **change}))
         with pytest.raises(ConfigError, match=message):
             ship(trained, tmp_path / "mine", licence="MIT", reports=[report, tmp_path / "other.json"])
-    with pytest.raises(ConfigError, match="is no report of this version"):
+    with pytest.raises(ConfigError, match="is not a report of this version"):
         ship(trained, tmp_path / "mine", licence="MIT", reports=[tmp_path / "none.json"])
     assert not (tmp_path / "mine").exists()
 
