@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -45,12 +46,37 @@ with ranks.together("cpu"):
 """
 
 
+HERE = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+
+
 def train(task: str, folder: Path, steps: int, script: Path) -> list[dict[str, Any]]:
-    """Run two processes; return what each of them told."""
+    """Let torchrun start two processes; return what each of them told."""
     script.write_text(SCRIPT)
     words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
-    here = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    subprocess.run([sys.executable, *words, task, str(folder), str(steps)], check=True, capture_output=True, env=here)
+    subprocess.run([sys.executable, *words, task, str(folder), str(steps)], check=True, capture_output=True, env=HERE)
+    return told_by_both(folder)
+
+
+def train_without_torchrun(task: str, folder: Path, steps: int, script: Path) -> None:
+    """The same two processes, without a third one that imports torch to start them."""
+    script.write_text(SCRIPT)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    rendezvous = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    words = [sys.executable, str(script), task, str(folder), str(steps)]
+    started = [
+        subprocess.Popen(words, env={**HERE, **rendezvous, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+        for rank in range(2)
+    ]
+    try:
+        assert [each.wait(timeout=300) for each in started] == [0, 0]
+    finally:
+        for each in started:
+            each.kill()
+
+
+def told_by_both(folder: Path) -> list[dict[str, Any]]:
     return [json.loads((folder / f"told-by-{rank}.json").read_text()) for rank in range(2)]
 
 
@@ -76,13 +102,13 @@ def test_both_hold_the_same_weights_and_learn(tmp_path: Path) -> None:
 
 def test_a_run_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
-    train("tiny", tmp_path / "at once", 400, script)
-    train("tiny", tmp_path / "twice", 200, script)
+    train_without_torchrun("tiny", tmp_path / "at once", 400, script)
+    train_without_torchrun("tiny", tmp_path / "twice", 200, script)
     assert checkpoint.about_of(tmp_path / "twice" / CHECKPOINT)["steps"] < 300
     # the second process was killed before it could put its newest checkpoint in place
     own = tmp_path / "twice" / f"{CHECKPOINT}-1"
     own.rename(own.with_name(own.name + ranks.NEXT))
-    train("tiny", tmp_path / "twice", 400, script)
+    train_without_torchrun("tiny", tmp_path / "twice", 400, script)
     assert same(*held(tmp_path / "twice"))
     assert same(held(tmp_path / "twice")[0], held(tmp_path / "at once")[0])
     with pytest.raises(CheckpointError, match="processes: 2 then, 1 now"):
