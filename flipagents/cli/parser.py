@@ -51,9 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _run(options, command)
         sys.stdout.flush()  # now, while an error can still be reported
     except BrokenPipeError:  # `flip ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()
         return 1
-    except OSError as error:  # a checkpoint on a full disk, or stdout
+    except OSError as error:  # a checkpoint on a full disk, or stdout itself
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _drop_stdout()
         return _refuse(command, str(error))
     except KeyboardInterrupt:
         print(f"\n{command}: stopped; run the same command to resume", file=sys.stderr)
@@ -80,6 +84,11 @@ def _run(options: argparse.Namespace, command: str) -> int:
         return _refuse(command, str(error))
     except ModuleNotFoundError as error:
         return _refuse(command, f"{error.name} is not installed; pip install 'flip-learning[agents]'")
+
+
+def _drop_stdout() -> None:
+    """Discard what is buffered for stdout: at exit Python would fail on it again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _refuse(command: str, reason: str) -> int:

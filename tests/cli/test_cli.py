@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -500,7 +501,10 @@ def test_what_can_be_known_before_computing_is_said_before(scan: tuple[str, list
     for words, fault in (
         ([*segment, str(tmp_path / "file")], "(File exists); choose another folder"),
         ([*segment, str(tmp_path / "file" / "below")], "(Not a directory); choose another folder"),
-        ([*segment, str(tmp_path / "out"), "--export", "dicom-seg"], "is not DICOM"),
+        (
+            [*segment, str(tmp_path / "out"), "--export", "dicom-seg"],
+            "is not DICOM" if find_spec("highdicom") else "needs the package 'highdicom'",
+        ),
         ([*segment, str(tmp_path / "out"), "--device", "cudua"], "unknown device 'cudua': did you mean 'cuda'?"),
         ([*segment, str(tmp_path / "out"), "--method", "flop"], "unknown method 'flop': did you mean 'flip'?"),
         (["segment", str(tmp_path), "--box", "1", "2", "3", "4", "-o", "x"], "--box belongs to one image"),

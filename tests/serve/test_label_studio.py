@@ -168,7 +168,7 @@ def test_images_that_are_refused(case: Case, media: Path, monkeypatch: pytest.Mo
     for address in (uri(case), "sub folder/scan 1.png"):
         with pytest.raises(ImageError, match="larger than 100 bytes"):
             backend.image(address)
-    with pytest.raises(ConfigError, match="no folder"):
+    with pytest.raises(ConfigError, match="is not a folder"):
         Backend(Desk(), media / "none")
     with pytest.raises(ConfigError, match="unheard"):
         Backend(Desk(), media, "unheard")

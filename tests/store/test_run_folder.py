@@ -174,11 +174,12 @@ def test_how_far_a_run_is(tmp_path: Path) -> None:
 
 def test_an_unfinished_run_as_weights(tmp_path: Path) -> None:
     from flipagents.compare.methods import make_method
+    from flipagents.segment.runtimes import pipeline_folder
     from flipagents.store.recipe import Recipe
 
     folder = started(tmp_path / "run")
     with pytest.raises(CheckpointError, match="run is an unfinished training run: nothing done yet"):
-        Recipe.read(folder)
+        pipeline_folder(folder)
     with pytest.raises(FlipError, match="run is an unfinished training run: nothing done yet"):
         make_method("flip+student", folder)
     with pytest.raises(CheckpointError, match="is not a pipeline"):
@@ -198,7 +199,7 @@ def test_the_log_is_the_first_process_own(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_without_torch() -> None:
     code = (
-        "import sys\nfrom flipagents import run_folder, trainers\nfrom flipagents.compare.ablation import Plan\n"
+        "import sys\nfrom flipagents.compare import trainers\nfrom flipagents.store import run_folder\nfrom flipagents.compare.ablation import Plan\n"
         "trainers.check_options(agent='vdn', learner={'lanes': 3})\nassert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
