@@ -199,7 +199,7 @@ def test_the_log_is_the_first_process_own(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_without_torch() -> None:
     code = (
-        "import sys\nfrom flipagents.compare import trainers\nfrom flipagents.store import run_folder\nfrom flipagents.compare.ablation import Plan\n"
+        "import sys\nfrom flipagents.compare import ablation, trainers\nfrom flipagents.store import run_folder\n"
         "trainers.check_options(agent='vdn', learner={'lanes': 3})\nassert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
