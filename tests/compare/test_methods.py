@@ -222,7 +222,7 @@ def test_a_box_that_may_be_off_is_moved_first(phantoms: list[Case], tmp_path: Pa
         np.testing.assert_array_equal(mask, filled_box(box, case.image.shape))
         assert (box.height, box.width) == (case.box.height, case.box.width)
         assert max(abs(box.top - case.box.top), abs(box.left - case.box.left)) <= 12
-    with pytest.raises(ConfigError, match="margin=0; expected at least 1 px"):
+    with pytest.raises(ConfigError, match="margin=0; expected a box tolerance of at least 1 px"):
         Found(make_method("box"), 0, tmp_path)
     (tmp_path / "locator" / "tensors.safetensors").write_bytes(b"cut short")
     with pytest.raises(FlipError, match="locator"):
