@@ -89,7 +89,10 @@ def turn(options: argparse.Namespace) -> list[tuple[str, str, int, list[float]]]
     import cv2
 
     import flipenv
-    from flipagents.compare import methods
+    try:
+        from flipagents.compare import methods
+    except ModuleNotFoundError:  # a checkout from before the rooms
+        from flipagents import methods
 
     cv2.setNumThreads(options.threads)
     source = flipenv.open_source(options.source)
