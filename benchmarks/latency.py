@@ -20,6 +20,7 @@ import argparse
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -59,7 +60,7 @@ def main() -> None:
         checkouts = {f"before ({_commit(options.against)})": options.against.resolve(), **checkouts}
     rows = warm(options, checkouts)
     starts = cold(options, checkouts) if options.starts else []
-    about = {**machine(options), "source": options.source, "images": options.images}
+    about = {**machine(options), "source": re.sub(r":[^?]*/[^?]*", ":PATH", options.source), "images": options.images}
     save(options.out, [*rows, *starts], about, "\n".join([*table(rows), "", *cold_table(starts), "", told(about), ""]))
 
 
@@ -89,6 +90,7 @@ def turn(options: argparse.Namespace) -> list[tuple[str, str, int, list[float]]]
     import cv2
 
     import flipenv
+
     try:
         from flipagents.compare import methods
     except ModuleNotFoundError:  # a checkout from before the rooms
