@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 # What a command needs is imported where it runs: `flip --help` must not wait for torch, nor for OpenCV.
 # ruff: noqa: PLC0415
-
-if TYPE_CHECKING:
-    pass
 
 
 def info(options: argparse.Namespace) -> int:

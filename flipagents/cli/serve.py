@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
 
 # What a command needs is imported where it runs: `flip --help` must not wait for torch, nor for OpenCV.
 # ruff: noqa: PLC0415
-
-if TYPE_CHECKING:
-    pass
 
 LOCAL = ("127.0.0.1", "localhost", "::1")  # hosts reachable only from this machine
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 # What a command needs is imported where it runs: `flip --help` must not wait for torch, nor for OpenCV.
 # ruff: noqa: PLC0415
-
-if TYPE_CHECKING:
-    pass
 
 
 def train(options: argparse.Namespace) -> int:

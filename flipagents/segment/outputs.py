@@ -6,7 +6,6 @@ import dataclasses
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -23,9 +22,6 @@ from flipenv.pictures.film import write_gif, write_mp4
 from flipenv.pictures.render import draw, overlay
 from flipenv.pixels import Mask
 from flipenv.types import Case
-
-if TYPE_CHECKING:
-    pass
 
 
 def output_paths(
