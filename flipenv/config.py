@@ -23,6 +23,10 @@ FINE = 36.0  # on the default `roi` canvas: as many superpixels per box as PAPER
 COARSE = 160.0  # likewise for PAPER_COARSE; measured in benchmarks/results/oracle.md
 
 
+AUTO = "auto"
+QUANTILE = 0.83  # on the authors' images theta = 25 flags 17% of the nodule's superpixels
+
+
 @dataclass(frozen=True)
 class CanvasSpec:
     """The fixed-size crop of an image on which superpixels are erased.
@@ -83,7 +87,7 @@ class EnvConfig:
     dead_zone: float = 1e-4  # smaller score changes count as 0, so that float noise has no sign
     credit: Credit = "joint"  # how the effect of simultaneous erasures is shared out as classification reward
     idr: Idr = "superpixel"  # what Eq. 2 compares; `cumulative` is its literal reading
-    theta: float = 25.0  # grey levels (paper)
+    theta: float | str = 25.0  # grey levels (paper); "auto" or "auto:QUANTILE": set from the boxes, see `quantile_of`
     standardise: bool = False  # measure theta on images scaled to a deviation of 41.5 grey levels in the area
     # end of the episode
     beta: float | None = 0.05  # nodule score below which the tag counts as flipped (paper); None: no early end
@@ -115,7 +119,10 @@ class EnvConfig:
             between("dead_zone", self.dead_zone, 0.0, 1.0)
             one_of("credit", self.credit, get_args(Credit))
             one_of("idr", self.idr, get_args(Idr))
-            between("theta", self.theta, 0.0, 255.0)
+            if isinstance(self.theta, str):
+                quantile_of(self.theta)
+            else:
+                between("theta", self.theta, 0.0, 255.0)
             if self.beta is not None:
                 between("beta", self.beta, 0.0, 1.0)
             between("traversals", self.traversals, 1, 1000, whole=True)
@@ -155,3 +162,19 @@ class EnvConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; `EnvConfig.of` reads it back."""
         return dataclasses.asdict(self)
+
+
+def quantile_of(theta: str) -> float:
+    """The quantile in a theta of "auto" (0.83) or "auto:QUANTILE"; ConfigError for anything else.
+
+    An `EpisodePool` replaces it by the grey levels of that quantile, see `flipenv.theta.theta_from_boxes`.
+    """
+    word, colon, number = theta.partition(":")
+    try:
+        if word != AUTO:
+            raise ValueError
+        quantile = float(number) if colon else QUANTILE
+    except ValueError:
+        raise ConfigError(f"theta={theta!r}; expected grey levels, 'auto', or 'auto:QUANTILE' such as 'auto:0.9'") from None
+    between("theta's quantile", quantile, 0.0, 1.0)
+    return quantile

@@ -17,7 +17,7 @@ from joblib import Parallel, delayed
 from flipenv.background import BACKGROUNDS
 from flipenv.cache import EpisodeCache
 from flipenv.channels import CHANNELS
-from flipenv.config import EnvConfig
+from flipenv.config import EnvConfig, quantile_of
 from flipenv.episode import prepare, shift_box, stack
 from flipenv.errors import ConfigError, SourceError
 from flipenv.observation import OWN_CHANNELS
@@ -26,6 +26,7 @@ from flipenv.registry import Registry, unknown
 from flipenv.reward import REWARDS
 from flipenv.sources import SourceLike, find, open_source
 from flipenv.superpixels import SUPERPIXELS
+from flipenv.theta import theta_from_boxes
 from flipenv.types import Case, Episode, Episodes
 from flipenv.walks import ORDERS
 
@@ -37,7 +38,8 @@ WORTH_WORKERS = 64  # least number of episodes for which starting worker process
 class EpisodePool:
     """Episode i is variant i % variants of case i // variants; a pool yields the same episodes on every machine.
 
-    `cache`: True for the default folder, a folder, or False for none.
+    `cache`: True for the default folder, a folder, or False for none. A theta of "auto" is replaced by grey levels,
+    measured on at most 256 episodes: `config.theta` is a number.
     """
 
     def __init__(self, source: SourceLike, config: EnvConfig, *, cache: bool | str | Path = True) -> None:
@@ -48,6 +50,8 @@ class EpisodePool:
         check_names(config)
         self._cache = None if cache is False else EpisodeCache(None if cache is True else cache)
         self._kept: OrderedDict[int, Episode] = OrderedDict()
+        if isinstance(config.theta, str):
+            self.config = config.replace(theta=theta_from_boxes(self, quantile_of(config.theta)))
 
     def __len__(self) -> int:
         return len(self.source) * self.config.variants

@@ -50,6 +50,8 @@ class LearnerConfig:
     epsilon_start: float = 0.4  # share of random actions
     epsilon_end: float = 0.05
     epsilon_share: float = 0.5  # of the training, over which epsilon falls linearly
+    # reward
+    theta_quantile: float | None = None  # theta falls with epsilon to this quantile of the distances in the boxes' cores
     # length
     epochs: int = 100  # paper; an epoch has as many episodes as the pool
     train_steps: int | None = None  # joint steps after which training ends, unless the epochs end first
@@ -73,6 +75,8 @@ class LearnerConfig:
                 between(name, getattr(self, name), 0.0, 1.0)
             for name in ("weight_decay", "checkpoint_minutes"):
                 between(name, getattr(self, name), 0.0, math.inf)
+            if self.theta_quantile is not None:
+                between("theta_quantile", self.theta_quantile, 0.0, 1.0)
             between("learning_rate", self.learning_rate, 1e-12, 10.0)
             between("updates_per_step", self.updates_per_step, 0.0, 1000.0)
             if self.gradient_clip is not None:
@@ -95,9 +99,13 @@ class LearnerConfig:
         """Rows of the replay buffer (one step of all lanes each): `replay` transitions, at least one n-step return."""
         return max(math.ceil(self.replay / self.lanes), 2) + self.n_step
 
+    def fallen(self, progress: float) -> float:
+        """Completed share (0..1) of epsilon's fall at `progress`, the completed share of the training."""
+        return 1.0 if self.epsilon_share == 0 else min(progress / self.epsilon_share, 1.0)
+
     def epsilon(self, progress: float) -> float:
-        """Share of random actions at `progress`, the completed share (0..1) of the training."""
-        fallen = 1.0 if self.epsilon_share == 0 else min(progress / self.epsilon_share, 1.0)
+        """Share of random actions at `progress`."""
+        fallen = self.fallen(progress)
         return (1 - fallen) * self.epsilon_start + fallen * self.epsilon_end
 
     @classmethod

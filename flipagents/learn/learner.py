@@ -23,6 +23,7 @@ from flipagents.learn.agent import Agent, SelfTaught
 from flipagents.learn.agents import make_agent
 from flipagents.learn.config import LearnerConfig
 from flipagents.learn.log import RunLog
+from flipagents.learn.theta import HIGHEST, FallingTheta
 from flipagents.store.checkpoint import CheckpointError, Snapshot, plain, prefixed
 from flipagents.store.run_folder import AGENT, CHECKPOINT, LENGTH_ONLY
 from flipenv.batch import Batch, to_numpy
@@ -81,8 +82,21 @@ class Learner:
         self._ended: list[int] = []  # lanes waiting for a reset
         self._waiting = 0  # such lanes on all ranks
         self._returns = torch.zeros(lanes, dtype=torch.float64, device=device)
+        self._theta = self._falling_theta()
         self._sums: dict[str, Tensor] = {}  # for the means in the next row of metrics
         self._counts: dict[str, int] = {}
+
+    def _falling_theta(self) -> FallingTheta | None:
+        config, quantile = self.config, self.config.theta_quantile
+        if quantile is None:
+            return None
+        if isinstance(self.agent, SelfTaught):
+            raise ConfigError(
+                f"theta_quantile={quantile}: agent '{self.agent.name}' has a training loop of its own, in which theta "
+                'cannot fall; set theta="auto" for the environment instead'
+            )
+        self.batch.config = self.batch.config.replace(theta=HIGHEST)
+        return FallingTheta(self.batch.pool, quantile, config.lanes, config.device)
 
     @property
     def progress(self) -> float:
@@ -94,7 +108,7 @@ class Learner:
     def train(self) -> Iterator[dict[str, Any]]:
         """Run to the end of training, or until the caller stops; yield a row of metrics every `log_every` joint steps.
 
-        step, episodes: totals; epsilon; steps_per_second: joint steps, learning included. Means since the previous row,
+        step, episodes: totals; epsilon; theta, if it falls; steps_per_second: joint steps, learning included. Means since the previous row,
         None without data: the metrics that the agent's `update` returned (for Q agents loss, q, td_error, gradient);
         and over finished episodes: return (summed over agents), length (joint steps), erased (share of the erasable
         pixels), score (final nodule score), flipped (share that ended with the tag flipped).
@@ -163,6 +177,7 @@ class Learner:
             "first_score.episode": torch.tensor(list(scores), dtype=torch.int64),
             "first_score.score": torch.tensor(list(scores.values()), dtype=torch.float64),
             "torch_rng": torch.get_rng_state(),
+            **prefixed("theta", {} if self._theta is None else self._theta.tensors()),
         }
         if torch.device(self.config.device).type == "cuda":
             tensors["cuda_rng"] = torch.cuda.get_rng_state(self.config.device)
@@ -170,7 +185,8 @@ class Learner:
             "agent": agent.about,
             "name": self.agent.name,
             "config": self.config.to_dict(),
-            "env": batch.config.to_dict(),
+            "env": batch.pool.config.to_dict(),
+            "theta": batch.config.theta,
             "pool": _pool_digest(batch.pool),
             "processes": ranks.count(),
             "steps": self.steps,
@@ -205,6 +221,9 @@ class Learner:
         self._waiting = ranks.total(len(self._ended), device)
         self._sums = {name: tensor.to(device) for name, tensor in snapshot.under("sum").items()}
         self._returns = snapshot.tensors["returns"].to(device)
+        if self._theta is not None:
+            self._theta.restore(snapshot.under("theta"))
+            batch.config = batch.config.replace(theta=about["theta"])
         torch.set_rng_state(snapshot.tensors["torch_rng"])
         if "cuda_rng" in snapshot.tensors:
             torch.cuda.set_rng_state(snapshot.tensors["cuda_rng"], device)
@@ -219,6 +238,8 @@ class Learner:
             for name, value in self.agent.practise(batch, self._note, progress).items():
                 self._tally(name, value, 1)
             return
+        if self._theta is not None:
+            self._theta.note(batch)
         actions = self.agent.act(batch, config.epsilon(progress))
         transition = batch.step(actions)
         self.agent.observe(actions, transition)
@@ -280,9 +301,14 @@ class Learner:
                 counts[name] = counts.get(name, 0) + how_many[name]
         means = {name: value / counts[name] for name, value in sums.items()}
         self._sums, self._counts = {}, {}
+        theta = {}
+        if self._theta is not None:
+            at = self._theta.theta(self.config.fallen(self.progress))
+            theta["theta"] = ranks.everybodys(at)[0]
+            self.batch.config = self.batch.config.replace(**theta)
         nothing = dict.fromkeys(("return", "length", "erased", "score", "flipped"))
         about = {"step": self.steps, "episodes": self.episodes, "epsilon": self.config.epsilon(self.progress)}
-        row: dict[str, Any] = plain({**about, "steps_per_second": speed, **nothing, **means})
+        row: dict[str, Any] = plain({**about, **theta, "steps_per_second": speed, **nothing, **means})
         return row
 
     def _summary(self, row: dict[str, Any]) -> str:
@@ -299,7 +325,7 @@ class Learner:
             "pool": _pool_digest(self.batch.pool),
             "processes": ranks.count(),
             **prefixed("config", {k: v for k, v in self.config.to_dict().items() if k not in LENGTH_ONLY}),
-            **prefixed("env", json.loads(json.dumps(self.batch.config.to_dict()))),
+            **prefixed("env", json.loads(json.dumps(self.batch.pool.config.to_dict()))),
         }
         then = {
             "agent": about["name"],
