@@ -175,6 +175,8 @@ def quantile_of(theta: str) -> float:
             raise ValueError
         quantile = float(number) if colon else QUANTILE
     except ValueError:
-        raise ConfigError(f"theta={theta!r}; expected grey levels, 'auto', or 'auto:QUANTILE' such as 'auto:0.9'") from None
+        raise ConfigError(
+            f"theta={theta!r}; expected grey levels, 'auto', or 'auto:QUANTILE' such as 'auto:0.9'"
+        ) from None
     between("theta's quantile", quantile, 0.0, 1.0)
     return quantile

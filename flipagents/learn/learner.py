@@ -108,10 +108,10 @@ class Learner:
     def train(self) -> Iterator[dict[str, Any]]:
         """Run to the end of training, or until the caller stops; yield a row of metrics every `log_every` joint steps.
 
-        step, episodes: totals; epsilon; theta, if it falls; steps_per_second: joint steps, learning included. Means since the previous row,
-        None without data: the metrics that the agent's `update` returned (for Q agents loss, q, td_error, gradient);
-        and over finished episodes: return (summed over agents), length (joint steps), erased (share of the erasable
-        pixels), score (final nodule score), flipped (share that ended with the tag flipped).
+        step, episodes: totals; epsilon; theta, if it falls; steps_per_second: joint steps, learning included. Means
+        since the previous row, None without data: the metrics that the agent's `update` returned (for Q agents loss, q,
+        td_error, gradient); and over finished episodes: return (summed over agents), length (joint steps), erased
+        (share of the erasable pixels), score (final nodule score), flipped (share that ended with the tag flipped).
         """
         if self.batch.state is None:
             self.batch.reset()

@@ -1,0 +1,316 @@
+"""What the classifier and the paper's rewards know about single superpixels, before any agent is trained.
+
+    python benchmarks/reward_signal.py --data busi:PATH --split val --train "busi:PATH?split=train"
+
+Each superpixel is erased in several contexts: nothing, a random part, or the middle of the box erased before. Tables:
+how often and how far the score falls, and how often the intensity reward flags it, inside and outside the mask, and in
+the core and the corners of the box, which needs no mask (centre within 0.6 radii of the box's ellipse, beyond 1.2);
+the mean reward over theta; the theta that the boxes give. With --train: the Dice of an averaging learner, a small U-Net
+that regresses mean rewards from image and box and erases where they are positive. With masks and a pipeline with a
+learned prior: what both rewards add to it near its outline. Pictures: mean reward over theta, and reward maps.
+
+It answers whether the method can work on your images with your classifier, and which theta to take.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import parser, read, save_figures, told, write_json
+from numpy.typing import NDArray
+from signal_learner import Averager
+from signal_records import Records, judge, mean_by_superpixel, record
+
+from flipagents.classify.classifier import Classifier
+from flipagents.classify.figures import BLUE, GREEN, INK, ORANGE, new_figure
+from flipagents.compare.tables import markdown_table
+from flipagents.learn.fixed import mostly_nodule
+from flipagents.maps.enriched import Enriched
+from flipagents.metrics import dice
+from flipagents.segment.loading import find_prior
+from flipagents.store.checkpoint import SHIPPED
+from flipagents.store.files import write_texts
+from flipagents.store.provenance import about, without_folders
+from flipagents.store.recipe import CLASSIFIER, CONTOUR
+from flipenv.config import AUTO, COARSE, FINE, EnvConfig, quantile_of
+from flipenv.episode import mask_on_canvas, mask_on_image
+from flipenv.pool import EpisodePool
+from flipenv.sources import Source, open_source
+from flipenv.theta import core_distances, radii
+
+THETAS = (25.0, 35.0, 45.0, 55.0, 65.0, 80.0)  # grey levels
+QUANTILES = (0.7, 0.8, 0.83, 0.9)
+SHARES = ((0.0, 0.0), (0.0, 0.2), (0.2, 0.4), (0.4, 0.7))  # erased before: more than, up to
+UNSURE = (0.08, 0.92)  # of the prior, near its outline
+FOLDS = 10
+MAPS = 6  # cases shown
+
+
+def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
+    """Run the script; return all its numbers."""
+    options = parser(__doc__, "reward_signal")
+    options.add_argument("--classifier", type=Path, help="its folder; default: that of --weights")
+    options.add_argument("--train", help="cases without masks for the averaging learner, such as busi:PATH?split=train")
+    options.add_argument("--contexts", type=int, default=8, help="per case: one with nothing erased, the rest drawn")
+    options.add_argument("--env", nargs="*", default=[], metavar="NAME=VALUE", help="changes of the environment")
+    options.add_argument("--epochs", type=int, default=25, help="of the averaging learner")
+    options.set_defaults(out=Path("benchmarks/results/reward_signal"))
+    found = read(options, arguments)
+    if found.quick:
+        found.contexts, found.epochs, found.train = 3, 1, "phantom:4?first=50&height=112&width=152"
+    weights = Path(found.weights) if found.weights else SHIPPED
+    scorer = Classifier.load(found.classifier or weights / CLASSIFIER).scorer(found.device)
+    base = EnvConfig(theta=AUTO, standardise=True, cell_area=COARSE, beta=None).replace(**settings(found.env))
+    source = open_source(found.data)
+    boxes = EpisodePool(open_source(found.train) if found.train else source, base)
+    pool = EpisodePool(source, boxes.config)
+    theta = float(boxes.config.theta)
+    records = record(pool, scorer, found.contexts, found.seeds[0])
+    sections = [
+        thetas_of_boxes(boxes, base, theta),
+        score_table(records, theta),
+        reward_table(records, theta),
+    ]
+    pictures = {"theta.png": theta_figure(records, theta)}
+    averaged: dict[str, list[NDArray[np.float32]]] = {}
+    if found.train:
+        section, averaged = averaging(found, boxes, pool, scorer, theta)
+        sections.append(section)
+    if records.has_masks and (weights / CONTOUR).exists():
+        sections.append(beyond_prior(source, weights, scorer, base.replace(cell_area=FINE), found))
+    pictures["maps.png"] = maps_figure(pool, records, theta, averaged.get(name_of(theta)))
+    head = f"What the rewards know: {found.data}, n = {len(source)} cases, classifier {name_of_classifier(found)}"
+    ending = told({"source": without_folders(found.data), "seeds": found.seeds, **about(Path(__file__))})
+    text = "\n\n".join([head, *sections, ending]) + "\n"
+    write_texts({found.out / "table.md": text})
+    save_figures(found.out, pictures)
+    numbers = {"theta": theta, "records": records.summary(theta), "env": pool.config.to_dict()}
+    write_json(found.out / "signal.json", numbers)
+    print(text)
+    return numbers
+
+
+def settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """Options of the environment from NAME=VALUE; values are JSON, otherwise text."""
+    given = {}
+    for pair in pairs:
+        name, _, value = pair.partition("=")
+        try:
+            given[name] = json.loads(value)
+        except ValueError:
+            given[name] = value
+    return given
+
+
+def thetas_of_boxes(boxes: EpisodePool, base: EnvConfig, theta: float) -> str:
+    """Quantiles of the distances in the cores of the boxes, and the theta that they give."""
+    distances = core_distances(boxes)
+    cells = [f"{np.quantile(distances, each):.1f}" for each in QUANTILES]
+    table = markdown_table([f"{each:.0%}" for each in QUANTILES], [cells])
+    chosen = f"quantile {quantile_of(base.theta):g}" if isinstance(base.theta, str) else "as given"
+    return (
+        f"Distance of superpixels in the core from random sets erased before, grey levels, over {len(boxes)} boxes "
+        f"(no mask is read); theta = {theta:.1f}, {chosen}:\n\n{table}"
+    )
+
+
+def score_table(records: Records, theta: float) -> str:
+    """How the score answers an erasure, by place and by what was erased before."""
+    groups = records.groups()
+    head = ["erased before", *(f"{what}, {' / '.join(pair)}" for pair in pairs_of(groups) for what in COLUMNS)]
+    head = [each.format(theta=theta) for each in head]
+    rows = []
+    for low, high in SHARES:
+        when = (records.share > low) & (records.share <= high) if high else records.share == 0
+        cells = []
+        for pair in pairs_of(groups):
+            for value in columns(records, theta):
+                chosen = [value[when & groups[name]] for name in pair]
+                cells.append(" / ".join("" if not own.size else f"{np.nanmean(own):.2f}" for own in chosen))
+        rows.append(["nothing" if not high else f"{max(low, 0.01):.0%}-{high:.0%}", *cells])
+    return f"Scores and intensity reward ({EXPLAINED}):\n\n{markdown_table(head, rows)}"
+
+
+COLUMNS = ("P(score falls)", "mean sign(CSR)", "flagged, θ 25", "flagged, θ {theta:.0f}")
+EXPLAINED = (
+    "in, out: at least 70% inside, outside the mask; core, corner: by the box alone; flagged: distance above θ, as the "
+    "intensity reward punishes"
+)
+
+
+def columns(records: Records, theta: float) -> list[NDArray[np.float64]]:
+    """Values behind `COLUMNS`, (N,) each."""
+    return [(records.sign > 0).astype(float), records.sign, records.flagged(25.0), records.flagged(theta)]
+
+
+def pairs_of(groups: dict[str, Any]) -> list[tuple[str, str]]:
+    """Places to compare."""
+    return [pair for pair in (("in", "out"), ("core", "corner")) if pair[0] in groups]
+
+
+def reward_table(records: Records, theta: float) -> str:
+    """Mean reward by theta; erasing is right where it is positive."""
+    groups = records.groups()
+    head = ["θ", *(f"{' / '.join(pair)}" for pair in pairs_of(groups))]
+    rows = []
+    for each in (None, *sorted({*THETAS, theta})):
+        values = records.rewards(each)
+        cells = [" / ".join(f"{values[groups[name]].mean():+.2f}" for name in pair) for pair in pairs_of(groups)]
+        rows.append(["no IDR" if each is None else f"{each:.4g}", *cells])
+    return f"Mean reward of erasing (Eq. 2), all contexts:\n\n{markdown_table(head, rows)}"
+
+
+def name_of(theta: float | None) -> str:
+    """Of an averaging learner."""
+    return "CSR alone" if theta is None else f"CSR + IDR, θ {theta:.4g}"
+
+
+def averaging(
+    options: argparse.Namespace, boxes: EpisodePool, pool: EpisodePool, scorer: Any, theta: float
+) -> tuple[str, dict[str, list[NDArray[np.float32]]]]:
+    """Dice of the averaging learners beside box, ellipse and oracle on the same superpixels; their values by name."""
+    learnt = record(boxes, scorer, max(options.contexts // 2, 2), options.seeds[0] + 1)
+    found = {}
+    for each in (None, 25.0, 45.0, 55.0, theta):
+        averager = Averager(options.epochs, options.seeds[0]).fit(boxes, learnt, learnt.rewards(each))
+        found[name_of(each)] = averager.values(pool)
+    erased: dict[str, Callable[[int], NDArray[np.bool_]]] = {
+        "box": lambda index: np.ones(pool.episode(index).n_superpixels, np.bool_),
+        "ellipse": lambda index: radii(pool.episode(index)) < 1,
+        **{name: (lambda index, values=values: values[index] > 0) for name, values in found.items()},
+        "oracle, reads the mask": lambda index: mostly_nodule(
+            pool.episode(index), pool.case(index).mask, pool.config.canvas
+        ),
+    }
+    rows = []
+    for name, of in erased.items():
+        fills, dices = zip(*(measured(pool, index, of(index)) for index in masked(pool)), strict=True) or ((), ())
+        rows.append([name, f"{np.mean(dices):.4f} ± {np.std(dices, ddof=1):.3f}", f"{np.mean(fills):.2f}"])
+    table = markdown_table(["erase where positive", f"Dice, n = {len(masked(pool))}", "share of the box"], rows)
+    return f"Averaging learner, trained on {len(boxes)} boxes; superpixels, not tidied:\n\n{table}", found
+
+
+def masked(pool: EpisodePool) -> list[int]:
+    """Episodes whose case has a mask."""
+    return [index for index in range(len(pool)) if pool.case(index).mask is not None]
+
+
+def measured(pool: EpisodePool, index: int, erased: NDArray[np.bool_]) -> tuple[float, float]:
+    """Share of the box that is erased, and Dice with the mask, in image pixels."""
+    episode, case = pool.episode(index), pool.case(index)
+    mask = mask_on_image((episode.labels >= 0) & erased[episode.labels], episode.geometry)
+    return float(mask.sum() / (case.box.height * case.box.width)), dice(mask, case.mask)
+
+
+def beyond_prior(source: Source, weights: Path, scorer: Any, env: EnvConfig, options: argparse.Namespace) -> str:
+    """What both rewards add to the prior where it is unsure: logistic regression, folds by case."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import log_loss, roc_auc_score
+    from sklearn.model_selection import GroupKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    prior = find_prior(CONTOUR, weights, options.device)
+    cases = [source.load(index) for index in range(len(source))]
+    priors = [prior(case.image, case.box) for case in cases]
+    pool = EpisodePool(Enriched(source, priors), env)
+    rows, labels, groups = [], [], []
+    for index in masked(pool):
+        episode = pool.episode(index)
+        sure = np.clip(episode.prior, 1e-3, 1 - 1e-3)
+        unsure = np.flatnonzero((episode.prior > UNSURE[0]) & (episode.prior < UNSURE[1]))
+        draw = np.random.default_rng([options.seeds[0], index])
+        found = []
+        for _ in range(4):  # contexts around the prior's own mask
+            erased = (episode.prior > 0.5) ^ (draw.random(episode.n_superpixels) < 0.1)
+            erased[unsure[draw.random(len(unsure)) < 0.5]] ^= True
+            own = judge(episode, scorer, erased, unsure, pool)
+            found.append(np.column_stack([own["fall"], np.nan_to_num(own["distance"])]))
+        if len(unsure):
+            rows.append(np.column_stack([np.log(sure / (1 - sure))[unsure], np.mean(found, axis=0)]))
+            labels.append(mostly_nodule(episode, pool.case(index).mask, env.canvas)[unsure])
+            groups.append(np.full(len(unsure), index))
+    known, truth, group = np.concatenate(rows), np.concatenate(labels), np.concatenate(groups)
+    folds = GroupKFold(min(FOLDS, len(set(group.tolist()))))
+    cells = []
+    for name, chosen in KNOWN.items():
+        model = make_pipeline(StandardScaler(), LogisticRegression())
+        share = cross_val_predict(model, known[:, chosen], truth, groups=group, cv=folds, method="predict_proba")[:, 1]
+        cells.append([name, f"{roc_auc_score(truth, share):.3f}", f"{log_loss(truth, share):.3f}"])
+    table = markdown_table(["known", "AUC", "log loss"], cells)
+    return (
+        f"Fine superpixels where the prior is unsure (mean within {UNSURE[0]}-{UNSURE[1]}; {len(truth)}, "
+        f"{truth.mean():.0%} inside), each judged in four contexts around the prior's mask; "
+        f"{folds.get_n_splits()} folds by case:\n\n{table}"
+    )
+
+
+KNOWN = {  # columns: log-odds of the prior, mean fall of the log-odds of the score, mean distance
+    "prior": [0],
+    "prior and CSR": [0, 1],
+    "prior and IDR": [0, 2],
+    "prior, CSR and IDR": [0, 1, 2],
+    "CSR alone": [1],
+    "IDR alone": [2],
+}
+
+
+def theta_figure(records: Records, theta: float) -> Any:
+    """Mean reward over theta, by place."""
+    figure = new_figure(6.4, 3.8)
+    axes = figure.subplots()
+    grid = np.linspace(5, 120, 47)
+    for (name, which), colour in zip(records.groups().items(), (BLUE, ORANGE, GREEN, INK), strict=False):
+        axes.plot(grid, [records.rewards(each)[which].mean() for each in grid], color=colour, label=name)
+        axes.axhline(records.rewards(None)[which].mean(), color=colour, lw=0.8, ls=":")
+    axes.axvline(25, color="0.6", lw=1)
+    axes.axvline(theta, color="0.3", lw=1, ls="--")
+    axes.axhline(0, color="0.8", lw=1, zorder=0)
+    axes.set(
+        xlabel=f"θ, grey levels (paper: 25, from boxes: {theta:.0f}); dotted: without IDR",
+        ylabel="mean reward of erasing",
+    )
+    axes.legend(frameon=False)
+    return figure
+
+
+def maps_figure(pool: EpisodePool, records: Records, theta: float, averaged: list[NDArray[np.float32]] | None) -> Any:
+    """Image with mask, mean reward of each superpixel, and the averaging learner's, for evenly spaced cases."""
+    chosen = np.unique(np.linspace(0, len(pool) - 1, min(MAPS, len(pool))).round().astype(int))
+    figure = new_figure(1.9 * len(chosen), 2.1 * (2 + (averaged is not None)))
+    axes = figure.subplots(2 + (averaged is not None), len(chosen), squeeze=False)
+    rewards = records.rewards(theta)
+    for column, index in enumerate(chosen.tolist()):
+        episode, case = pool.episode(index), pool.case(index)
+        maps = [mean_by_superpixel(records, rewards, index, episode.n_superpixels)]
+        maps += [] if averaged is None else [averaged[index].astype(float)]
+        for row, values in enumerate([None, *maps]):
+            each = axes[row, column]
+            each.imshow(episode.image, cmap="gray", vmin=0, vmax=255)
+            if values is not None:
+                shown = np.where(episode.labels >= 0, values[episode.labels], np.nan)
+                each.imshow(shown, cmap="RdBu_r", vmin=-1, vmax=1, alpha=0.75)
+            if case.mask is not None:
+                nodule = mask_on_canvas(case.mask, episode.geometry, pool.config.canvas)
+                each.contour(nodule, [0.5], colors="#F0E442" if values is None else "k", linewidths=1)
+            each.set(xticks=[], yticks=[])
+        axes[0, column].set_title(case.id[:18], fontsize=7)
+    names = ["image, mask", f"mean reward, θ {theta:.0f}", "averaging learner"]
+    for row, name in enumerate(names[: len(axes)]):
+        axes[row, 0].set_ylabel(name, fontsize=8)
+    figure.tight_layout()
+    return figure
+
+
+def name_of_classifier(options: argparse.Namespace) -> str:
+    """For the title."""
+    return Path(options.classifier or options.weights or SHIPPED).name
+
+
+if __name__ == "__main__":
+    main()
