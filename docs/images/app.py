@@ -16,7 +16,7 @@ from playwright.sync_api import sync_playwright
 from saving import save
 
 from flipagents.serve.page import build, launch
-from flipagents.serve.service import Desk
+from flipagents.serve.service import SegmentationService
 
 HERE = Path(__file__).parent
 SIZE = {"width": 1360, "height": 860}
@@ -28,7 +28,7 @@ SETTLE = 1500  # ms until pictures are drawn and buttons have faded
 def main() -> None:
     """Write the pictures beside this file."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
-        page = build(Desk(), Path(folder))
+        page = build(SegmentationService(), Path(folder))
         address = launch(page, "127.0.0.1", PORT)
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         tab = browser.new_page(viewport=SIZE)

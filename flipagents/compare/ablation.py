@@ -33,7 +33,7 @@ from flipagents.machine.devices import check_name
 from flipagents.store.files import file_names, write_texts
 from flipenv.errors import ConfigError, MissingDependencyError
 from flipenv.options import naming
-from flipenv.progress import say
+from flipenv.progress import log_line
 from flipenv.registry import unknown
 
 WEIGHTS, REPORT, DONE = "weights", "report", "done.json"  # in a run's folder
@@ -146,7 +146,7 @@ def perform(run: Run, *, progress: bool = True) -> None:
     plan, weights = run.plan, run.folder / WEIGHTS
     seeded = {part: {"seed": run.seed, **run.options.get(part, {})} for part in SEEDED}
     options = {"preset": plan.preset, **run.options, **seeded}
-    say(f"{run.folder}: {run.config}, seed {run.seed}", quiet=not progress)
+    log_line(f"{run.folder}: {run.config}, seed {run.seed}", quiet=not progress)
     shown: dict[str, Any] = {"device": plan.device, "progress": progress}
     train_method("flip", plan.train, plan.val, weights, options=options, **shown)
     found = report.evaluate(plan.evaluate, list(plan.methods), weights=weights, **shown)

@@ -26,7 +26,8 @@ KIND = "flipagents.agent"  # checkpoint kind
 class Agent:
     """All agents of an environment as one policy. A subclass only needs `act`.
 
-    An agent with graded preferences also overrides `weigh`; `act` without epsilon then erases where it is positive.
+    An agent with graded preferences also overrides `erase_preference`; `act` without epsilon must erase where it is
+    positive.
 
     env, config: environment and learner configs that it is made for.
     """
@@ -49,7 +50,7 @@ class Agent:
         """
         raise NotImplementedError(f"{type(self).__name__} has no act(batch, epsilon)")
 
-    def weigh(self, batch: Batch) -> Array:
+    def erase_preference(self, batch: Batch) -> Array:
         """Preference for erasing over passing, (B, A) float32 in [-1, 1]; positive: `act` erases."""
         actions = self.act(batch)
         xp = array_namespace(actions)
@@ -81,7 +82,7 @@ class Agent:
         self.take(checkpoint.read(folder, KIND))
 
     def network(self) -> Module:
-        """Torch module from observations (B, C, P, P) or (B, A, C, P, P) uint8 to the result of `weigh`, for export."""
+        """Torch module from observations (B, C, P, P) or (B, A, C, P, P) uint8 to `erase_preference`, for export."""
         raise ConfigError(f"agent '{self.name}' has no network to export")
 
     def weights(self) -> dict[str, Tensor]:

@@ -69,7 +69,7 @@ def test_agents_erase_what_they_weigh_above_nothing(name: str, device: str | Non
     agent = oracle(episodes) if name == "oracle" else make_agent(name, episodes.config, LEARNING)
     batch = lanes(episodes, 4, device)
     for _ in range(6):
-        weights, actions = agent.weigh(batch), agent.act(batch)
+        weights, actions = agent.erase_preference(batch), agent.act(batch)
         assert isinstance(weights, np.ndarray if device is None else torch.Tensor)
         assert str(weights.dtype).endswith("float32")
         weights = to_numpy(weights)
