@@ -1,10 +1,10 @@
-"""Dice of the classical baselines for each setting of their free constants, beside the inscribed ellipse.
+"""Dice of the classical baselines for each setting of their constants, compared with the inscribed ellipse.
 
     python benchmarks/tune_baselines.py --source "busi:PATH?split=val"
     python benchmarks/tune_baselines.py --source "busi:PATH?split=val" --methods otsu sp-rg
 
-The defaults in flipagents/baselines/ are the best of these on BUSI's split `val`, simpler ones where they are level.
-GrabCut is slow: its options are varied one at a time, the others at their defaults.
+The defaults in flipagents/compare/baselines/ are the best of these on BUSI's split `val`, or a simpler setting that is
+as good. GrabCut is slow: its options are varied one at a time, the others at their defaults.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+from common import write_lines
 
 from flipagents.compare import report
 from flipagents.compare.baselines import RULES
@@ -35,7 +37,7 @@ GRIDS: dict[str, Grid] = {
     "saliency-fine": {"rim": (0.0, 0.2, 0.5, WHOLE), "blur": (0.0, 0.05, 0.1, 0.2, 0.3)},
     "sp-rg": {"theta": (15, 20, 25, 30, 35, 40, 45, 50, 60, 70, 80), "cell_area": (36.0, 75.0, 160.0)},
 }
-ALONE = ("grabcut-fair",)  # options varied one at a time
+ONE_AT_A_TIME = ("grabcut-fair",)
 
 
 def main() -> None:
@@ -48,34 +50,29 @@ def main() -> None:
     found = report.evaluate(options.source, names)
     lines = ["| method and setting | Dice [95%] | minus ellipse [95%] | empty |", "|---|---|---|---|"]
     for row in (row for row in found.summaries if row.group == "all"):
-        dice, apart = row.dice, row.difference
+        dice, difference = row.dice, row.difference
         lines.append(
             f"| {row.method} | {dice.mean:.4f} [{dice.low:.4f}, {dice.high:.4f}] "
-            f"| {apart.mean:+.4f} [{apart.low:+.4f}, {apart.high:+.4f}] | {row.empty:.0%} |"
+            f"| {difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}] | {row.empty:.0%} |"
         )
-    split = options.source.partition("split=")[2].partition("&")[0]
-    kind = options.source.partition(":")[0]
-    text = f"{kind} {split}, n = {found.summaries[0].n}, boxes tight\n\n" + "\n".join(lines) + "\n"
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(text)
-    print(text)
+    print(write_lines(options.out, options.source, found.summaries[0].n, lines))
 
 
 def settings(method: str) -> list[str]:
-    """Register the method once for each setting of its grid; return the names."""
+    """Register the method once per setting of its grid; return the names."""
     module, _, attribute = RULES[method].partition(":")
     function, grid, names = getattr(import_module(module), attribute), GRIDS[method], []
-    for chosen in alone(grid) if method in ALONE else together(grid):
+    for chosen in one_at_a_time(grid) if method in ONE_AT_A_TIME else all_combinations(grid):
         names.append(f"{method}: {', '.join(f'{option} {value:g}' for option, value in chosen.items())}")
         box_method(names[-1])(partial(function, **chosen))
     return names
 
 
-def alone(grid: Grid) -> list[dict[str, Any]]:
+def one_at_a_time(grid: Grid) -> list[dict[str, Any]]:
     return [{option: value} for option, values in grid.items() for value in values]
 
 
-def together(grid: Grid) -> list[dict[str, Any]]:
+def all_combinations(grid: Grid) -> list[dict[str, Any]]:
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 
