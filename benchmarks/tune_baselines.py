@@ -21,7 +21,9 @@ from common import write_lines
 from flipagents.compare import report
 from flipagents.compare.baselines import RULES
 from flipagents.compare.baselines.saliency import WHOLE
+from flipagents.compare.evaluation import Candidate
 from flipagents.compare.methods import box_method
+from flipagents.compare.tables import signed
 
 Grid = dict[str, tuple[Any, ...]]
 GRIDS: dict[str, Grid] = {
@@ -46,26 +48,25 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(GRIDS), choices=list(GRIDS))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/tune_baselines.md"))
     options = parser.parse_args()
-    names = [name for method in options.methods for name in settings(method)]
-    found = report.evaluate(options.source, names)
+    found = report.evaluate(options.source, [row for method in options.methods for row in settings(method)])
     lines = ["| method and setting | Dice [95%] | minus ellipse [95%] | empty |", "|---|---|---|---|"]
     for row in (row for row in found.summaries if row.group == "all"):
-        dice, difference = row.dice, row.difference
-        lines.append(
-            f"| {row.method} | {dice.mean:.4f} [{dice.low:.4f}, {dice.high:.4f}] "
-            f"| {difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}] | {row.empty:.0%} |"
-        )
+        mean, low, high = row.dice.interval
+        difference = signed(row.differences["ellipse"]) if "ellipse" in row.differences else ""
+        lines.append(f"| {row.method} | {mean:.4f} [{low:.4f}, {high:.4f}] | {difference} | {row.empty:.0%} |")
     print(write_lines(options.out, options.source, found.summaries[0].n, lines))
 
 
-def settings(method: str) -> list[str]:
-    """Register the method once per setting of its grid; return the names."""
+def settings(method: str) -> list[Candidate]:
+    """Register the method once per setting of its grid; return the rows."""
     module, _, attribute = RULES[method].partition(":")
-    function, grid, names = getattr(import_module(module), attribute), GRIDS[method], []
+    function, grid, rows = getattr(import_module(module), attribute), GRIDS[method], []
     for chosen in one_at_a_time(grid) if method in ONE_AT_A_TIME else all_combinations(grid):
-        names.append(f"{method}: {', '.join(f'{option} {value:g}' for option, value in chosen.items())}")
-        box_method(names[-1])(partial(function, **chosen))
-    return names
+        setting = ", ".join(f"{option} {value:g}" for option, value in chosen.items())
+        name = f"{method}, {setting}"  # a colon would separate a method from its weights
+        box_method(name)(partial(function, **chosen))
+        rows.append(Candidate(name, f"{method}: {setting}"))
+    return rows
 
 
 def one_at_a_time(grid: Grid) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -180,6 +181,20 @@ def test_typical_cases() -> None:
 
     found = figure5.typical(Report(rows("flip", A) + rows("box", A[::-1]), [], None, {}, {}))
     assert found == {"best": "case 3", "median": "case 1", "worst": "case 6"}
+
+
+def test_tune_baselines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tune_baselines
+
+    words = ["--source", "phantom:2?height=96&width=128", "--methods", "otsu", "--out", str(tmp_path / "table.md")]
+    monkeypatch.setattr(sys, "argv", ["tune_baselines", *words])
+    tune_baselines.main()
+    lines = (tmp_path / "table.md").read_text().splitlines()
+    assert lines[0] == "phantom , n = 2, boxes tight"
+    assert [line.split(" | ")[0] for line in lines[4:]] == [
+        *("| box", "| ellipse"),
+        *(f"| otsu: blur {value:g}" for value in tune_baselines.GRIDS["otsu"]["blur"]),
+    ]
 
 
 def test_options(tmp_path: Path) -> None:
