@@ -38,7 +38,7 @@ from flipenv.registry import unknown
 
 WEIGHTS, REPORT, DONE = "weights", "report", "done.json"  # in a run's folder
 SEEDED = PARTS[1:]  # parts with a seed
-NAMED = ("agent", "preset")  # keys of a config beside the parts
+NAMED = ("agent", "preset")  # keys of a config besides the parts
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class Run:
 
 def perform(run: Run, *, progress: bool = True) -> None:
     """Train and evaluate one run, resuming where it stopped; does nothing if it is finished."""
-    from flipagents.compare import report  # noqa: PLC0415 - a table of finished runs needs neither
+    from flipagents.compare import report  # noqa: PLC0415 - slow; a table of finished runs does not need it
 
     if run.done:
         return
