@@ -35,6 +35,11 @@ class Agent:
     name = ""  # registered name
     learns_together = False  # whether it supports distributed training, see `flipagents.learn.ranks`
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "weigh" in vars(cls):  # would be ignored, and masks would change without an error
+            raise TypeError(f"{cls.__name__}.weigh: rename it to erase_preference")
+
     def __init__(self, env: EnvConfig, config: LearnerConfig) -> None:
         self.env, self.config = env, config
 
