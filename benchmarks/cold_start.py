@@ -1,6 +1,6 @@
-"""Seconds of `flip segment` on one image, from a new process to the files, quiet and beside processes that never rest.
+"""Wall time of `flip segment` on one image, from a new process to the files, on a quiet and on a busy machine.
 
-`latency.py` runs it. Threads are as a user has them: variables that set their number or their rest are taken out.
+Used by `latency.py`. Threads are as for a user: variables that set their number or how they wait are removed.
 """
 
 from __future__ import annotations
@@ -18,38 +18,39 @@ from pathlib import Path
 from typing import Any
 
 RUNTIMES = ("onnx", "torch")
-SPINNING = 2  # processes beside it, on a busy machine
+SPINNING = 2  # busy-waiting processes on a busy machine
 SETTINGS = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "OPENCV_FOR_THREADS_NUM")
 
 
 def cold(options: argparse.Namespace, checkouts: Mapping[str, Path]) -> list[dict[str, Any]]:
-    """One row for each checkout, runtime, kind of output and load; the checkouts take turns.
+    """One row per checkout, runtime, kind of output and load; the checkouts alternate.
 
-    With pictures `flip segment` writes mask, overlay and curve; on the busy machine it is run with pictures alone.
+    With pictures, `flip segment` writes mask, overlay and curve; the busy machine is measured with pictures only.
     """
     kinds = [("pictures", 0), ("only masks", 0), ("pictures", SPINNING)]
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        words = ["segment", *_image(options.source, folder), "--overwrite", "--device", options.device]
-        for where in checkouts.values():  # compiles what is imported, and has it read from the disk
+        arguments = ["segment", *_image(options.source, folder), "--overwrite", "--device", options.device]
+        for where in checkouts.values():  # warm-up: bytecode and disk cache
             for runtime in RUNTIMES:
-                _seconds(where, [*words, "-o", str(folder / "first"), "--runtime", runtime])
+                _seconds(where, [*arguments, "-o", str(folder / "first"), "--runtime", runtime])
         masks = set()
         for (kind, spinning), runtime in ((kind, runtime) for kind in kinds for runtime in RUNTIMES):
             out = folder / runtime
-            told = [*words, "-o", str(out), "--runtime", runtime, *(["--only-masks"] if kind == "only masks" else [])]
+            extra = ["--only-masks"] if kind == "only masks" else []
+            measured = [*arguments, "-o", str(out), "--runtime", runtime, *extra]
             times: dict[str, list[float]] = {version: [] for version in checkouts}
             with busy(spinning):
                 for _ in range(options.starts):
                     for version, where in checkouts.items():
-                        times[version].append(_seconds(where, told))
+                        times[version].append(_seconds(where, measured))
             masks |= {path.read_bytes() for path in out.glob("*_mask.png")}
             load = f"busy: {spinning} spin" if spinning else "quiet"
             for version, own in times.items():
                 rows.append({"version": version, "runtime": runtime, "files": kind, "load": load, "seconds": own})
                 print(rows[-1], flush=True)
-    print("all wrote the same mask" if len(masks) == 1 else f"{len(masks)} different masks", flush=True)
+    print("all masks are equal" if len(masks) == 1 else f"{len(masks)} different masks", flush=True)
     return rows
 
 
@@ -67,7 +68,7 @@ def cold_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 @contextmanager
 def busy(count: int) -> Iterator[None]:
-    """Processes that take what they get of the cores."""
+    """Keep `count` processes spinning inside the block."""
     spinning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
     try:
         yield
@@ -78,20 +79,20 @@ def busy(count: int) -> Iterator[None]:
 
 
 def environment(where: Path) -> dict[str, str]:
-    """That of a user who runs a checkout."""
+    """Environment variables of a user who runs a checkout."""
     return {name: value for name, value in os.environ.items() if name not in SETTINGS} | {"PYTHONPATH": str(where)}
 
 
-def _seconds(where: Path, words: Sequence[str]) -> float:
+def _seconds(where: Path, arguments: Sequence[str]) -> float:
     started = time.perf_counter()
-    told = [sys.executable, "-m", "flipagents", *words]
-    done = subprocess.run(told, env=environment(where), cwd=where, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "flipagents", *arguments]
+    done = subprocess.run(command, env=environment(where), cwd=where, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return time.perf_counter() - started
 
 
 def _image(source: str, folder: Path) -> list[str]:
-    """The first case of a source as words of the command."""
+    """Write the first image of a source; return it and its box as arguments of the command."""
     import cv2
 
     import flipenv

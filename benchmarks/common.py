@@ -1,4 +1,4 @@
-"""What the scripts of the tables share: their options, one run of methods, and how a table is written."""
+"""Shared by the scripts of the tables: options, running the rows, writing the results."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ RESULTS = Path("benchmarks/results")
 QUICK = "phantom:4?height=112&width=152"
 MEASURES = (("dice", "DICE, %", 100), ("jaccard", "JAC, %", 100), ("conformity", "CON, %", 100))
 MEASURES += (("hausdorff", "HD, px", 1), ("asd", "ASD, px", 1))  # the paper's columns
-BEST = "flip"  # whose rows stand beside the paper's own method
+BEST = "flip"  # compared with the paper's own method
 
 
-def parser(text: str | None, name: str) -> argparse.ArgumentParser:
-    """Options that every table has."""
-    each = argparse.ArgumentParser(name, description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
-    each.add_argument("--data", default="phantom:24", help="cases with masks, such as busi:PATH")
-    each.add_argument("--split", help="such as val; leave it out where --data says it")
-    each.add_argument("--seeds", nargs="+", type=int, default=[0], help="of the draws that move boxes, and of weights")
-    each.add_argument("--jobs", type=int, default=1, help="methods side by side; leave it at 1 to compare times")
-    each.add_argument("--device", default="cpu", help="torch device: cpu (default), cuda")
-    each.add_argument("--weights", help="folder that `flip train` wrote, else what ships; {seed} stands for each seed")
-    each.add_argument("--methods-from", type=Path, metavar="FILE.py", help="a file that registers methods of your own")
-    each.add_argument("--again", action="store_true", help="run what is finished in --out once more")
-    each.add_argument("--quick", action="store_true", help="a few phantoms: does it run at all?")
-    each.add_argument("--out", type=Path, default=RESULTS / name, help="folder; a run that was stopped goes on there")
-    return each
+def make_parser(text: str | None, name: str) -> argparse.ArgumentParser:
+    """A parser with the options of every table."""
+    parser = argparse.ArgumentParser(name, description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="phantom:24", help="cases with masks, such as busi:PATH")
+    parser.add_argument("--split", help="such as val; omit it if --data names one")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="of box shifts and of trained weights")
+    parser.add_argument("--jobs", type=int, default=1, help="methods run in parallel; leave it at 1 to measure times")
+    parser.add_argument("--device", default="cpu", help="torch device: cpu (default), cuda")
+    parser.add_argument("--weights", help="folder of `flip train`, default: as shipped; {seed} stands for each seed")
+    parser.add_argument("--methods-from", type=Path, metavar="FILE.py", help="file that registers your own methods")
+    parser.add_argument("--again", action="store_true", help="rerun what is finished in --out")
+    parser.add_argument("--quick", action="store_true", help="smoke test on a few phantoms")
+    parser.add_argument("--out", type=Path, default=RESULTS / name, help="output folder; a stopped run resumes there")
+    return parser
 
 
-def read(options: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Read the options; `draws` and `registered`, methods of a file of the user's, are added."""
-    found = options.parse_args(arguments)
-    found.data, found.draws = (QUICK, 200) if found.quick else (found.data, 10_000)
-    if found.split and not found.quick:
-        found.data += f"{'&' if '?' in found.data else '?'}split={found.split}"
-    if found.quick:
+def read(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the options; adds `draws`, and `registered`: the names of the methods from --methods-from."""
+    options = parser.parse_args(arguments)
+    options.data, options.draws = (QUICK, 200) if options.quick else (options.data, 10_000)
+    if options.split and not options.quick:
+        options.data += f"{'&' if '?' in options.data else '?'}split={options.split}"
+    if options.quick:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-    found.registered = [] if found.methods_from is None else _registered(found.methods_from)
-    return found
+    options.registered = [] if options.methods_from is None else _registered(options.methods_from)
+    return options
 
 
 def run(
@@ -61,7 +61,7 @@ def run(
     shift: tuple[float, float] = (0.0, 0.0),
     references: Sequence[str] = REFERENCES,
 ) -> Report:
-    """Evaluate rows beside box and ellipse, telling each; what cannot run is listed, and what is done not repeated."""
+    """Evaluate box, ellipse and rows, printing each; those that cannot run are listed, finished ones are reused."""
     report = evaluate(
         options.data,
         list(rows),
@@ -82,8 +82,8 @@ def run(
 def beside_paper(
     rows: Iterable[tuple[str, Summary | None, Sequence[str] | None]],
 ) -> tuple[list[str], list[list[str]]]:
-    """Head and rows of a table in the paper's columns, its own numbers, where it has such a row, after ours."""
-    head = ["method", *(f"{name}" for _, name, _ in MEASURES), *(f"paper: {name}" for _, name, _ in MEASURES)]
+    """Head and rows of a table in the paper's columns: our numbers, then the paper's if it has such a row."""
+    head = ["method", *(name for _, name, _ in MEASURES), *(f"paper: {name}" for _, name, _ in MEASURES)]
     table = []
     for name, row, printed in rows:
         ours = ["not run"] * len(MEASURES)
@@ -101,14 +101,14 @@ def write(
     notes: Sequence[str] = (),
     figures: Mapping[str, Any] | None = None,
 ) -> str:
-    """Write a report with the table in the paper's columns before its own, as Markdown and LaTeX, and pictures.
+    """Write a report as Markdown and LaTeX, the table in the paper's columns first, and its figures.
 
-    Returns the Markdown. figures: matplotlib's, by file name.
+    Returns the Markdown. paper: head and rows, see `beside_paper`. figures: matplotlib figures by file name.
     """
     report.write(folder)
     head, rows = paper
     text = f"{title}\n\n{markdown_table(head, rows)}\n" + "".join(f"{note}\n\n" for note in notes)
-    text += f"{report.markdown()}\n{told(report.about)}\n"
+    text += f"{report.markdown()}\n{provenance(report.about)}\n"
     write_texts({folder / "table.md": text, folder / "paper.tex": latex_table(head, {"": rows})})
     save_figures(folder, figures or {})
     return text
@@ -122,25 +122,33 @@ def save_figures(folder: Path, figures: Mapping[str, Any]) -> None:
             paths[path].savefig(part, dpi=120)
 
 
-def told(known: Mapping[str, Any]) -> str:
+def provenance(facts: Mapping[str, Any]) -> str:
     """One paragraph: data, command, commit, machine, versions, time."""
-    versions = ", ".join(f"{name} {number}" for name, number in known["versions"].items())
-    text = f"{known['source']}, seeds {known['seeds']}. `{known['command']}`. Commit {known['commit']}. "
-    return f"{text}{known['machine']}. {versions}. {known['time']}."
+    versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
+    text = f"{facts['source']}, seeds {facts['seeds']}. `{facts['command']}`. Commit {facts['commit']}. "
+    return f"{text}{facts['machine']}. {versions}. {facts['time']}."
 
 
 def pairs(names: Iterable[str], weights: str | None, margin: int) -> list[Candidate]:
-    """Each method with the box that it is given, and with a box found again."""
+    """Each method on the box as given, and on the box found again within `margin` px."""
     return [row for name in names for row in (Candidate(name, weights=weights), Candidate(name, "", weights, margin))]
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Plain data, whole or not at all."""
+    """Write plain data as JSON, atomically."""
     write_texts({path: json.dumps(value, indent=1) + "\n"})
 
 
+def write_lines(path: Path, source: str, count: int, lines: Sequence[str]) -> str:
+    """Write the lines of a Markdown table under one that names the source and its number of cases; return the text."""
+    kind, split = source.partition(":")[0], source.partition("split=")[2].partition("&")[0]
+    text = "\n".join([f"{kind} {split}, n = {count}, boxes tight", "", *lines, ""])
+    write_texts({path: text})
+    return text
+
+
 def _registered(file: Path) -> list[str]:
-    """Names that a file of the user's adds to the methods."""
+    """Names of the methods that a user's file registers."""
     from flipagents.compare.methods import METHODS
 
     before = set(METHODS)

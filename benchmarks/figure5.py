@@ -3,10 +3,10 @@
     python benchmarks/figure5.py --data busi:PATH --split val
     python benchmarks/figure5.py --data busi:PATH --split val --cases "benign (12)" "malignant (3)"
 
-Cases are the best, the median and the worst by the Dice of the final mask, or those that are named. A stage's picture
-is what its agents erased in one walk, tidied; the final mask has all votes behind it. Curves show, after each joint
-step of both stages, the share of the area that is erased, the Dice of what is erased on the canvas, and the nodule
-score of the classifier beside the agents; under the dotted line the tag reads 'normal tissue'.
+Cases are the best, median and worst by the Dice of the final mask, or those given by --cases. A stage's picture is the
+tidied mask of a single walk; the final mask combines all votes. Curves show, after each joint step of both stages, the
+erased share of the area, the Dice of the erased region on the canvas, and the nodule score of the pipeline's
+classifier; below the dotted line the tag reads 'normal tissue'.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from common import parser, read, run, save_figures, told, write_json
+from common import make_parser, provenance, read, run, save_figures, write_json
 
 from flipagents.classify.figures import GREEN, INK, ORANGE, RED, new_figure
 from flipagents.compare.evaluation import Candidate
@@ -34,7 +34,7 @@ from flipenv.sources import find, open_source
 from flipenv.types import Box, Case
 
 LABEL = "flip"
-VIEW = 0.35  # of the box's longer side, shown around the box
+VIEW = 0.35  # margin shown around the box, share of its longer side
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,34 +45,34 @@ class Panel:
     name: str
     masks: list[Mask]  # (height, width) of each stage's walk, tidied
     final: Mask  # (height, width)
-    scenes: list[Scene]  # of each stage, at its end
+    scenes: list[Scene]  # at the end of each stage
 
 
 def main(arguments: Sequence[str] | None = None) -> list[Panel]:
     """Run the script."""
-    options = parser(__doc__, "figure5")
-    options.add_argument("--cases", nargs="+", metavar="ID", help="default: best, median and worst by Dice")
-    found = read(options, arguments)
-    seed = found.seeds[0]
-    found.seeds = [seed]
-    candidate = Candidate(LABEL, weights=found.weights)
-    report = run(found, [candidate])
+    parser = make_parser(__doc__, "figure5")
+    parser.add_argument("--cases", nargs="+", metavar="ID", help="default: best, median and worst by Dice")
+    options = read(parser, arguments)
+    seed = options.seeds[0]
+    options.seeds = [seed]
+    candidate = Candidate(LABEL, weights=options.weights)
+    report = run(options, [candidate])
     if LABEL in report.missing:
         raise SystemExit(f"{LABEL}: not run: {report.missing[LABEL]}")
-    flip = Flip(candidate.folder(seed), found.device)
-    source = open_source(found.data)
-    wanted = {each: each for each in found.cases} if found.cases else typical(report)
+    flip = Flip(candidate.folder(seed), options.device)
+    source = open_source(options.data)
+    wanted = {each: each for each in options.cases} if options.cases else typical(report)
     panels = [panel(flip, source.load(find(source, case)), name) for name, case in wanted.items()]
-    save_figures(found.out, {"figure5.png": draw(panels)})
-    write_json(found.out / "curves.json", {"about": report.about, "cases": [numbers(each) for each in panels]})
+    save_figures(options.out, {"figure5.png": draw(panels)})
+    write_json(options.out / "curves.json", {"about": report.about, "cases": [numbers(each) for each in panels]})
     for each in panels:
         print(f"{each.name}: {each.case.id}, Dice {dice(each.final, each.case.mask):.4f}")
-    print(told(report.about))
+    print(provenance(report.about))
     return panels
 
 
 def typical(report: Report) -> dict[str, str]:
-    """Ids of the cases of the best, the median and the worst Dice."""
+    """Ids of the cases with the best, median and worst Dice."""
     own = sorted((score for score in report.scores if score.method == LABEL), key=lambda score: score.dice)
     return {"best": own[-1].case, "median": own[len(own) // 2].case, "worst": own[0].case}
 
@@ -92,7 +92,7 @@ def panel(flip: Flip, case: Case, name: str) -> Panel:
 
 
 def draw(panels: Sequence[Panel]) -> Any:
-    """A row a case: the pictures, and the curves of all stages one after the other."""
+    """One row per case: the pictures, and the curves of all stages in sequence."""
     stages = len(panels[0].masks)
     columns = ["original", *(f"stage {number}" for number in range(1, stages + 1)), "all votes", "truth", "erasing"]
     figure = new_figure(2.1 * (len(columns) + 0.6), 2.2 * len(panels))
@@ -132,7 +132,7 @@ def curves(axes: Any, each: Panel) -> None:
 
 
 def picture(case: Case, mask: Mask) -> Any:
-    """The part of the image around the box with the mask on it, enlarged so that its lines are thin."""
+    """The image around the box with the mask on it, enlarged so that lines are thin."""
     around = round(VIEW * max(case.box.height, case.box.width))
     rows = slice(max(case.box.top - around, 0), case.box.bottom + around)
     columns = slice(max(case.box.left - around, 0), case.box.right + around)
@@ -145,12 +145,12 @@ def picture(case: Case, mask: Mask) -> Any:
 
 
 def moved(box: Box, top: int, left: int) -> Box:
-    """A box in the pixels of a part of the image that begins at (top, left)."""
+    """A box in the pixels of a crop that begins at (top, left)."""
     return Box(box.top - top, box.left - left, box.bottom - top, box.right - left)
 
 
 def numbers(each: Panel) -> dict[str, Any]:
-    """The curves of a case as JSON holds them."""
+    """The curves of a case as plain JSON data."""
     stages = [
         {"erased": list(map(float, scene.areas)), "dice": list(map(float, scene.dices)), "score": scores(scene)}
         for scene in each.scenes
@@ -159,7 +159,7 @@ def numbers(each: Panel) -> dict[str, Any]:
 
 
 def scores(scene: Scene) -> list[float] | None:
-    """Nodule scores, None where no classifier lies beside the agents."""
+    """Nodule scores, None for a pipeline without a classifier."""
     return list(map(float, scene.scores)) if np.isfinite(scene.scores).all() else None
 
 

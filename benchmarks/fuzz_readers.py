@@ -1,11 +1,10 @@
-"""Try to surprise the readers of `flip segment`: images, masks, COCO files, tables, DICOM and NIfTI, each spoilt.
+"""Fuzz the readers of `flip segment` with corrupted images, masks, COCO files, tables, DICOM and NIfTI.
 
     python benchmarks/fuzz_readers.py --count 10000 --seed 0
 
-Whatever a file holds, only errors of this package may come out, within the time limit. The work is done in a child
-process, which names each input before it tries it: a crash of a decoder, or one that does not come back, is reported
-like a wrong error, and the next child goes on after it. `--only INDEX` does one input alone and leaves it for a look.
-Exit code 1 on any failure.
+Whatever a file holds, reading it may raise only this package's errors, within the time limit. A child process announces
+each input before reading it, so a decoder that crashes or hangs is reported like a wrong error, and a new child resumes
+after that input. `--only INDEX` runs a single input and keeps its file. Exit code 1 on any failure.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sound import sound_files
-from spoil import KINDS, spoilt
+from corrupt import KINDS, corrupted
+from valid_files import valid_files
 
 from flipenv.errors import FlipError, OrientationWarning
 from flipenv.sources import Source, Unlabelled, count_frames, open_source
@@ -36,13 +35,13 @@ from flipenv.sources.base import ListedSource
 from flipenv.sources.files import FileCase
 from flipenv.types import Box
 
-SECONDS = 20.0  # that one input may take; the slowest one that is in order takes some hundredths
-MEMORY = 6 << 30  # bytes that the child may take: a header may tell of any size
+SECONDS = 20.0  # limit per input; the slowest valid one takes a few hundredths
+MEMORY = 6 << 30  # bytes, limit of the child: a header may declare any size
 MOST_FAILURES = 20
 
 
 def sources(kind: str, file: Path, good: Path) -> list[Source]:
-    """What `flip segment` makes of a file: as an image with a box, as the mask beside one, or as a list of boxes."""
+    """The sources that `flip segment` opens for a file: as an image, a frame, a mask, or a list of boxes."""
     if kind in ("csv", "coco"):
         return [open_source(f"{kind}:{file}")]
     image = FileCase("image", str(file), file, Box(4, 5, 20, 30))
@@ -52,44 +51,44 @@ def sources(kind: str, file: Path, good: Path) -> list[Source]:
 
 
 def read(kind: str, file: Path, good: Path) -> Counter[str]:
-    """What comes of reading a file in every way, each counted; anything but a FlipError is raised."""
+    """Outcomes of reading a file in every way, counted; anything but a FlipError is raised."""
     seen: Counter[str] = Counter()
 
-    def tried(what: Any) -> Any:
+    def attempt(action: Any) -> Any:
         try:
-            result = what()
+            result = action()
         except FlipError as error:
             if type(error) is FlipError or len(str(error)) < 20:
-                raise TypeError(f"an error that says nothing: {error!r}") from error
+                raise TypeError(f"an uninformative error: {error!r}") from error
             seen[type(error).__name__] += 1
             return None
         seen["read"] += 1
         return result
 
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         if kind not in ("csv", "coco"):
-            tried(lambda: count_frames(file))
-        for source in tried(lambda: sources(kind, file, good)) or []:
+            attempt(lambda: count_frames(file))
+        for source in attempt(lambda: sources(kind, file, good)) or []:
             for index in range(len(source)):
                 for each in (source, Unlabelled(source)):
-                    tried(lambda each=each, index=index: each.load(index))
-                    tried(lambda each=each, index=index: each.fingerprint(index))
-    for warning in told:
+                    attempt(lambda each=each, index=index: each.load(index))
+                    attempt(lambda each=each, index=index: each.fingerprint(index))
+    for warning in caught:
         ours = issubclass(warning.category, OrientationWarning)
         seen["OrientationWarning" if ours else "warnings of decoders"] += 1
     return seen
 
 
 def child(seed: int, start: int, count: int, folder: Path) -> None:
-    """Write a line before each input and one after it."""
+    """Print one line before and one after each input."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    given = sound_files(folder)
+    valid = valid_files(folder)
     for index in range(start, start + count):
         random = np.random.default_rng((seed, index))
-        kind, name, data = spoilt(given, random)
+        kind, name, data = corrupted(valid, random)
         print(json.dumps({"index": index, "kind": kind, "name": name}), flush=True)
-        file = folder / f"spoilt-{name}"
+        file = folder / f"corrupt-{name}"
         file.write_bytes(data)
         try:
             outcome = {"wrong": None, "seen": read(kind, file, folder / "good.png")}
@@ -100,35 +99,34 @@ def child(seed: int, start: int, count: int, folder: Path) -> None:
 
 
 def lines(process: subprocess.Popen[str]) -> queue.Queue[str | None]:
-    """The child's lines as they come; None at its end."""
-    told: queue.Queue[str | None] = queue.Queue()
+    """The child's output lines as they arrive, then None."""
+    received: queue.Queue[str | None] = queue.Queue()
 
     def follow() -> None:
         for line in process.stdout or ():
-            told.put(line)
-        told.put(None)
+            received.put(line)
+        received.put(None)
 
     threading.Thread(target=follow, daemon=True).start()
-    return told
+    return received
 
 
 def run(count: int, seed: int) -> tuple[dict[str, Counter[str]], list[str]]:
-    """Return what came of the inputs of each kind, and the failures in words."""
+    """Return the counted outcomes of each kind of input, and descriptions of the failures."""
     seen: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
     failures: list[str] = []
     start, began = 0, time.monotonic()
     while start < count and len(failures) < MOST_FAILURES:
         given: dict[str, Any] | None = None
-        with tempfile.TemporaryDirectory(prefix="fuzz-readers-") as folder, tempfile.TemporaryFile() as complaints:
+        with tempfile.TemporaryDirectory(prefix="fuzz-readers-") as folder, tempfile.TemporaryFile() as errors:
             words = ["--seed", str(seed), "--count", str(count - start), "--child", str(start), "--folder", folder]
-            process = subprocess.Popen(
-                [sys.executable, __file__, *words], stdout=subprocess.PIPE, stderr=complaints, text=True
-            )
-            told = lines(process)
+            command = [sys.executable, __file__, *words]
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+            received = lines(process)
             wrong = None
             while True:
                 try:
-                    line = told.get(timeout=SECONDS * (1 if given else 10))
+                    line = received.get(timeout=SECONDS * (1 if given else 10))
                 except queue.Empty:
                     wrong = f"took more than {SECONDS:g} s"
                     break
@@ -151,13 +149,13 @@ def run(count: int, seed: int) -> tuple[dict[str, Counter[str]], list[str]]:
                     break
             process.kill()
             code = process.wait()
-            complaints.seek(0)
-            last = (complaints.read().decode(errors="replace").strip().splitlines() or [""])[-1]
+            errors.seek(0)
+            last = (errors.read().decode(errors="replace").strip().splitlines() or [""])[-1]
         if given is not None:
             failures.append(f"{given}: {wrong or f'the process died with code {code}: {last}'}")
             start = given["index"] + 1
         elif wrong or (start < count and len(failures) < MOST_FAILURES):
-            failures.append(f"the child ended before its time: {wrong or f'code {code}: {last}'}")
+            failures.append(f"the child ended early: {wrong or f'code {code}: {last}'}")
             break
     return seen, failures
 
@@ -166,8 +164,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=10_000, help="inputs")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="300 inputs: does it run at all?")
-    parser.add_argument("--only", type=int, default=None, metavar="INDEX", help="this input alone, with its traceback")
+    parser.add_argument("--quick", action="store_true", help="smoke test: 300 inputs")
+    parser.add_argument("--only", type=int, default=None, metavar="INDEX", help="run only this input, with traceback")
     parser.add_argument("--child", type=int, default=None, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, default=None, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -176,10 +174,11 @@ def main() -> int:
         return 0
     if arguments.only is not None:
         folder = Path(tempfile.mkdtemp(prefix="fuzz-readers-"))
-        kind, name, data = spoilt(sound_files(folder), np.random.default_rng((arguments.seed, arguments.only)))
-        (folder / f"spoilt-{name}").write_bytes(data)
-        print(f"{kind}: {folder / f'spoilt-{name}'}")
-        print(dict(read(kind, folder / f"spoilt-{name}", folder / "good.png")))
+        kind, name, data = corrupted(valid_files(folder), np.random.default_rng((arguments.seed, arguments.only)))
+        file = folder / f"corrupt-{name}"
+        file.write_bytes(data)
+        print(f"{kind}: {file}")
+        print(dict(read(kind, file, folder / "good.png")))
         return 0
     count = 300 if arguments.quick else arguments.count
     began = time.monotonic()

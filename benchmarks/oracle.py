@@ -1,10 +1,9 @@
-"""The best Dice that superpixels allow, for canvases, cell areas and methods.
+"""The best Dice that superpixels allow, by canvas, cell area and superpixel method.
 
     python benchmarks/oracle.py --source "busi:PATH?split=val"
 
-An oracle erases every superpixel that is more than half nodule; its mask is compared with the truth in pixels of the
-image, as an agent's would be. Superpixels is the median number in a tight box, that is the length of an episode of two
-agents in joint steps.
+An oracle erases every superpixel that is more than half nodule; its mask is scored on the image, as an agent's would
+be. `superpixels` is the median number in a tight box, which is the length of an episode of two agents in joint steps.
 """
 
 from __future__ import annotations
@@ -13,6 +12,8 @@ import argparse
 import statistics
 import time
 from pathlib import Path
+
+from common import write_lines
 
 import flipenv
 from flipagents.learn.fixed import mostly_nodule
@@ -26,7 +27,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=["seeds", "slic", "grid"])
     parser.add_argument("--cell-areas", nargs="+", type=float, default=[36.0, 75.0, 160.0, 375.0])
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/oracle.md"))
-    parser.add_argument("--quick", action="store_true", help="two small phantoms, one cell area: does it run at all?")
+    parser.add_argument("--quick", action="store_true", help="smoke test: two small phantoms, one cell area")
     options = parser.parse_args()
     if options.quick:
         options.source, options.cell_areas = "phantom:2?height=96&width=128", options.cell_areas[1:2]
@@ -43,11 +44,7 @@ def main() -> None:
                 name = f"{canvas.kind} {canvas.width}x{canvas.height}"
                 lines.append(f"| {name} | {method} | {cell_area:g} | {row(cases, config)} |")
                 print(lines[-1], flush=True)
-    kind = options.source.partition(":")[0]
-    split = options.source.partition("split=")[2].partition("&")[0]
-    text = f"{kind} {split}, n = {len(cases)}, boxes tight\n\n" + "\n".join(lines) + "\n"
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(text)
+    write_lines(options.out, options.source, len(cases), lines)
 
 
 def row(cases: list[Case], config: flipenv.EnvConfig) -> str:

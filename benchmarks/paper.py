@@ -1,7 +1,7 @@
-"""The numbers that the paper prints, as it prints them: Dice, Jaccard, Conformity in %, HD and ASD in px, mean ± std.
+"""Results as printed in the paper: Dice, Jaccard, Conformity in %, HD and ASD in px, mean ± std.
 
-Huang et al., Flip Learning: Erase to Segment, MICCAI 2021. Its 1,723 images are not published: its numbers and ours
-are of other patients, scanners and boxes.
+Huang et al., Flip Learning: Erase to Segment, MICCAI 2021. Its 1,723 images are not public: our numbers are for other
+patients, scanners and boxes.
 """
 
 TABLE_1 = {
@@ -23,7 +23,7 @@ TABLE_2 = (  # in the order of its rows
     ("83.98 ± 11.27", "74.85 ± 11.22", "56.72 ± 13.20", "19.55 ± 6.05", "3.00 ± 1.59"),
     ("91.12 ± 2.79", "83.81 ± 4.62", "80.31 ± 6.90", "16.95 ± 7.29", "2.80 ± 1.33"),
 )
-TABLE_3 = {  # the Jaccard of the last row contradicts its Dice: a misprint
+TABLE_3 = {  # the Jaccard of the last row contradicts its Dice: presumably a misprint
     "0-10": ("89.22 ± 4.12", "81.22 ± 3.22", "72.28 ± 12.18", "17.02 ± 7.87", "2.88 ± 1.31"),
     "10-20": ("88.16 ± 6.23", "79.56 ± 5.32", "69.73 ± 14.11", "16.53 ± 7.19", "2.92 ± 2.15"),
     "20-30": ("86.72 ± 8.33", "63.44 ± 6.33", "53.09 ± 11.28", "23.84 ± 9.88", "4.12 ± 2.13"),

@@ -1,7 +1,7 @@
-"""How long episodes take to prepare, and how much a second start saves: python benchmarks/prepare.py --source busi:PATH
+"""Time to prepare episodes, and what the cache saves: python benchmarks/prepare.py --source busi:PATH
 
-Three starts in fresh processes: with an empty cache and one process, with an empty cache and one worker a core, and
-with the cache that the last one left.
+Three starts in new processes: with an empty cache and one process, with an empty cache and one worker per core, and
+with the cache filled by the second.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", default="phantom:128")
     parser.add_argument("--margin", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="four small phantoms: does it run at all?")
+    parser.add_argument("--quick", action="store_true", help="smoke test: four small phantoms")
     options = parser.parse_args()
     if options.quick:
         options.source = "phantom:4?height=96&width=128"

@@ -1,19 +1,18 @@
-"""Images a second of `flip segment`: the plain loop, shards side by side, and the engine ray, one after the other.
+"""Images per second of `flip segment`: the plain loop, parallel shards, and the engine ray, in turn.
 
     python benchmarks/scale.py                                    # 64 phantoms, two workers, masks only
     python benchmarks/scale.py --source "busi:PATH?split=val" --method flip --workers 8
     python benchmarks/scale.py --runtime onnx --quick
 
-Each way writes masks into an empty folder and all folders are compared bit for bit. Wall time is that of the whole
-command: the first two load Python and the method once a process, Ray also starts its cluster; `loop` is the plain loop
-without start and loading. CPU seconds are those of all processes, and say more on a machine that others use; Ray's
-workers are not this script's children, so theirs are not known. A worker has one thread.
+Each way writes its masks into an empty folder, and all folders are compared bit for bit. Wall time is that of the
+whole command: each process loads Python and the method, Ray also starts its cluster; `loop` is the plain loop without
+startup and loading. CPU seconds, over all processes, say more on a shared machine; Ray's workers are not children of
+this script, so theirs are unknown. A worker has one thread.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import resource
 import subprocess
@@ -23,7 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from step_rate import machine
+from step_rate import machine, one_line, save
 
 
 def main() -> None:
@@ -31,10 +30,10 @@ def main() -> None:
     parser.add_argument("--source", default="phantom:64")
     parser.add_argument("--method", default="flip")
     parser.add_argument("--runtime", default="torch", help="torch or onnx, see `flip segment`")
-    parser.add_argument("--weights", type=Path, help="None for those that ship")
+    parser.add_argument("--weights", type=Path, help="default: as shipped")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--workers", type=int, default=2, help="shards at once, and actors of Ray")
-    parser.add_argument("--quick", action="store_true", help="four small images: does it run at all?")
+    parser.add_argument("--workers", type=int, default=2, help="parallel shards, and Ray actors")
+    parser.add_argument("--quick", action="store_true", help="smoke test: four small images")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/scale"))
     options = parser.parse_args()
     options.threads, options.repeats = 1, 1
@@ -44,11 +43,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         rows = measure(options, Path(folder))
     about = {**machine(options), "source": options.source, "method": options.method, "runtime": options.runtime}
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.with_suffix(".json").write_text(json.dumps({"machine": about, "rows": rows}, indent=1) + "\n")
-    text = table(rows, about)
-    options.out.with_suffix(".md").write_text(text)
-    print(text)
+    save(options.out, rows, about, table(rows, about))
 
 
 def measure(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
@@ -63,7 +58,7 @@ def measure(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
 
         ways["ray"] = [[*words, "--engine", "ray", "--workers", str(options.workers)]]
     except ImportError as error:
-        print(f"without ray: {error}")
+        print(f"skipped ray: {error}")
     rows = [{"way": "loop", **loop(options, folder / "loop")}]
     masks = {path.name: path.read_bytes() for path in (folder / "loop").glob("*.png")}
     for number, (way, commands) in enumerate(ways.items()):
@@ -73,7 +68,7 @@ def measure(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
         codes = [each.wait() for each in running]
         seconds = time.perf_counter() - started
         assert codes == [0] * len(commands), f"{way} failed"
-        assert {path.name: path.read_bytes() for path in out.glob("*.png")} == masks, f"{way} gave other masks"
+        assert {path.name: path.read_bytes() for path in out.glob("*.png")} == masks, f"{way} wrote different masks"
         spent = None if way == "ray" else cpu_seconds(resource.RUSAGE_CHILDREN) - before
         rows.append({"way": way, "images": len(masks), "seconds": seconds, "cpu_seconds": spent})
         print(rows[-1], flush=True)
@@ -81,7 +76,7 @@ def measure(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
 
 
 def loop(options: argparse.Namespace, out: Path) -> dict[str, Any]:
-    """The plain loop in this process: no start, no loading."""
+    """The plain loop in this process, without startup and loading."""
     from flipagents.scale.worker import Work, Worker
     from flipagents.segment.outputs import output_paths
     from flipagents.store.files import file_names
@@ -108,7 +103,7 @@ def table(rows: list[dict[str, Any]], about: dict[str, Any]) -> str:
         speed = row["images"] / row["seconds"]
         spent = "" if row["cpu_seconds"] is None else f"{1e3 * row['cpu_seconds'] / row['images']:.0f}"
         lines.append(f"| {row['way']} | {row['images']} | {row['seconds']:.1f} | {speed:.2f} | {spent} |")
-    return "\n".join([*lines, "", ", ".join(f"{name} {value}" for name, value in about.items()), ""])
+    return "\n".join([*lines, "", one_line(about), ""])
 
 
 if __name__ == "__main__":

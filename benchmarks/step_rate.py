@@ -1,13 +1,12 @@
-"""Steps a second of the environment, and the share of the time that the scorer's own forward passes take.
+"""Steps per second of the environment, and the share of time in the scorer's forward passes.
 
     python benchmarks/step_rate.py                  # NumPy and torch on the CPU
     python benchmarks/step_rate.py --device cuda    # also torch on a GPU, up to 1024 lanes
     python benchmarks/step_rate.py --profile        # where the environment's own time goes, 64 lanes, no scorer
 
-A step is one joint step of two agents with random actions, resets included (SAME_STEP: ended lanes start anew), and
-episode preparation excluded (it happens once, see benchmarks/prepare.py). The scorer is an untrained ResNet18 on the
-default canvas: its cost does not depend on its weights. `scorer share` is the distance to the limit: at 1.00 the
-environment would cost nothing beside the classifier.
+A step is one joint step of two agents with random actions. Resets are included (SAME_STEP: ended lanes restart),
+episode preparation is not (it happens once, see benchmarks/prepare.py). The scorer is an untrained ResNet18 on the
+default canvas; its cost does not depend on its weights. At a `scorer share` of 1.00 the environment would cost nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ import resource
 import statistics
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads of torch and OpenCV")
-    parser.add_argument("--repeats", type=int, default=5, help="timed repeats; the table has median and IQR")
-    parser.add_argument("--seconds", type=float, default=2.0, help="least length of one repeat")
-    parser.add_argument("--quick", action="store_true", help="few lanes, one short repeat: does it run at all?")
-    parser.add_argument("--profile", action="store_true", help="print the shares of the environment's parts and stop")
+    parser.add_argument("--repeats", type=int, default=5, help="timed repeats, summarised by median and IQR")
+    parser.add_argument("--seconds", type=float, default=2.0, help="minimum length of a repeat")
+    parser.add_argument("--quick", action="store_true", help="smoke test: few lanes, one short repeat")
+    parser.add_argument("--profile", action="store_true", help="only print the shares of the environment's functions")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/step_rate"))
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", str(options.threads))
@@ -67,8 +67,8 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
     rows = []
     for device in backends:
         for lanes in (1, 16) if options.quick else (*LANES, *((1024,) if device == "cuda" else ())):
-            half = device == "cuda"
-            scorer = Timed(TorchScorer(network, device=device or "cpu", batch=1024, autocast=half), device == "cuda")
+            cuda = device == "cuda"
+            scorer = TimedScorer(TorchScorer(network, device=device or "cpu", batch=1024, autocast=cuda), cuda)
             bare = rates(pool, lanes, None, device, options)
             full = rates(pool, lanes, scorer, device, options)
             rows.append(row(device, lanes, bare, full, pool))
@@ -78,7 +78,7 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def profile() -> None:
-    """Cumulative share of each function of flipenv in 300 steps of 64 lanes on NumPy, without a scorer."""
+    """Print the cumulative share of flipenv's functions in 300 steps of 64 lanes on NumPy, without a scorer."""
     import cProfile
     import pstats
 
@@ -103,8 +103,8 @@ def profile() -> None:
         print(f"{share:5.0%}  {Path(file).name}: {function}")
 
 
-class Timed:
-    """A scorer that adds up the time of its own calls."""
+class TimedScorer:
+    """A scorer that sums the time of its calls."""
 
     def __init__(self, scorer: Any, synchronise: bool) -> None:
         self.scorer, self.synchronise = scorer, synchronise
@@ -128,7 +128,7 @@ class Timed:
 
 
 def rates(pool: Any, lanes: int, scorer: Any, device: str | None, options: argparse.Namespace) -> dict[str, Any]:
-    """Steps/s of each repeat, the scorer's share of the time, and device memory a lane."""
+    """Steps/s of each repeat, the scorer's share of the time, and device memory per lane."""
     import numpy as np
 
     import flipenv
@@ -138,7 +138,7 @@ def rates(pool: Any, lanes: int, scorer: Any, device: str | None, options: argpa
 
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-    # the pool of 64 episodes is stacked once; what grows with lanes is measured by the difference
+    # the pool of 64 episodes is stacked only once
     envs = flipenv.vector_env(lanes, pool, scorer=scorer, device=device, autoreset_mode="SameStep", progress=False)
     envs.reset(seed=0)
     actions = np.random.default_rng(0).integers(0, 4, (64, lanes))
@@ -168,7 +168,7 @@ def rates(pool: Any, lanes: int, scorer: Any, device: str | None, options: argpa
 
 
 def lane_bytes(envs: Any) -> float:
-    """Bytes that one lane holds: its episode and its state."""
+    """Bytes per lane: its episode and its state."""
     held = [*vars(envs._batch.episodes).values(), *vars(envs._batch.state).values()]
     return sum(array.nbytes for array in held) / envs.num_envs
 
@@ -212,7 +212,7 @@ def pettingzoo_row(pool: Any, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def save(out: Path, rows: list[dict[str, Any]], about: dict[str, Any], text: str) -> None:
-    """Write OUT.json with all digits and OUT.md with the table, which is printed too."""
+    """Write OUT.json in full precision and OUT.md with the table, which is also printed."""
     out.parent.mkdir(parents=True, exist_ok=True)
     out.with_suffix(".json").write_text(json.dumps({"machine": about, "rows": rows}, indent=1) + "\n")
     out.with_suffix(".md").write_text(text)
@@ -240,6 +240,10 @@ def machine(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def one_line(about: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in about.items())
+
+
 def processor() -> str:
     info = Path("/proc/cpuinfo")
     names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line]
@@ -259,7 +263,7 @@ def table(rows: list[dict[str, Any]], about: dict[str, Any]) -> str:
             f"| {low:,.1f}-{high:,.1f} | {each['scorer_share']:.3f} | {each['kib_per_lane']:.0f} |"
         )
     lines.append(f"\nPettingZoo view, one lane, no scorer: {rows[-1]['ms_per_step']:.3f} ms a step.\n")
-    lines.append(", ".join(f"{name} {value}" for name, value in about.items()) + "\n")
+    lines.append(f"{one_line(about)}\n")
     return "\n".join(lines)
 
 

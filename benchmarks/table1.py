@@ -1,11 +1,12 @@
-"""Table 1 of the paper: methods side by side on tight boxes, with the rows that the paper leaves out.
+"""Table 1 of the paper: methods on tight boxes, with rows that the paper leaves out.
 
     python benchmarks/table1.py --data busi:PATH --split val
     python benchmarks/table1.py --data busi:PATH --split val --paper-weights runs/paper --methods-from mine.py
 
-What cannot run is listed with the reason. `contour` is the prior that pays the agents, without them. `flip-paper` is
-a pipeline trained with the paper's rewards, given as --paper-weights: the published row is √ √ √ of Table 2, which
-`table2.py` trains with small networks for one epoch per stage. A method of your own: see benchmarks/README.md.
+Rows that cannot run are listed with the reason. `contour` is the prior that rewards the agents, used alone.
+`flip-paper` is a pipeline trained with the paper's rewards, given as --paper-weights: the published row is √ √ √ of
+Table 2, which `table2.py` trains with small networks for one epoch per stage. To add your own method, see
+benchmarks/README.md.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from common import beside_paper, parser, read, run, write
+from common import beside_paper, make_parser, read, run, write
 from paper import TABLE_1
 
 from flipagents.compare.evaluation import Candidate
@@ -27,9 +28,9 @@ METHODS = (
     *OURS,
     *("litemedsam", "unet", "oracle"),
 )
-PIPELINE = ("contour", *OURS)  # whose weights come from `--weights`
-TRAINED = ("adversarial-erasing", "sdi", "box-unet", "unet")  # whose weights come from `--baselines`
-PRINTED = {  # our row to the paper's
+PIPELINE = ("contour", *OURS)  # weights from `--weights`
+TRAINED = ("adversarial-erasing", "sdi", "box-unet", "unet")  # weights from `--baselines`
+PRINTED = {  # our row -> the paper's
     "unet": "U-net",
     "grabcut": "GrabCut",
     "saliency": "Saliency",
@@ -48,24 +49,25 @@ NOTES = (
 
 def main(arguments: Sequence[str] | None = None) -> Report:
     """Run the script."""
-    options = parser(__doc__, "table1")
-    options.add_argument("--methods", nargs="+", default=METHODS, help="registered names; also onnx:FILE")
-    options.add_argument("--paper-weights", help="pipeline trained with the paper's rewards; may hold {seed}")
-    options.add_argument("--baselines", help="folder of the trained baselines, else what ships; may hold {seed}")
-    found = read(options, arguments)
+    parser = make_parser(__doc__, "table1")
+    parser.add_argument("--methods", nargs="+", default=METHODS, help="registered names, or onnx:FILE")
+    parser.add_argument("--paper-weights", help="pipeline trained with the paper's rewards; may contain {seed}")
+    parser.add_argument("--baselines", help="folder of trained baselines, default: as shipped; may contain {seed}")
+    options = read(parser, arguments)
     rows = [
-        Candidate(name, weights=found.baselines if name in TRAINED else found.weights if name in PIPELINE else None)
-        for name in (*found.methods, *found.registered)
+        Candidate(name, weights=options.baselines if name in TRAINED else options.weights if name in PIPELINE else None)
+        for name in (*options.methods, *options.registered)
     ]
-    if found.paper_weights:
-        rows.append(Candidate("flip", "flip-paper", found.paper_weights))
-    report = run(found, rows)
-    if not found.paper_weights:
+    if options.paper_weights:
+        rows.append(Candidate("flip", "flip-paper", options.paper_weights))
+    report = run(options, rows)
+    if not options.paper_weights:
         why = "give --paper-weights FOLDER, a pipeline trained with the paper's rewards, such as a row of table2.py"
         report = dataclasses.replace(report, missing={**report.missing, "flip-paper": why})
     names = list(dict.fromkeys([*(row.name for row in rows), "flip-paper"]))
     table = [(name, report.row(name), TABLE_1.get(PRINTED.get(name, ""))) for name in names]
-    print(write(found.out, report, "Methods (Table 1)", beside_paper(table), NOTES, {"dice.png": dice_figure(report)}))
+    figures = {"dice.png": dice_figure(report)}
+    print(write(options.out, report, "Methods (Table 1)", beside_paper(table), NOTES, figures))
     return report
 
 

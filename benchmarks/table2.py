@@ -1,14 +1,14 @@
-"""Table 2 of the paper: two agents or one (MARL), intensity reward (IDR), coarse to fine (C2F), coarse or fine alone.
+"""Table 2 of the paper: two agents or one (MARL), intensity reward (IDR), coarse to fine (C2F), coarse or fine only.
 
     python benchmarks/table2.py --data busi:PATH --split val --epochs 2                  # the paper's rewards
-    python benchmarks/table2.py --data busi:PATH --split val --rewards ours --epochs 3   # ours, and what it is made of
+    python benchmarks/table2.py --data busi:PATH --split val --rewards ours --epochs 3   # ours, with an ablation
 
-Each row trains its own agents on the split `train` of the data (`--train`), a pipeline for each seed, all with one
-classifier (`ours` also with the contour network that ships) and with the small trunk on the `roi` canvas, so that CPUs
-can do it. Rewards `paper` are CSR by sign and IDR by superpixel, as `flipenv.EnvConfig` has them; `ours` are those of
-the preset small, to which IDR is added where it is on. With `ours` there are rows more: without the prior's channel,
-without the classification reward, without stage 1, and the student alone. Rows of equal settings are trained once. A
-run that was stopped goes on; what is finished is not trained again.
+Each row trains its own agents on the split `train` of the data (`--train`), one pipeline per seed. All rows share one
+classifier (`ours` also the shipped contour network), and the small trunk on the `roi` canvas is small enough for a CPU.
+Rewards `paper` are CSR by sign and IDR by superpixel, the defaults of `flipenv.EnvConfig`; `ours` are those of the
+preset small, plus IDR where it is on. `ours` has further rows: without the prior's channel, without the classification
+reward, without stage 1, and the student alone. Rows with equal settings are trained once. A stopped run resumes;
+finished rows are reused.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common import beside_paper, parser, read, run, write, write_json
+from common import beside_paper, make_parser, read, run, write, write_json
 from joblib import Parallel, delayed
 from paper import TABLE_2
 
@@ -42,13 +42,13 @@ from flipagents.train.presets import presets
 from flipenv.config import COARSE, FINE, EnvConfig
 from flipenv.sources import CaseSource, Source, open_source
 
-TRAIN = "train"  # in place of a classifier's folder
-FINISHED = "row.json"  # in a row's folder: its options and what training took
+TRAIN = "train"  # as --classifier: train one first
+FINISHED = "row.json"  # in a row's folder: its options and the cost of its training
 QUICK_TRAIN = "phantom:6?first=100&height=112&width=152"
 QUICK_ENV = {"canvas": {"kind": "roi", "height": 48, "width": 48}, "window": 32}
 QUICK_LEARNER = {"lanes": 4, "warmup": 16, "replay": 400, "batch_size": 16}
 QUICK_STUDENT = {"features": (4, 4, 8, 8, 8, 4), "epochs": 2}
-EIGHT = (  # MARL, IDR, stages: the rows of the paper in its order
+PAPER_ROWS = (  # MARL, IDR, stages, in the paper's order
     (False, False, ("fine",)),
     (False, False, ("coarse",)),
     (True, False, ("fine",)),
@@ -66,58 +66,59 @@ NOTE = (
 
 @dataclass(frozen=True)
 class Row:
-    """One pipeline to train: a row of the table, for each seed."""
+    """A row of the table: one pipeline to train, per seed."""
 
     label: str
     stages: Mapping[str, EnvConfig]
     learner: LearnerConfig
     recipe: Recipe
-    method: str = "flip"  # that segments with it
+    method: str = "flip"  # that uses it
 
     def options(self) -> dict[str, Any]:
-        """All that its weights depend on beside data, classifier and seed, as JSON holds it."""
-        told = {
+        """Everything that determines the weights apart from data, classifier and seed, as plain JSON data."""
+        options = {
             "stages": {name: env.to_dict() for name, env in self.stages.items()},
             "learner": self.learner.to_dict(),
             "recipe": dataclasses.asdict(self.recipe),
         }
-        plain: dict[str, Any] = json.loads(json.dumps(told))
+        plain: dict[str, Any] = json.loads(json.dumps(options))
         return plain
 
     def folder(self, out: Path) -> Path:
-        """Where its weights lie, `SEED` standing for the seed."""
+        """Folder of its weights, with `SEED` in place of the seed."""
         digest = hashlib.blake2b(json.dumps(self.options(), sort_keys=True).encode(), digest_size=5).hexdigest()
         return out / "runs" / f"{'-'.join(self.stages)}-{digest}" / f"seed-{SEED}"
 
 
 def main(arguments: Sequence[str] | None = None) -> Report:
     """Run the script."""
-    options = parser(__doc__, "table2")
-    options.add_argument("--rewards", default="paper", choices=("paper", "ours"))
-    options.add_argument("--epochs", type=int, default=1, help="of each stage; the paper has 100")
-    options.add_argument("--train", help="cases to train on; default: the split train of --data")
-    options.add_argument("--train-cases", type=int, help="the first so many of them alone")
-    options.add_argument("--classifier", help=f"its folder, or '{TRAIN}'; default: the one that ships")
-    options.add_argument("--rows", nargs="+", type=int, help="numbers of the rows to run, from 1; default: all")
-    options.set_defaults(out=None)
-    found = read(options, arguments)
-    found.out = found.out or Path("benchmarks/results") / f"table2-{found.rewards}"
-    every = rows_of(found)
-    chosen = [row for number, row in enumerate(every, 1) if not found.rows or number in found.rows]
-    costs = train_all(found, chosen)
-    report = run(found, [Candidate(row.method, row.label, row.folder(found.out)) for row in chosen])
+    parser = make_parser(__doc__, "table2")
+    parser.add_argument("--rewards", default="paper", choices=("paper", "ours"))
+    parser.add_argument("--epochs", type=int, default=1, help="per stage; the paper has 100")
+    parser.add_argument("--train", help="training cases; default: the split train of --data")
+    parser.add_argument("--train-cases", type=int, help="use only the first of them")
+    parser.add_argument("--classifier", help=f"its folder, or '{TRAIN}'; default: the shipped one")
+    parser.add_argument("--rows", nargs="+", type=int, help="numbers of the rows, from 1; default: all")
+    parser.set_defaults(out=None)
+    options = read(parser, arguments)
+    options.out = options.out or Path("benchmarks/results") / f"table2-{options.rewards}"
+    every = rows_of(options)
+    chosen = [row for number, row in enumerate(every, 1) if not options.rows or number in options.rows]
+    costs = train_all(options, chosen)
+    report = run(options, [Candidate(row.method, row.label, row.folder(options.out)) for row in chosen])
     printed = dict(zip([row.label for row in every], TABLE_2, strict=False))
     table = [(row.label, report.row(row.label), printed.get(row.label)) for row in chosen]
     head, cells = cost_table(costs, report)
     notes = [NOTE, f"Training, mean over seeds:\n\n{markdown_table(head, cells)}", *saved(costs)]
-    title = f"Ablation (Table 2), rewards: {found.rewards}, {found.epochs} epoch{'s' * (found.epochs != 1)} a stage"
-    print(write(found.out, report, title, beside_paper(table), notes, {"dice.png": dice_figure(report)}))
-    (found.out / "training.tex").write_text(latex_table(head, {"": cells}))
+    epochs = f"{options.epochs} epoch{'s' * (options.epochs != 1)} a stage"
+    title = f"Ablation (Table 2), rewards: {options.rewards}, {epochs}"
+    print(write(options.out, report, title, beside_paper(table), notes, {"dice.png": dice_figure(report)}))
+    (options.out / "training.tex").write_text(latex_table(head, {"": cells}))
     return report
 
 
 def rows_of(options: argparse.Namespace) -> list[Row]:
-    """The eight rows, and for our rewards what our best is made of."""
+    """The paper's eight rows; with our rewards also an ablation of our pipeline."""
     preset = presets()["paper" if options.rewards == "paper" else "small"]
     learner = presets()["small"].learner if options.rewards == "ours" else LearnerConfig.small(lanes=32)
     learner = learner.replace(epochs=options.epochs, device=options.device, **(QUICK_LEARNER if options.quick else {}))
@@ -128,7 +129,7 @@ def rows_of(options: argparse.Namespace) -> list[Row]:
         return Row(label, staged(stages, env), learner, preset.recipe, method)
 
     found = []
-    for marl, idr, stages in EIGHT:
+    for marl, idr, stages in PAPER_ROWS:
         if options.rewards == "paper":
             env = base.replace(n_agents=1 + marl, idr="superpixel" if idr else "none")
         else:
@@ -148,19 +149,19 @@ def rows_of(options: argparse.Namespace) -> list[Row]:
 
 
 def staged(stages: Sequence[str], env: EnvConfig) -> dict[str, EnvConfig]:
-    """The environment of each stage: its superpixels, and the mask of the one before where there is one."""
+    """The environment of each stage: its superpixels, and the previous stage's mask if there is one."""
     area = {"coarse": COARSE, "fine": FINE}
     return {name: env.replace(cell_area=area[name], coarse_channels=number > 0) for number, name in enumerate(stages)}
 
 
 def label_of(marl: bool, idr: bool, stages: Sequence[str]) -> str:
-    """As the paper writes it."""
+    """The row's label, as in the paper."""
     signs = " ".join("√" if each else "×" for each in (marl, idr, len(stages) > 1))
     return signs if len(stages) > 1 else f"{signs}, {stages[0][0].upper()}"
 
 
 def train_all(options: argparse.Namespace, rows: Sequence[Row]) -> dict[str, list[dict[str, Cost]]]:
-    """Train every row with every seed; return what each stage of each seed took, by the row's label."""
+    """Train every row with every seed; return the cost of each stage per seed, by the row's label."""
     source, val = training_cases(options)
     classifier = classifier_folder(options, source, val)
     unique = {row.folder(options.out): row for row in rows}
@@ -181,7 +182,7 @@ def train_all(options: argparse.Namespace, rows: Sequence[Row]) -> dict[str, lis
 def train_row(
     row: Row, seed: int, folder: Path, source: Source, classifier: Path, student: bool, quick: bool
 ) -> dict[str, Cost]:
-    """Train one pipeline, unless it is there already; return what each stage took."""
+    """Train one pipeline unless it is finished; return the cost of each stage."""
     learner = row.learner.replace(seed=seed)
     options = {**row.options(), "seed": seed, "cases": len(source)}
     path = folder / FINISHED
@@ -202,7 +203,7 @@ def train_row(
         )
         before = {"options": options, "costs": {name: dataclasses.asdict(cost) for name, cost in costs.items()}}
         write_json(path, before)
-        for name in row.stages:  # the replay buffer is not needed again, and large
+        for name in row.stages:  # the replay buffer is large and no longer needed
             shutil.rmtree(folder / name / CHECKPOINT, ignore_errors=True)
     if student:
         config = dict(presets()["small"].students)["student"].replace(**(QUICK_STUDENT if quick else {}))
@@ -211,7 +212,7 @@ def train_row(
 
 
 def training_cases(options: argparse.Namespace) -> tuple[Source, Source | None]:
-    """Cases to train on, and those that calibrate a classifier, where the data has such a split."""
+    """Training cases, and cases to calibrate a classifier with if the data has that split."""
     if options.quick:
         return open_source(QUICK_TRAIN), None
     kind = options.data.partition("?")[0]
@@ -223,7 +224,7 @@ def training_cases(options: argparse.Namespace) -> tuple[Source, Source | None]:
 
 
 def classifier_folder(options: argparse.Namespace, source: Source, val: Source | None) -> Path:
-    """Folder of the classifier that all rows share, trained first where that is asked for."""
+    """Folder of the classifier that all rows share, which is trained first if requested."""
     if options.classifier != TRAIN:
         return Path(options.classifier) if options.classifier else SHIPPED / "classifier" / "classifier"
     folder: Path = options.out / "classifier"
@@ -238,7 +239,7 @@ def folder_of(path: Path, seed: int) -> Path:
 
 
 def cost_table(costs: Mapping[str, Sequence[dict[str, Cost]]], report: Report) -> tuple[list[str], list[list[str]]]:
-    """What training took, a row a row of the table, and what segmenting takes; means over seeds."""
+    """Cost of training and time to segment, one line per row of the table; means over seeds."""
     head = ["row", "episodes", "joint steps", "joint steps an episode, by stage", "training, s", "ms/image"]
     cells = []
     for label, seeds in costs.items():
@@ -251,8 +252,8 @@ def cost_table(costs: Mapping[str, Sequence[dict[str, Cost]]], report: Report) -
 
 
 def saved(costs: Mapping[str, Sequence[dict[str, Cost]]]) -> list[str]:
-    """A sentence for each kind of superpixels on what two agents save against one."""
-    told = []
+    """A sentence per superpixel size on what two agents save over one."""
+    sentences = []
     for stage in ("fine", "coarse"):
         one, two = (costs.get(label_of(marl, False, (stage,))) for marl in (False, True))
         if one and two:
@@ -260,17 +261,17 @@ def saved(costs: Mapping[str, Sequence[dict[str, Cost]]]) -> list[str]:
                 [mean(each, stage, what) / mean(each, stage, "episodes") for each in (one, two)]
                 for what in ("steps", "seconds")
             )
-            told.append(
+            sentences.append(
                 f"Two agents against one, {stage} superpixels: {length[1]:.1f} joint steps an episode against "
                 f"{length[0]:.1f} ({length[1] / length[0] - 1:+.0%}), {seconds[1]:.2f} s of training an episode "
                 f"against {seconds[0]:.2f} ({seconds[1] / seconds[0] - 1:+.0%}). The paper says that two agents save "
                 "almost 50% of the running time."
             )
-    return told
+    return sentences
 
 
 def mean(seeds: Sequence[dict[str, Cost]], stage: str, what: str) -> float:
-    """Mean over seeds of one number of one stage."""
+    """Mean of one number of a stage over seeds."""
     return sum(getattr(each[stage], what) for each in seeds) / len(seeds)
 
 

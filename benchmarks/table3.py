@@ -1,17 +1,17 @@
-"""Table 3 of the paper: boxes whose centre is moved by 0-10, 10-20, 20-30 px, for every method that takes a box.
+"""Table 3 of the paper: boxes shifted by 0-10, 10-20, 20-30 px, for every method that takes a box.
 
     python benchmarks/table3.py --data busi:PATH --split val --seeds 0 1 2
 
-A box is moved by an even draw from a range, in an even direction, the same for the same case and seed. Each method has
-two rows: with the moved box as it is, and `found`, with a box that our pipeline found again within `--margin` px. A
-column of tight boxes stands before the ranges. Each range has a folder with all numbers.
+Distance (within the range) and direction of a shift are uniform, and fixed by case and seed. Each method has two rows:
+on the shifted box as given, and `found`: on the box that our pipeline finds within `--margin` px. Tight boxes are the
+first column. Each range has its own folder with all numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from common import BEST, MEASURES, beside_paper, pairs, parser, read, run, save_figures, told
+from common import BEST, MEASURES, beside_paper, make_parser, pairs, provenance, read, run, save_figures
 from paper import TABLE_3
 from table1 import METHODS
 
@@ -22,64 +22,55 @@ from flipagents.compare.tables import latex_table, markdown_table
 from flipagents.store.files import write_texts
 
 TIGHT = "tight"
-SHOWN = (
-    "box",
-    "ellipse",
-    "polar+grey",
-    "contour",
-    "flip",
-    "flip+student",
-    "litemedsam",
-    "unet",
-    "box-unet",
-)  # in the picture of many
+# in the figure, when there are more methods than these
+SHOWN = ("box", "ellipse", "polar+grey", "contour", "flip", "flip+student", "litemedsam", "unet", "box-unet")
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Report]:
     """Run the script."""
-    options = parser(__doc__, "table3")
+    parser = make_parser(__doc__, "table3")
     takes_box = [name for name in METHODS if name != "oracle"]
-    options.add_argument("--methods", nargs="+", default=takes_box, help="registered names; also onnx:FILE")
-    options.add_argument("--shifts", nargs="+", default=list(TABLE_3), help="ranges in px, beside tight boxes")
-    options.add_argument("--margin", type=int, default=30, help="px by which the moved boxes may be off")
-    found = read(options, arguments)
-    names = [*found.methods, *found.registered]
-    if found.quick:
-        found.shifts = found.shifts[:1]
+    parser.add_argument("--methods", nargs="+", default=takes_box, help="registered names, or onnx:FILE")
+    parser.add_argument("--shifts", nargs="+", default=list(TABLE_3), help="ranges in px, besides tight boxes")
+    parser.add_argument("--margin", type=int, default=30, help="px by which a shifted box may be off")
+    options = read(parser, arguments)
+    names = [*options.methods, *options.registered]
+    if options.quick:
+        options.shifts = options.shifts[:1]
     reports: dict[str, Report] = {}
-    for shift in (TIGHT, *found.shifts):
+    for shift in (TIGHT, *options.shifts):
         low, _, high = shift.partition("-")
         moved = shift != TIGHT
-        rows = pairs(names, found.weights, found.margin) if moved else [Candidate(each) for each in names]
+        rows = pairs(names, options.weights, options.margin) if moved else [Candidate(each) for each in names]
         span = (float(low), float(high or low)) if moved else (0.0, 0.0)
-        where = found.out / (f"shift-{shift}" if moved else TIGHT)
+        where = options.out / (f"shift-{shift}" if moved else TIGHT)
         print(f"boxes: {shift}", flush=True)
-        reports[shift] = run(found, rows, folder=where, shift=span, references=("ellipse", f"{FOUND} {BEST}"))
+        reports[shift] = run(options, rows, folder=where, shift=span, references=("ellipse", f"{FOUND} {BEST}"))
         reports[shift].write(where)
     head, table = dice_table(reports)
     paper = paper_table({shift: report for shift, report in reports.items() if shift != TIGHT})
-    known = next(iter(reports.values()))
+    first = next(iter(reports.values()))
     text = (
-        f"Moved boxes (Table 3), n = {known.summaries[0].n} cases\n\n"
+        f"Moved boxes (Table 3), n = {first.summaries[0].n} cases\n\n"
         f"Ours in the paper's columns:\n\n{markdown_table(*paper)}\n"
         f"Dice, mean ± std over cases [95% interval]; difference to the ellipse in the same box:\n\n"
-        f"{markdown_table(head, table)}\n{told(known.about)}\n"
+        f"{markdown_table(head, table)}\n{provenance(first.about)}\n"
     )
     write_texts(
         {
-            found.out / "table.md": text,
-            found.out / "table.tex": latex_table(head, {"": table}),
-            found.out / "paper.tex": latex_table(paper[0], {"": paper[1]}),
+            options.out / "table.md": text,
+            options.out / "table.tex": latex_table(head, {"": table}),
+            options.out / "paper.tex": latex_table(paper[0], {"": paper[1]}),
         }
     )
     shown = list(dict.fromkeys([*ALWAYS, *(names if len(names) <= len(SHOWN) else SHOWN)]))
-    save_figures(found.out, {"shifts.png": shift_figure(reports, shown, FOUND)})
+    save_figures(options.out, {"shifts.png": shift_figure(reports, shown, FOUND)})
     print(text)
     return reports
 
 
 def paper_table(reports: Mapping[str, Report]) -> tuple[list[str], list[list[str]]]:
-    """Our best beside the paper's, a row a range; as the paper has it, and with the box as it is given."""
+    """Our best and the paper's, two rows per range: on the box found again, and on the box as given."""
     rows = []
     for shift, report in reports.items():
         for name in (f"{FOUND} {BEST}", BEST):
@@ -90,20 +81,20 @@ def paper_table(reports: Mapping[str, Report]) -> tuple[list[str], list[list[str
 
 
 def dice_table(reports: Mapping[str, Report]) -> tuple[list[str], list[list[str]]]:
-    """A row a method, a column a range."""
+    """One row per method, one column per range."""
     names = dict.fromkeys(row.method for report in reports.values() for row in report.summaries)
     head = ["method", *(f"{shift} px" if shift != TIGHT else TIGHT for shift in reports)]
     return head, [[name, *(dice_cell(report, name) for report in reports.values())] for name in names]
 
 
 def dice_cell(report: Report, name: str) -> str:
-    """Dice of a method, "" where it has no row."""
+    """Dice of a method, "" without such a row."""
     row = report.row(name)
     if row is None:
         return ""
     low, high = row.dice.interval[1:]
-    apart = f"; {row.differences['ellipse'].mean:+.3f}" if "ellipse" in row.differences else ""
-    return f"{row.dice.mean:.4f} ± {row.dice.std:.3f} [{low:.3f}, {high:.3f}]{apart}"
+    difference = f"; {row.differences['ellipse'].mean:+.3f}" if "ellipse" in row.differences else ""
+    return f"{row.dice.mean:.4f} ± {row.dice.std:.3f} [{low:.3f}, {high:.3f}]{difference}"
 
 
 if __name__ == "__main__":

@@ -2,14 +2,14 @@
 
     python benchmarks/table_rewards.py --data busi:PATH --split val
 
-The classification reward by `sign`, `difference` or `logit`, the intensity reward against what was erased so far by
-`superpixel` or as `cumulative` (the literal reading), with several thresholds, or off. The agent `greedy` tries each
-erasure and keeps it if it pays more than passing; the shipped classifier is the scorer. This tells how much one
-immediate reward says about one superpixel of one image. It does not bound trained agents, which average over many
-images (Table 2). Further rows: the rewards by prior, alone and with half the fall of the log-odds, as in our preset;
-then the paper's variant, and the same by `logit`, with one other choice of the environment changed at a time. Fine
-superpixels, roi canvas, two agents, two traversals that do not end when the tag flips; masks are tidied as the
-pipelines' are (`flipagents.maps.tidy.tidy`).
+The classification reward by `sign`, `difference` or `logit`; the intensity reward against the region erased so far, by
+`superpixel` or `cumulative` (the literal reading), at several thresholds, or off. The agent `greedy` tries each erasure
+and keeps it if it pays more than passing; the shipped classifier is the scorer. This measures how much one immediate
+reward says about one superpixel of one image. It does not bound trained agents, which average over many images
+(Table 2). Further rows: rewards by a prior, alone and with half the fall of the log-odds, as in our preset; then the
+paper's variant, and the same by `logit`, with one option of the environment changed at a time. Fine superpixels, roi
+canvas, two agents, two traversals that do not end when the tag flips; masks are tidied as the pipeline's are
+(`flipagents.maps.tidy.tidy`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from common import parser, read, run, save_figures, told
+from common import make_parser, provenance, read, run, save_figures
 
 from flipagents.classify.classifier import Classifier
 from flipagents.compare.evaluation import Candidate
@@ -58,8 +58,8 @@ LANES = 64
 
 
 @dataclass(frozen=True)
-class Reading:
-    """One reward."""
+class Variant:
+    """One variant of the rewards."""
 
     csr: str  # "" for none
     idr: str = ""
@@ -70,7 +70,7 @@ class Reading:
 
     @property
     def name(self) -> str:
-        """Of its row."""
+        """Name of its row."""
         idr = f"IDR {self.idr} θ {self.theta:g}" if self.idr else ""
         csr = f"{'' if self.weight == 1 else f'{self.weight:g} '}CSR {self.csr}" if self.csr else ""
         paid = " + ".join(part for part in (csr, idr, f"prior {self.prior}" if self.prior else "") if part)
@@ -78,11 +78,11 @@ class Reading:
 
     @property
     def changed(self) -> str:
-        """What is not as in the other rows, "" for nothing."""
+        """The option that differs from the other rows, "" for none."""
         return "" if self.change is None else "{}={}".format(*self.change)
 
     def env(self, base: EnvConfig) -> EnvConfig:
-        """The environment that pays it."""
+        """The environment with these rewards."""
         paid = base.replace(
             csr=self.csr or "sign",
             csr_weight=self.weight if self.csr else 0.0,
@@ -95,16 +95,16 @@ class Reading:
 
 
 class Greedy:
-    """The method: agents that take what pays at once, by the classifier and the learned prior in `weights`."""
+    """Method: agents that maximise the immediate reward, by the classifier and the learned prior in `weights`."""
 
-    def __init__(self, weights: Path | None, device: str, *, reading: Reading, base: EnvConfig) -> None:
-        self.reading, self.env, self.device = reading, reading.env(base), None if device == "cpu" else device
+    def __init__(self, weights: Path | None, device: str, *, variant: Variant, base: EnvConfig) -> None:
+        self.variant, self.env, self.device = variant, variant.env(base), None if device == "cpu" else device
         folder = weights or SHIPPED
         self.scorer = Classifier.load(folder / "classifier" / "classifier").scorer(device)
-        self.prior = find_prior(reading.prior, folder, device)
+        self.prior = find_prior(variant.prior, folder, device)
 
     def __call__(self, cases: list[Case]) -> list[Mask]:
-        """One mask a case."""
+        """One mask per case."""
         priors = None if self.prior is None else [self.prior(case.image, case.box) for case in cases]
         pool = EpisodePool(Enriched(CaseSource(cases), priors), self.env, cache=False)
         agent = make_agent("greedy", self.env)
@@ -114,46 +114,46 @@ class Greedy:
 
 def main(arguments: Sequence[str] | None = None) -> Report:
     """Run the script."""
-    found = read(parser(__doc__, "table_rewards"), arguments)
-    base = EnvConfig(beta=None, traversals=1 if found.quick else 2)
-    rows = readings()[::3] if found.quick else readings()
+    options = read(make_parser(__doc__, "table_rewards"), arguments)
+    base = EnvConfig(beta=None, traversals=1 if options.quick else 2)
+    rows = variants()[::3] if options.quick else variants()
     for each in rows:
         if each.name not in METHODS:
-            METHODS.register(each.name)(partial(Greedy, reading=each, base=base))
-    report = run(found, [Candidate(each.name, weights=found.weights) for each in rows], references=("ellipse",))
-    report.write(found.out)
+            METHODS.register(each.name)(partial(Greedy, variant=each, base=base))
+    report = run(options, [Candidate(each.name, weights=options.weights) for each in rows], references=("ellipse",))
+    report.write(options.out)
     head = ["CSR", "IDR", "θ", "prior", "changed"]
     head += ["Dice of the maximiser", "Dice − ellipse [95% interval]", "empty", "ms/image"]
     cells = [line(each, report) for each in rows]
     text = (
         f"Rewards and their one-step maximisers, n = {report.summaries[0].n} cases\n\n{markdown_table(head, cells)}\n"
-        f"{report.markdown()}\n{told(report.about)}\n"
+        f"{report.markdown()}\n{provenance(report.about)}\n"
     )
-    write_texts({found.out / "table.md": text, found.out / "rewards.tex": latex_table(head, {"": cells})})
-    save_figures(found.out, {"dice.png": dice_figure(report)})
+    write_texts({options.out / "table.md": text, options.out / "rewards.tex": latex_table(head, {"": cells})})
+    save_figures(options.out, {"dice.png": dice_figure(report)})
     print(text)
     return report
 
 
-def readings() -> list[Reading]:
-    """All rewards, the paper's first kind of each part before others."""
+def variants() -> list[Variant]:
+    """All variants, the paper's first choice of each part before others."""
     found = []
     for csr in CSR:
-        found.append(Reading(csr))
-        found += [Reading(csr, idr, theta) for idr, thetas in THETAS.items() for theta in thetas]
+        found.append(Variant(csr))
+        found += [Variant(csr, idr, theta) for idr, thetas in THETAS.items() for theta in thetas]
     for prior in PRIORS:
-        found += [Reading("", prior=prior), Reading("logit", prior=prior, weight=0.5)]
+        found += [Variant("", prior=prior), Variant("logit", prior=prior, weight=0.5)]
     return found + [
-        Reading(csr, "superpixel", EnvConfig.theta, change=change) for csr in ("sign", "logit") for change in CHANGES
+        Variant(csr, "superpixel", EnvConfig.theta, change=change) for csr in ("sign", "logit") for change in CHANGES
     ]
 
 
-def line(reading: Reading, report: Report) -> list[str]:
-    """Cells of one reward."""
-    row = report.row(reading.name)
-    csr = f"{reading.weight:g} {reading.csr}" if reading.csr else "off"
-    told_theta = "" if reading.theta is None else f"{reading.theta:g}"
-    parts = [csr, reading.idr or "off", told_theta, reading.prior or "", reading.changed]
+def line(variant: Variant, report: Report) -> list[str]:
+    """Cells of one row."""
+    row = report.row(variant.name)
+    csr = f"{variant.weight:g} {variant.csr}" if variant.csr else "off"
+    theta = "" if variant.theta is None else f"{variant.theta:g}"
+    parts = [csr, variant.idr or "off", theta, variant.prior or "", variant.changed]
     if row is None:
         return [*parts, "not run", "", "", ""]
     return [*parts, spread(row.dice), signed(row.differences["ellipse"]), f"{row.empty:.1%}", f"{row.ms:.0f}"]

@@ -1,11 +1,11 @@
-"""Joint steps a second through TorchRL: its wrapper around the PettingZoo view, and the native batched environment.
+"""Joint steps per second through TorchRL: its wrapper around the PettingZoo view, and the native batched environment.
 
     python benchmarks/torchrl_rate.py
-    python benchmarks/torchrl_rate.py --cpu-time --threads 1    # a second of CPU, where others use the machine too
+    python benchmarks/torchrl_rate.py --cpu-time --threads 1    # per second of CPU time, on a shared machine
 
-Random actions of two agents, no scorer, resets included, preparation excluded. `direct` is the batch without TorchRL:
-step, observation and reset of ended lanes. The wrapper has one lane, and there is no other way to batch it than
-processes. Rollouts keep all that they saw, as training does.
+Random actions of two agents, no scorer, including resets, without preparation. `direct` is the batch without TorchRL:
+step, observation and reset of ended lanes. The wrapper has a single lane and can only be batched in processes. Rollouts
+store all observations, as in training.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from step_rate import machine, save
+from step_rate import machine, one_line, save
 
 LANES = (1, 16, 64)
 STEPS = 32  # of all lanes in one rollout
@@ -27,10 +27,10 @@ STEPS = 32  # of all lanes in one rollout
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads of torch and OpenCV")
-    parser.add_argument("--repeats", type=int, default=5, help="timed repeats; the table has median and IQR")
-    parser.add_argument("--seconds", type=float, default=2.0, help="least length of one repeat")
+    parser.add_argument("--repeats", type=int, default=5, help="timed repeats, summarised by median and IQR")
+    parser.add_argument("--seconds", type=float, default=2.0, help="minimum length of a repeat")
     parser.add_argument("--cpu-time", action="store_true", help="count seconds of this process's CPU time")
-    parser.add_argument("--quick", action="store_true", help="few lanes, one short repeat: does it run at all?")
+    parser.add_argument("--quick", action="store_true", help="smoke test: few lanes, one short repeat")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/torchrl_rate"))
     options = parser.parse_args()
     options.device = "cpu"
@@ -58,9 +58,8 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
     rows = []
 
     def add(view: str, count: int, run: Callable[[], None]) -> None:
-        rates = [rate(run, count * STEPS, options.seconds, clock) for _ in range(options.repeats + 1)][
-            1:
-        ]  # one to warm up
+        rates = [rate(run, count * STEPS, options.seconds, clock) for _ in range(options.repeats + 1)]
+        del rates[0]  # warm-up
         low, _, high = statistics.quantiles(rates, n=4) if len(rates) > 1 else rates * 3
         rows.append({"view": view, "lanes": count, "steps_per_s": statistics.median(rates), "iqr": [low, high]})
 
@@ -91,6 +90,7 @@ def step(batch: Any, lanes: int) -> None:
 
 
 def rate(run: Callable[[], None], steps: int, seconds: float, clock: Callable[[], float]) -> float:
+    """Steps per second of `run`, which takes so many `steps`, over at least `seconds`."""
     start, done = clock(), 0
     while clock() - start < seconds or done == 0:
         run()
@@ -106,7 +106,7 @@ def table(rows: list[dict[str, Any]], about: dict[str, Any]) -> str:
         share = f"{row['steps_per_s'] / direct[row['lanes']]:.0%}" if row["lanes"] in direct else ""
         cells = f"{row['steps_per_s']:,.0f} | {low:,.0f}-{high:,.0f} | {share}"
         lines.append(f"| {row['view']} | {row['lanes']} | {cells} |")
-    return "\n".join([*lines, f"\n{', '.join(f'{name} {value}' for name, value in about.items())}\n"])
+    return "\n".join([*lines, f"\n{one_line(about)}\n"])
 
 
 if __name__ == "__main__":

@@ -1,22 +1,21 @@
-"""Joint steps and updates a second while learning, and what takes the time.
+"""Joint steps and updates per second of training, and where the time goes.
 
-    python benchmarks/train_rate.py                                     # our preset, on the CPU and, if any, a GPU
+    python benchmarks/train_rate.py                                     # our preset, on the CPU and a GPU if present
     python benchmarks/train_rate.py --source "busi:PATH?split=train"
     python benchmarks/train_rate.py --preset paper --device cuda        # ResNet18 for agents and classifier
     python benchmarks/train_rate.py --preset paper --device cpu --lanes 16 --repeats 1    # takes minutes
     python benchmarks/train_rate.py --set updates_per_step=0.03125 batch_size=256         # any learner option
 
-A joint step is one step of one lane, in which all agents act; lanes that wait for a reset do not count. Everything
-that a training does is in it but the preparation of episodes, which happens once (see benchmarks/prepare.py). Lanes
-begin spread over their walks, as they are after a while, and updates begin at once; epsilon stays at its start. The
-classifier of `small` is the one that ships; that of `paper` is untrained, and so is stage 1: the coarse masks of stage
-2 are ellipses.
+A joint step is one step of one lane, in which all agents act; lanes waiting for a reset do not count. Everything in
+training is included except preparing episodes, which happens once (see benchmarks/prepare.py). Lanes start spread over
+their walks, as later in training, and updates start at once; epsilon stays at its initial value. `small` uses the
+shipped classifier, `paper` an untrained one; ellipses replace the coarse masks in stage 2.
 
-Rates are medians over repeats. Shares come from one more repeat in which each part is timed by itself; on a GPU that
-means waiting for it before and after each part, so this repeat is slower and its rate is not used.
+Rates are medians over repeats. Shares come from a further repeat that times each part; on a GPU this synchronises
+before and after each part, so it is slower and its rate is not used.
 
-`times paper`: its training took about 1.5 days (section 3), for what we estimate at 23 million joint steps: 177 a
-second. Our aim on one H100 is 20,000.
+`times paper`: training took about 1.5 days (section 3) for what we estimate as 23 million joint steps, 177 per second.
+Our target on one H100 is 20,000.
 """
 
 from __future__ import annotations
@@ -34,9 +33,9 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from step_rate import machine, save
+from step_rate import machine, one_line, save
 
-PAPER = 23e6 / (1.5 * 24 * 3600)  # joint steps a second
+PAPER = 23e6 / (1.5 * 24 * 3600)  # joint steps per second
 PARTS = (  # columns of the table of shares
     "classifier",
     "acting",
@@ -54,18 +53,16 @@ PARTS = (  # columns of the table of shares
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", default="phantom:64")
-    parser.add_argument("--preset", nargs="+", default=["small"], help="of flipagents.train.pipeline: small, paper")
+    parser.add_argument("--preset", nargs="+", default=["small"], help="small, paper")
     parser.add_argument("--stage", type=int, nargs="+", default=[1, 2], choices=(1, 2))
-    parser.add_argument("--lanes", type=int, nargs="+", help="default: the preset's own, and 128")
-    parser.add_argument("--device", nargs="+", help="cpu, cuda; default: all that are there")
+    parser.add_argument("--lanes", type=int, nargs="+", help="default: the preset's, and 128")
+    parser.add_argument("--device", nargs="+", help="cpu, cuda; default: all available")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads of torch and OpenCV")
-    parser.add_argument(
-        "--seconds", type=float, default=10.0, help="least length of a repeat, but one step of all lanes"
-    )
-    parser.add_argument("--repeats", type=int, default=5, help="timed repeats; the table has median and IQR")
+    parser.add_argument("--seconds", type=float, default=10.0, help="minimum length of a repeat")
+    parser.add_argument("--repeats", type=int, default=5, help="timed repeats, summarised by median and IQR")
     parser.add_argument("--set", nargs="+", default=[], metavar="OPTION=JSON", help="changes to the learner's config")
     parser.add_argument("--autocast", action="store_true", help="bfloat16 for agents and classifier")
-    parser.add_argument("--quick", action="store_true", help="few lanes, one short repeat: does it run at all?")
+    parser.add_argument("--quick", action="store_true", help="smoke test: few lanes, one short repeat")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/train_rate"))
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", str(options.threads))
@@ -100,7 +97,7 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def episodes(source: str, preset: Any, stage: int) -> Any:
-    """The pool on which a stage of the preset trains, ellipses in place of the masks of stage 1."""
+    """The training pool of a stage of the preset, with ellipses in place of the masks of stage 1."""
     import flipenv
     from flipagents.maps.enriched import Enriched
     from flipagents.maps.geometry import ellipse
@@ -116,7 +113,7 @@ def episodes(source: str, preset: Any, stage: int) -> Any:
 
 
 def make_learner(name: str, pool: Any, lanes: int, device: str, options: argparse.Namespace) -> Any:
-    """A learner that takes gradient steps already, its lanes spread over their walks."""
+    """A learner past its warm-up, its lanes spread over their walks."""
     import torch
 
     from flipagents.learn.learner import Learner
@@ -133,7 +130,7 @@ def make_learner(name: str, pool: Any, lanes: int, device: str, options: argpars
     walk = pool.config.traversals * batch.episodes.steps
     draws = torch.rand(lanes, generator=torch.Generator().manual_seed(0)).to(device)
     batch.state = replace(batch.state, step=(draws * walk).to(batch.state.step.dtype))
-    while learner.agent.updates < 2:  # also the warm-up of all kernels
+    while learner.agent.updates < 2:  # also warms up all kernels
         learner._step()
     return learner
 
@@ -153,7 +150,7 @@ def classifier(name: str) -> Any:
 
 
 def rate(learner: Any, options: argparse.Namespace) -> dict[str, Any]:
-    """Rates over the repeats, and the shares of one more."""
+    """Rates over the repeats, and shares from one more."""
     repeats = [run(learner, options.seconds) for _ in range(options.repeats)]
     steps = [each["steps"] for each in repeats]
     quartiles = statistics.quantiles(steps, n=4) if len(steps) > 1 else steps * 3
@@ -172,7 +169,7 @@ def rate(learner: Any, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def run(learner: Any, seconds: float) -> dict[str, float]:
-    """Joint steps and updates a second; a step of all lanes ends with a wait for the device."""
+    """Joint steps and updates per second; each step waits for the device."""
     start, steps, updates = time.perf_counter(), learner.steps, learner.agent.updates
     passed = 0.0
     while passed < seconds or learner.steps == steps:
@@ -182,18 +179,18 @@ def run(learner: Any, seconds: float) -> dict[str, float]:
 
 
 class Stopwatch:
-    """Splits the time of a learner among `PARTS`; what a part calls that is a part itself counts there."""
+    """Splits a learner's time among `PARTS`; time in a nested part counts only there."""
 
     def __init__(self, device: str) -> None:
         self.device = device
         self.seconds: Counter[str] = Counter()
-        self.canvases = 0  # that the classifier scored
+        self.canvases = 0  # scored by the classifier
         self.open: list[str] = []
         self.since = 0.0
 
     @contextmanager
     def on(self, learner: Any) -> Iterator[None]:
-        """Time the parts of this learner until the end of the block."""
+        """Time the parts of this learner inside the block."""
         agent, batch, scorer = learner.agent, learner.batch, learner.batch.scorer
         update = "updates: backward, optimiser"
 
@@ -220,7 +217,7 @@ class Stopwatch:
             yield
 
     def timed(self, part: str, function: Callable[..., Any], inside: str | None) -> Callable[..., Any]:
-        """The function, timed; inside: only where this part called it."""
+        """The function, timed; inside: only when called within this part."""
 
         def call(*arguments: Any, **options: Any) -> Any:
             if inside not in (None, *self.open):
@@ -260,8 +257,7 @@ def table(rows: list[dict[str, Any]], about: dict[str, Any]) -> str:
             f"| {each['updates_per_s']:,.1f} | {each['canvases_per_step']:.2f} |"
         )
         shares.append(f"{which} {' | '.join(f'{share:.1%}' for share in each['shares'].values())} |")
-    told = ", ".join(f"{name} {value}" for name, value in about.items())
-    return "\n".join([*lines, "\nShares of the time:\n", *shares, f"\n{told}\n"])
+    return "\n".join([*lines, "\nShares of the time:\n", *shares, f"\n{one_line(about)}\n"])
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Dice of the classical baselines for each setting of their free constants, beside the inscribed ellipse.
+"""Dice of the classical baselines for each setting of their constants, compared with the inscribed ellipse.
 
     python benchmarks/tune_baselines.py --source "busi:PATH?split=val"
     python benchmarks/tune_baselines.py --source "busi:PATH?split=val" --methods otsu sp-rg
 
-The defaults in flipagents/baselines/ are the best of these on BUSI's split `val`, simpler ones where they are level.
-GrabCut is slow: its options are varied one at a time, the others at their defaults.
+The defaults in flipagents/compare/baselines/ are the best of these on BUSI's split `val`, or a simpler setting that is
+as good. GrabCut is slow: its options are varied one at a time, the others at their defaults.
 """
 
 from __future__ import annotations
@@ -16,10 +16,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from common import write_lines
+
 from flipagents.compare import report
 from flipagents.compare.baselines import RULES
 from flipagents.compare.baselines.saliency import WHOLE
+from flipagents.compare.evaluation import Candidate
 from flipagents.compare.methods import box_method
+from flipagents.compare.tables import signed
 
 Grid = dict[str, tuple[Any, ...]]
 GRIDS: dict[str, Grid] = {
@@ -35,7 +39,7 @@ GRIDS: dict[str, Grid] = {
     "saliency-fine": {"rim": (0.0, 0.2, 0.5, WHOLE), "blur": (0.0, 0.05, 0.1, 0.2, 0.3)},
     "sp-rg": {"theta": (15, 20, 25, 30, 35, 40, 45, 50, 60, 70, 80), "cell_area": (36.0, 75.0, 160.0)},
 }
-ALONE = ("grabcut-fair",)  # options varied one at a time
+ONE_AT_A_TIME = ("grabcut-fair",)
 
 
 def main() -> None:
@@ -44,38 +48,32 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(GRIDS), choices=list(GRIDS))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/tune_baselines.md"))
     options = parser.parse_args()
-    names = [name for method in options.methods for name in settings(method)]
-    found = report.evaluate(options.source, names)
+    found = report.evaluate(options.source, [row for method in options.methods for row in settings(method)])
     lines = ["| method and setting | Dice [95%] | minus ellipse [95%] | empty |", "|---|---|---|---|"]
     for row in (row for row in found.summaries if row.group == "all"):
-        dice, apart = row.dice, row.difference
-        lines.append(
-            f"| {row.method} | {dice.mean:.4f} [{dice.low:.4f}, {dice.high:.4f}] "
-            f"| {apart.mean:+.4f} [{apart.low:+.4f}, {apart.high:+.4f}] | {row.empty:.0%} |"
-        )
-    split = options.source.partition("split=")[2].partition("&")[0]
-    kind = options.source.partition(":")[0]
-    text = f"{kind} {split}, n = {found.summaries[0].n}, boxes tight\n\n" + "\n".join(lines) + "\n"
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(text)
-    print(text)
+        mean, low, high = row.dice.interval
+        difference = signed(row.differences["ellipse"]) if "ellipse" in row.differences else ""
+        lines.append(f"| {row.method} | {mean:.4f} [{low:.4f}, {high:.4f}] | {difference} | {row.empty:.0%} |")
+    print(write_lines(options.out, options.source, found.summaries[0].n, lines))
 
 
-def settings(method: str) -> list[str]:
-    """Register the method once for each setting of its grid; return the names."""
+def settings(method: str) -> list[Candidate]:
+    """Register the method once per setting of its grid; return the rows."""
     module, _, attribute = RULES[method].partition(":")
-    function, grid, names = getattr(import_module(module), attribute), GRIDS[method], []
-    for chosen in alone(grid) if method in ALONE else together(grid):
-        names.append(f"{method}: {', '.join(f'{option} {value:g}' for option, value in chosen.items())}")
-        box_method(names[-1])(partial(function, **chosen))
-    return names
+    function, grid, rows = getattr(import_module(module), attribute), GRIDS[method], []
+    for chosen in one_at_a_time(grid) if method in ONE_AT_A_TIME else all_combinations(grid):
+        setting = ", ".join(f"{option} {value:g}" for option, value in chosen.items())
+        name = f"{method}, {setting}"  # a colon would separate a method from its weights
+        box_method(name)(partial(function, **chosen))
+        rows.append(Candidate(name, f"{method}: {setting}"))
+    return rows
 
 
-def alone(grid: Grid) -> list[dict[str, Any]]:
+def one_at_a_time(grid: Grid) -> list[dict[str, Any]]:
     return [{option: value} for option, values in grid.items() for value in values]
 
 
-def together(grid: Grid) -> list[dict[str, Any]]:
+def all_combinations(grid: Grid) -> list[dict[str, Any]]:
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 

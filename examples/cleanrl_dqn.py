@@ -1,7 +1,7 @@
 """Double DQN in one file, in the manner of CleanRL, on the batched Gymnasium view: python examples/cleanrl_dqn.py
 
-Needs flip-learning[torch]. One learner moves both agents: Discrete(4). Lanes are reset in the step in which they end,
-so what a lane saw last is in `final_obs`, and an episode that was cut is valued from there.
+Needs flip-learning[torch]. One learner controls both agents: Discrete(4). Lanes are reset in the step in which they
+end, so a lane's last observation is in `final_obs`, and truncated episodes bootstrap from it.
 """
 
 import gymnasium
@@ -13,14 +13,14 @@ from task import run
 
 import flipenv  # noqa: F401 - registers the environment
 
-LANES, BUFFER, BATCH, WARMUP = 8, 1000, 64, 64  # the buffer and the warm-up in steps of all lanes
+LANES, BUFFER, BATCH, WARMUP = 8, 1000, 64, 64  # buffer and warm-up in steps of all lanes
 GAMMA, LEARNING_RATE, TARGET_EVERY = 0.5, 1e-3, 100
 
 
 def main(task, steps=4000, seed=0):
-    task = task.but(observation="joint")  # both agents see the same
+    task = task.but(observation="joint")  # the same for both agents
     torch.manual_seed(seed)
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     envs = gymnasium.make_vec(
         "flipenv/EraseToSegmentJoint-v0",
         num_envs=LANES,
@@ -30,34 +30,35 @@ def main(task, steps=4000, seed=0):
         progress=False,
         **task.options,
     )
-    picture, choices = envs.single_observation_space.shape, int(envs.single_action_space.n)
-    online, target = (Network(picture[0], picture[1], choices) for _ in range(2))
+    shape, choices = envs.single_observation_space.shape, int(envs.single_action_space.n)
+    online, target = (Network(shape[0], shape[1], choices) for _ in range(2))
     target.load_state_dict(online.state_dict())
     optimiser = torch.optim.Adam(online.parameters(), lr=LEARNING_RATE)
-    before, after = (np.zeros((BUFFER, LANES, *picture), np.uint8) for _ in range(2))
-    did = np.zeros((BUFFER, LANES), np.int64)
-    paid, final = (np.zeros((BUFFER, LANES), np.float32) for _ in range(2))
+    before, after = (np.zeros((BUFFER, LANES, *shape), np.uint8) for _ in range(2))
+    taken = np.zeros((BUFFER, LANES), np.int64)
+    rewarded, final = (np.zeros((BUFFER, LANES), np.float32) for _ in range(2))
 
-    seen, _ = envs.reset(seed=seed)
+    observations, _ = envs.reset(seed=seed)
     total = steps // LANES
     for step in range(total):
         epsilon = max(0.05, 1 - 2 * step / total)
         with torch.no_grad():
-            actions = online(torch.from_numpy(seen)).argmax(1).numpy()
-        actions = np.where(chance.random(LANES) < epsilon, chance.integers(0, choices, LANES), actions)
-        following, rewards, terminated, _, infos = envs.step(actions)
+            actions = online(torch.from_numpy(observations)).argmax(1).numpy()
+        actions = np.where(rng.random(LANES) < epsilon, rng.integers(0, choices, LANES), actions)
+        successors, rewards, terminated, _, infos = envs.step(actions)
         row = step % BUFFER
-        before[row], did[row], paid[row], after[row], final[row] = seen, actions, rewards, following, terminated
+        transition = observations, actions, rewards, successors, terminated
+        before[row], taken[row], rewarded[row], after[row], final[row] = transition
         if "final_obs" in infos:
             for lane in np.flatnonzero(infos["_final_obs"]):
                 after[row, lane] = infos["final_obs"][lane]
-        seen = following
+        observations = successors
         if step < WARMUP:
             continue
         for _ in range(2):
-            where = chance.integers(0, min(step + 1, BUFFER), BATCH), chance.integers(0, LANES, BATCH)
+            where = rng.integers(0, min(step + 1, BUFFER), BATCH), rng.integers(0, LANES, BATCH)
             old, new, action, reward, end = (
-                torch.from_numpy(each[where]) for each in (before, after, did, paid, final)
+                torch.from_numpy(each[where]) for each in (before, after, taken, rewarded, final)
             )
             with torch.no_grad():
                 value = target(new).gather(1, online(new).argmax(1, keepdim=True))[:, 0]
@@ -69,10 +70,10 @@ def main(task, steps=4000, seed=0):
         if step % TARGET_EVERY == 0:
             target.load_state_dict(online.state_dict())
 
-    def act(seen):
+    def act(observations):
         with torch.no_grad():
-            joint = online(torch.from_numpy(np.ascontiguousarray(seen[:, 0]))).argmax(1).numpy()
-        return joint[:, None] >> np.arange(seen.shape[1]) & 1
+            joint = online(torch.from_numpy(np.ascontiguousarray(observations[:, 0]))).argmax(1).numpy()
+        return joint[:, None] >> np.arange(observations.shape[1]) & 1
 
     return task.report("CleanRL-style double DQN", act, seed)
 

@@ -1,6 +1,6 @@
-"""Walk over one phantom by a fixed rule, no learning: python examples/erase_a_phantom.py
+"""Walk over a phantom by a fixed rule, without learning: python examples/erase_a_phantom.py
 
-The rule: erase the superpixel if the middle of the agent's window is darker than the window's median.
+The rule: erase the superpixel if the centre of the agent's window is darker than the window's median.
 """
 
 from pathlib import Path
@@ -13,12 +13,12 @@ from flipenv.pictures.film import write_gif
 
 case = flipenv.open_source("phantom:1?first=38").load(0)
 env = flipenv.parallel_env(case, seed=0, render_mode="rgb_array")
-seen, infos = env.reset()
+observations, infos = env.reset()
 frames = [env.render()]
 while env.agents:
-    windows = [seen[agent][index - len(env.agents)] for index, agent in enumerate(env.agents)]  # the newest ones
+    windows = [observations[agent][index - len(env.agents)] for index, agent in enumerate(env.agents)]  # latest frame
     erase = [int(window[28:36, 28:36].mean() < np.median(window)) for window in windows]
-    seen, rewards, terminated, truncated, infos = env.step(dict(zip(env.agents, erase, strict=True)))
+    observations, rewards, terminated, truncated, infos = env.step(dict(zip(env.agents, erase, strict=True)))
     frames.append(env.render())
 
 Path("out").mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""From pictures (..., C, P, P) uint8 to `outputs` numbers, for the examples whose library brings no network."""
+"""A small CNN for libraries that bring none: windows (..., C, P, P) uint8 -> (..., outputs) float32."""
 
 import torch
 from torch import nn
@@ -19,7 +19,7 @@ class Network(nn.Module):
             nn.Linear(128, outputs),
         )
 
-    def forward(self, pictures):
-        *batch, channels, height, width = pictures.shape
-        flat = pictures.reshape(-1, channels, height, width).to(torch.float32).div(127.5).sub(1.0)
+    def forward(self, windows):
+        *batch, channels, height, width = windows.shape
+        flat = windows.reshape(-1, channels, height, width).to(torch.float32).div(127.5).sub(1.0)
         return self.layers(flat).reshape(*batch, -1)

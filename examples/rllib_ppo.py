@@ -1,7 +1,7 @@
 """PPO of Ray RLlib's new API stack, one policy for both agents: python examples/rllib_ppo.py
 
-Needs flip-learning[rllib], which pins Gymnasium 1.2.2: give it an environment of its own. RLlib's networks want floats
-with channels last.
+Needs flip-learning[rllib], which pins Gymnasium 1.2.2: install it in its own environment. RLlib's networks expect
+floats with channels last.
 """
 
 import os
@@ -30,16 +30,16 @@ class ChannelsLast(BaseParallelWrapper):
         return gymnasium.spaces.Box(-1, 1, (height, width, channels), np.float32)
 
     def reset(self, seed=None, options=None):
-        seen, infos = self.env.reset(seed=seed, options=options)
-        return {agent: scaled(picture) for agent, picture in seen.items()}, infos
+        observations, infos = self.env.reset(seed=seed, options=options)
+        return {agent: scaled(window) for agent, window in observations.items()}, infos
 
     def step(self, actions):
-        seen, *rest = self.env.step(actions)
-        return {agent: scaled(picture) for agent, picture in seen.items()}, *rest
+        observations, *rest = self.env.step(actions)
+        return {agent: scaled(window) for agent, window in observations.items()}, *rest
 
 
-def scaled(pictures):
-    return np.moveaxis(np.asarray(pictures, np.float32) / 127.5 - 1, -3, -1)
+def scaled(windows):
+    return np.moveaxis(np.asarray(windows, np.float32) / 127.5 - 1, -3, -1)
 
 
 def main(task, steps=4096, seed=0):
@@ -61,11 +61,11 @@ def main(task, steps=4096, seed=0):
             algorithm.train()
         module = algorithm.get_module("shared")
 
-        def act(seen):
-            pictures = torch.from_numpy(np.ascontiguousarray(scaled(seen.reshape(-1, *seen.shape[2:]))))
+        def act(observations):
+            windows = torch.from_numpy(np.ascontiguousarray(scaled(observations.reshape(-1, *observations.shape[2:]))))
             with torch.no_grad():
-                choice = module.forward_inference({"obs": pictures})["action_dist_inputs"].argmax(-1)
-            return choice.numpy().reshape(seen.shape[:2])
+                choice = module.forward_inference({"obs": windows})["action_dist_inputs"].argmax(-1)
+            return choice.numpy().reshape(observations.shape[:2])
 
         return task.report("RLlib PPO", act, seed)
     finally:

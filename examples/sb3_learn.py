@@ -1,7 +1,7 @@
-"""Stable-Baselines3 on lanes of one batch, no subprocess: python examples/sb3_learn.py dqn | ppo | maskable
+"""Stable-Baselines3 on the lanes of one batch, without subprocesses: python examples/sb3_learn.py dqn | ppo | maskable
 
-Needs flip-learning[sb3]. Each agent of each lane is an SB3 environment of its own. MaskablePPO is told which actions
-change nothing: on the second traversal, erasing what is erased.
+Needs flip-learning[sb3]. Each agent of each lane is a separate SB3 environment. MaskablePPO gets a mask of actions that
+have no effect: erasing again on the second traversal.
 """
 
 from sb3_contrib import MaskablePPO
@@ -25,13 +25,13 @@ def main(task, name="ppo", steps=4000, seed=0):
     envs = sb3_env(8, task.cases, cache=False, progress=False, **task.options)
     if name == "dqn":
         options = {**options, "batch_size": 64, "target_update_interval": 1024, "exploration_fraction": 0.5}
-    # VecMonitor is what fills SB3's own log of returns
+    # VecMonitor fills SB3's log of returns
     model = kind("CnnPolicy", VecMonitor(envs), learning_rate=1e-3, gamma=0.5, seed=seed, device="cpu", **options)
     model.learn(steps)
 
-    def act(seen):
-        batch, agents, *picture = seen.shape
-        return model.predict(seen.reshape(-1, *picture), deterministic=True)[0].reshape(batch, agents)
+    def act(observations):
+        batch, agents, *shape = observations.shape
+        return model.predict(observations.reshape(-1, *shape), deterministic=True)[0].reshape(batch, agents)
 
     return task.report(f"SB3 {name}", act, seed)
 

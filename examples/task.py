@@ -1,7 +1,7 @@
 """The task of the learning examples, small enough for one CPU core: erase what a rule takes for the nodule.
 
-No mask is used to learn; erasing pays what the rule and the falling nodule score say. The nodules are phantoms, where
-what is dark in the box is erased, or with `--data data/busi` patients', where a boundary is fitted.
+Training uses no masks: rewards come from the rule and the fall of the nodule score. On phantoms the rule takes the dark
+part of the box, on patients' images (`--data data/busi`) a fitted boundary.
 """
 
 import argparse
@@ -22,7 +22,7 @@ OPTIONS = {
     "window": 40,
     "frames": 2,
     "channels": ("superpixel",),
-    "observation": "egocentric",  # each agent sees its own window first, so one policy can serve all
+    "observation": "egocentric",  # each agent's own window comes first, so agents can share a policy
     "traversals": 1,
     "beta": None,
     "csr": "logit",
@@ -35,18 +35,18 @@ OPTIONS = {
 
 @dataclass(frozen=True)
 class Task:
-    """Cases to learn on, cases to measure on, and the environment's options."""
+    """Training cases, evaluation cases, and the environment's options."""
 
     cases: list
     unseen: list
     options: dict
 
     def but(self, **options):
-        """The same with other options of the environment."""
+        """The same task with other options of the environment."""
         return dataclasses.replace(self, options={**self.options, **options})
 
     def play(self, act):
-        """Mean return and mean Dice on the unseen cases; act: what agents see (B, A, C, P, P) -> actions (B, A)."""
+        """Mean return and mean Dice on the unseen cases; act: observations (B, A, C, P, P) -> actions (B, A)."""
         batch = flipenv.Batch(self.unseen, len(self.unseen), cache=False, progress=False, **self.options)
         batch.reset(cases=range(len(self.unseen)))
         total = 0.0
@@ -57,37 +57,37 @@ class Task:
         return total / len(self.unseen), float(np.mean(overlap))
 
     def play_randomly(self, seed=0):
-        chance = np.random.default_rng(seed)
-        return self.play(lambda seen: chance.integers(0, 2, seen.shape[:2]))
+        rng = np.random.default_rng(seed)
+        return self.play(lambda observations: rng.integers(0, 2, observations.shape[:2]))
 
     def report(self, name, act, seed=0):
-        """Print how good it is beside random actions and what the box alone says; return both returns."""
-        (learnt, overlap), (random, least) = self.play(act), self.play_randomly(seed)
+        """Print return and Dice beside those of random actions and the Dice of the box; return both returns."""
+        (learned, overlap), (random, random_overlap) = self.play(act), self.play_randomly(seed)
         alone = {
-            of.__name__: np.mean([dice(of(case.box, case.image.shape), case.mask) for case in self.unseen])
-            for of in (filled_box, ellipse)
+            shape.__name__: np.mean([dice(shape(case.box, case.image.shape), case.mask) for case in self.unseen])
+            for shape in (filled_box, ellipse)
         }
-        told = ", ".join(f"{name} {value:.3f}" for name, value in alone.items())
-        print(f"{name}, {len(self.unseen)} unseen: return {learnt:.2f}, of random actions {random:.2f}")
-        print(f"Dice {overlap:.3f}, of random actions {least:.3f}; {told}")
-        return learnt, random
+        box_only = ", ".join(f"{shape} {value:.3f}" for shape, value in alone.items())
+        print(f"{name}, {len(self.unseen)} unseen: return {learned:.2f}, random actions {random:.2f}")
+        print(f"Dice {overlap:.3f}, random actions {random_overlap:.3f}; {box_only}")
+        return learned, random
 
 
 def phantoms(count=48, unseen=32, first_unseen=1000):
-    """Small phantoms, those to measure on from other seeds."""
+    """Small phantoms; the unseen ones have other seeds."""
     size = "height=96&width=128"
     texts = (f"phantom:{count}?{size}", f"phantom:{unseen}?first={first_unseen}&{size}")
     return make(*texts, dark, OPTIONS)
 
 
 def busi(folder):
-    """Learn on BUSI's split train, measure on val; agents see box and rule, and superpixels are finer."""
+    """Train on BUSI's split train, evaluate on val; agents also see box and rule, and superpixels are finer."""
     options = {**OPTIONS, "channels": ("superpixel", "ellipse", "prior"), "cell_area": 20.0}
     return make(f"busi:{folder}?split=train", f"busi:{folder}?split=val", refined_prior, options)
 
 
 def make(train, unseen, rule, options):
-    """The task on two sources; rule(image, box) is the picture that the prior reward reads. Masks are for measuring."""
+    """The task on two sources; rule(image, box) gives the map of the prior reward. Training cases lose their masks."""
 
     def load(text, **changes):
         source = flipenv.open_source(text)
@@ -98,18 +98,18 @@ def make(train, unseen, rule, options):
 
 
 def dark(image, box):
-    """255 where darker than Otsu's threshold of the box."""
+    """255 where the image is darker than Otsu's threshold in the box, else 0."""
     threshold, _ = cv2.threshold(np.ascontiguousarray(image[box.rows, box.columns]), 0, 255, cv2.THRESH_OTSU)
     return np.where(image <= threshold, 255, 0).astype(np.uint8)
 
 
 def run(main, *kinds):
-    """Call main(task, [one of kinds,] steps=, seed=) as the command line says; without --steps as it does by itself."""
+    """Call main(task, [one of kinds,] steps=, seed=) with the command line's options; steps has main's default."""
     parser = argparse.ArgumentParser()
     if kinds:
         parser.add_argument("kind", choices=kinds)
-    parser.add_argument("--data", help="a BUSI folder; phantoms without it")
-    parser.add_argument("--steps", type=int, help="of learning")
+    parser.add_argument("--data", help="a BUSI folder; default: phantoms")
+    parser.add_argument("--steps", type=int, help="training steps")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     length = {} if options.steps is None else {"steps": options.steps}

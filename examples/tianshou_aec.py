@@ -1,8 +1,8 @@
 """Tianshou's DQN for agents that take turns, on the AEC view: python examples/tianshou_aec.py
 
-Needs flip-learning[tianshou]. In turns, an agent that is not the last to act is paid at the next agent's turn. Returns
-over as many steps as there are agents put both that pay and the agent's own next picture where they belong; a discount
-is then due at each turn.
+Needs flip-learning[tianshou]. With turns, an agent that is not the last to act receives its reward at the next agent's
+turn. n-step returns, n being the number of agents, assign it correctly and bootstrap from the agent's own next
+observation; the discount then applies per turn.
 """
 
 import logging
@@ -25,7 +25,7 @@ LANES = 8
 
 
 class Values(torch.nn.Module):
-    """In the form that Tianshou's policies call: (values, hidden state)."""
+    """Returns what Tianshou's policies expect: (values, hidden state)."""
 
     def __init__(self, channels, window):
         super().__init__()
@@ -36,7 +36,7 @@ class Values(torch.nn.Module):
 
 
 def main(task, steps=4000, seed=0):
-    logging.getLogger("tianshou").setLevel(logging.ERROR)  # it says each time that there are two returns an episode
+    logging.getLogger("tianshou").setLevel(logging.ERROR)  # it warns of two returns per episode
     torch.manual_seed(seed)
     np.random.seed(seed)
     pool = flipenv.EpisodePool(task.cases, flipenv.EnvConfig.of(task.options), cache=False)
@@ -70,9 +70,9 @@ def main(task, steps=4000, seed=0):
         )
     )
 
-    def act(seen):
+    def act(observations):
         with torch.no_grad():
-            return model.network(torch.from_numpy(seen)).argmax(-1).numpy()
+            return model.network(torch.from_numpy(observations)).argmax(-1).numpy()
 
     return task.report("Tianshou DQN in turns", act, seed)
 

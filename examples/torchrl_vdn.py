@@ -1,7 +1,7 @@
 """TorchRL's value decomposition (VDN) for two agents: python examples/torchrl_vdn.py native | wrapper
 
-Needs flip-learning[torchrl]. `native`: eight lanes of one batch as one batched environment. `wrapper`: TorchRL's own
-wrapper around the PettingZoo view, one episode at a time. The keys are the same, so is all that follows.
+Needs flip-learning[torchrl]. `native`: eight lanes of one batch as one batched environment. `wrapper`: TorchRL's
+wrapper around the PettingZoo view, one episode at a time. Both have the same keys, so the rest is the same.
 """
 
 import torch
@@ -76,9 +76,9 @@ def main(task, kind="native", steps=2048, seed=0):
             updater.step()
     collector.shutdown()
 
-    def act(seen):
+    def act(observations):
         with torch.no_grad():
-            return values.module(torch.from_numpy(seen)).argmax(-1).numpy()
+            return values.module(torch.from_numpy(observations)).argmax(-1).numpy()
 
     return task.report(f"TorchRL VDN, {kind}", act, seed)
 

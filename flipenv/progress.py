@@ -1,12 +1,12 @@
-"""Progress of long tasks: a bar on a terminal, lines in a log, and lines in a file that the caller names.
+"""Progress of long tasks: a bar on a terminal, or log lines on stderr, and optionally in a file.
 
-    with showing("training", total=30, unit="epoch") as shown:
+    with show_progress("training", total=30, unit="epoch") as shown:
         for epoch in range(30):
             loss = ...
             shown.advance(1, f"loss {loss:.3f}")
 
-A log gets a line at the start, at most one every EVERY seconds, and one at the end, for example `training: epoch 3/30,
-loss 0.021, 45 s left`.
+A task logs at its start and end, and in between at most every EVERY seconds, for example `training: epoch 3/30, loss
+0.021, 45 s left`.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-EVERY = 10.0  # least seconds between two lines
+EVERY = 10.0  # s, minimum between two lines
 
 Item = TypeVar("Item")
 
 _file: ContextVar[Path | None] = ContextVar("_file", default=None)
-_has_bar: ContextVar[bool] = ContextVar("_has_bar", default=False)  # whether one is on the screen
+_has_bar: ContextVar[bool] = ContextVar("_has_bar", default=False)  # whether a bar is on screen
 
 
-class Shown:
-    """Progress of one task; made by `showing`."""
+class TaskProgress:
+    """Progress of one task; made by `show_progress`."""
 
     def __init__(self, title: str, total: float, done: float, unit: str | None, quiet: bool, brief: bool) -> None:
         self.title, self.total, self.completed, self.unit = title, total, done, unit
-        self._quiet, self._silent = quiet, brief  # silent: nothing logged yet, and nothing needs to be
+        self._quiet, self._silent = quiet, brief  # silent: nothing logged yet
         self._note, self._before = "", done
         self._started = self._line_at = time.monotonic()
         self.on_bar: Callable[[], None] = _nothing
 
     def advance(self, amount: float = 1.0, note: str = "") -> None:
-        """Add to the completed amount. note: shown with it, for example a loss."""
+        """Add to the completed amount. note: shown beside it, for example a loss."""
         self.reach(self.completed + amount, note)
 
     def reach(self, completed: float, note: str = "") -> None:
@@ -51,7 +51,7 @@ class Shown:
         self.completed, self._note = completed, note or self._note
         self.on_bar()
         if completed < self.total and time.monotonic() - self._line_at >= EVERY:
-            self._say()
+            self._log()
 
     @property
     def description(self) -> str:
@@ -61,17 +61,17 @@ class Shown:
     def begin(self) -> None:
         """Log the start of the task."""
         if not self._silent:
-            self._say()
+            self._log()
 
     def end(self) -> None:
         """Log the end of the task."""
         if not self._silent and self._before < self.total:
-            self._say()
+            self._log()
 
-    def _say(self) -> None:
+    def _log(self) -> None:
         self._silent, self._line_at = False, time.monotonic()
         parts = [self._counted(), self._note, self._seconds()]
-        say(f"{self.title}: {', '.join(part for part in parts if part)}", quiet=self._quiet)
+        log_line(f"{self.title}: {', '.join(part for part in parts if part)}", quiet=self._quiet)
 
     def _counted(self) -> str:
         if self.unit is None:
@@ -88,16 +88,16 @@ class Shown:
 
 
 @contextmanager
-def showing(
+def show_progress(
     title: str, total: float, *, done: float = 0.0, unit: str | None = "", quiet: bool = False, brief: bool = False
-) -> Iterator[Shown]:
-    """Show the progress of a task on stderr, and log it to the file of `told_to`, if there is one.
+) -> Iterator[TaskProgress]:
+    """Show the progress of a task on stderr, and log it to the file of `logging_to`, if any.
 
-    total, done: the amount of work, and how much of it was completed before. unit: what is counted, such as "epoch";
-    None to log no count. quiet: nothing on stderr. brief: no lines unless it takes longer than EVERY seconds.
-    Within a task that already shows a bar there is no second bar.
+    total, done: the amount of work, and how much was already done. unit: what is counted, such as "epoch"; None to log
+    no count. quiet: nothing on stderr. brief: log only if it takes longer than EVERY seconds.
+    A task within one that shows a bar gets no second bar.
     """
-    shown = Shown(title, total, done, unit, quiet, brief)
+    shown = TaskProgress(title, total, done, unit, quiet, brief)
     shown.begin()
     if quiet or _has_bar.get() or not sys.stderr.isatty() or done >= total:
         yield shown
@@ -116,15 +116,15 @@ def showing(
 
 
 def track(items: Iterable[Item], title: str, total: int, *, quiet: bool = False, brief: bool = False) -> Iterator[Item]:
-    """Yield the items and show how many have been processed; otherwise as `showing`."""
-    with showing(title, total, quiet=quiet, brief=brief) as shown:
+    """Yield the items and show how many are done; otherwise as `show_progress`."""
+    with show_progress(title, total, quiet=quiet, brief=brief) as shown:
         for item in items:
             yield item
             shown.advance()
 
 
-def say(line: str, *, quiet: bool = False) -> None:
-    """Log one line: to stderr unless it is a terminal or quiet, and to the file of `told_to`, if there is one."""
+def log_line(line: str, *, quiet: bool = False) -> None:
+    """Log a line: to stderr unless it is a terminal or quiet, and to the file of `logging_to`, if any."""
     if not quiet and not sys.stderr.isatty():
         print(line, file=sys.stderr, flush=True)
     file = _file.get()
@@ -134,12 +134,12 @@ def say(line: str, *, quiet: bool = False) -> None:
 
 
 def _nothing() -> None:
-    """Stands in for the bar when there is none."""
+    """Placeholder for a missing bar."""
 
 
 @contextmanager
-def told_to(file: Path) -> Iterator[None]:
-    """Within this context every line is also appended to a file, with a timestamp."""
+def logging_to(file: Path) -> Iterator[None]:
+    """Also append every line to a file, with a timestamp, within this context."""
     token = _file.set(file)
     try:
         yield

@@ -1,4 +1,4 @@
-"""What a log, a terminal and a file are told of long work."""
+"""Progress of long tasks in a log, on a terminal and in a file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from flipenv import progress
 from flipenv.pool import EpisodePool
-from flipenv.progress import say, showing, told_to, track
+from flipenv.progress import log_line, logging_to, show_progress, track
 
 
 class Terminal(io.StringIO):
@@ -35,7 +35,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 def test_lines_in_a_log(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
-    with showing("training", 30, unit="epoch") as shown:
+    with show_progress("training", 30, unit="epoch") as shown:
         for epoch in range(30):
             clock[0] += 4
             shown.advance(1, f"loss {1 / (epoch + 1):.2f}")
@@ -48,7 +48,7 @@ def test_lines_in_a_log(clock: list[float], capsys: pytest.CaptureFixture[str]) 
 
 
 def test_going_on(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
-    with showing("training", 10, done=6.0, unit="epoch") as shown:
+    with show_progress("training", 10, done=6.0, unit="epoch") as shown:
         clock[0] += 11
         shown.reach(6.5)
         clock[0] += 11
@@ -59,7 +59,7 @@ def test_going_on(clock: list[float], capsys: pytest.CaptureFixture[str]) -> Non
         "training: epoch 8/10, loss 0.5, 22 s left",
         "training: epoch 8/10, loss 0.5, 22 s left",
     ]
-    with showing("training", 10, done=10):
+    with show_progress("training", 10, done=10):
         pass
     assert lines(capsys) == ["training: 10/10, already done"]
 
@@ -72,14 +72,14 @@ def test_brief_work_tells_nothing_unless_it_is_long(clock: list[float], capsys: 
     assert lines(capsys) == ["reading: 1/3, 22 s left", "reading: 2/3, 11 s left", "reading: 3/3, done in 33 s"]
 
 
-def test_quiet_work_is_told_to_its_file_alone(
+def test_quiet_task_logs_to_its_file_only(
     tmp_path: Path, clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "train.log"
     for name in ("one", "two"):
-        with told_to(file), showing(name, 1, unit=None, quiet=True) as shown:
+        with logging_to(file), show_progress(name, 1, unit=None, quiet=True) as shown:
             shown.advance(1, "loss 0.1")
-    say("nobody listens", quiet=True)
+    log_line("nobody listens", quiet=True)
     assert lines(capsys) == []
     told = file.read_text().splitlines()
     assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d \w", line) for line in told)
@@ -92,7 +92,7 @@ def test_quiet_work_is_told_to_its_file_alone(
 
 
 def test_a_failure_is_not_told_as_an_end(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ZeroDivisionError), showing("training", 2):
+    with pytest.raises(ZeroDivisionError), show_progress("training", 2):
         raise ZeroDivisionError
     assert lines(capsys) == ["training: 0/2, starting"]
 
@@ -101,11 +101,11 @@ def test_a_bar_at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
-    with showing("outer", 2) as shown:
+    with show_progress("outer", 2) as shown:
         shown.advance(1, "loss 0.25")
         for _ in track("ab", "inner", 2):
             pass
-        say("a line")
+        log_line("a line")
     told = terminal.getvalue()
     assert "outer: loss 0.25" in told
     assert "50%" in told
@@ -113,7 +113,7 @@ def test_a_bar_at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "inner" not in told, "one bar at a time"
     assert "a line" not in told, "a bar tells it"
     terminal.truncate(0)
-    with showing("outer", 2, quiet=True) as shown:
+    with show_progress("outer", 2, quiet=True) as shown:
         shown.advance(2)
     assert terminal.getvalue().strip("\0") == ""
 

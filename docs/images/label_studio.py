@@ -1,11 +1,11 @@
-"""Use `flip serve` from Label Studio's page in headless Chromium, and take the picture of docs/annotators.md.
+"""Use `flip serve` from Label Studio in headless Chromium, and take the screenshot of docs/annotators.md.
 
     label-studio start --no-browser --username me@example.org --password PASSWORD
     flip serve --media-root DATA/media
     python docs/images/label_studio.py http://localhost:8080 me@example.org PASSWORD
 
-The first with the two variables that docs/annotators.md names. Uploads a phantom, draws its box, accepts the mask and
-submits it; what Label Studio then exports must be what the method gives. Needs Playwright and chromium.
+Start the first with the two variables in docs/annotators.md. The script uploads a phantom, draws its box, accepts the
+mask and submits it; Label Studio's export must equal the method's mask. Needs Playwright and chromium.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from flipenv import Case
 
 HERE = Path(__file__).parent
 PAGE = (HERE.parent / "annotators.md").read_text()
-CONFIG = PAGE.split("```xml\n")[1].split("```")[0]  # the labelling config that users are told
+CONFIG = PAGE.split("```xml\n")[1].split("```")[0]  # the labelling config given to users
 SIZE = {"width": 1360, "height": 860}
-PATIENCE = 60_000  # ms
-SETTLE = 3000  # ms until the page has drawn itself
+TIMEOUT = 60_000  # ms
+SETTLE = 3000  # ms until the page is drawn
 
 
 def main(address: str, email: str, password: str) -> None:
-    """Write the picture beside this file."""
+    """Write the screenshot beside this file."""
     case = flipenv.open_source("phantom:1?first=1000005").load(0)
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         context = browser.new_context(viewport=SIZE)
         tab = context.new_page()
-        tab.set_default_timeout(PATIENCE)
+        tab.set_default_timeout(TIMEOUT)
         tab.goto(f"{address}/user/login/")
         tab.fill("input[name=email]", email)
         tab.fill("input[name=password]", password)
@@ -69,10 +69,10 @@ def main(address: str, email: str, password: str) -> None:
         tab.mouse.move(x0, y0)
         tab.mouse.down()
         tab.mouse.move(x1, y1, steps=10)
-        with tab.expect_response("**/interactive-annotating") as answered:
+        with tab.expect_response("**/interactive-annotating") as response:
             tab.mouse.up()
-        assert answered.value.ok, answered.value.text()
-        (drawn,) = answered.value.request.post_data_json["context"]["result"]
+        assert response.value.ok, response.value.text()
+        (drawn,) = response.value.request.post_data_json["context"]["result"]
         box = read_box(drawn, case.image.shape)
         tab.wait_for_selector("text=1 suggestion")
         tab.wait_for_timeout(SETTLE)
@@ -82,26 +82,26 @@ def main(address: str, email: str, password: str) -> None:
         tab.wait_for_timeout(SETTLE)
         exported = fetch(context, address, f"/api/projects/{project}/export?exportType=BRUSH_TO_PNG").body()
         browser.close()
-    mask = np.asarray(Image.open(io.BytesIO(exported))) > 0  # one mask comes as it is, several in a ZIP file
+    mask = np.asarray(Image.open(io.BytesIO(exported))) > 0  # a PNG for one mask, a ZIP file for several
     assert (mask == run_method(make_method("flip"), [Case(case.image, box)])[0]).all()
     print(f"drawn {box}, tight {case.box}; Dice of the exported mask {dice(mask, case.mask):.3f}")
 
 
 def ask(context: Any, address: str, path: str, **content: Any) -> Any:
-    """The JSON that `fetch` brings."""
+    """The JSON body of `fetch`."""
     return fetch(context, address, path, **content).json()
 
 
 def fetch(context: Any, address: str, path: str, **content: Any) -> Any:
-    """What Label Studio's REST API answers to the browser's user: POST where there is content."""
+    """Response of Label Studio's REST API, as the browser's user: POST if there is content, else GET."""
     token = next((each["value"] for each in context.cookies() if each["name"] == "csrftoken"), "")
     headers = {"X-CSRFToken": token, "Referer": address}
     if "data" in content:
         content["data"], headers["Content-Type"] = json.dumps(content["data"]), "application/json"
     method = "POST" if content else "GET"
-    answer = context.request.fetch(f"{address}{path}", method=method, headers=headers, **content)
-    assert answer.ok, answer.text()
-    return answer
+    response = context.request.fetch(f"{address}{path}", method=method, headers=headers, **content)
+    assert response.ok, response.text()
+    return response
 
 
 if __name__ == "__main__":

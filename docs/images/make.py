@@ -1,4 +1,4 @@
-"""Draw the pictures of the documentation, on phantoms: python docs/images/make.py"""
+"""Draw the figures of the documentation, on phantoms: python docs/images/make.py"""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from flipenv.pictures.render import BACKDROP, BOX, ERASED, TEXT, Scene, draw
 from flipenv.pictures.viewer import Viewer
 
 HERE = Path(__file__).parent
-LOBED = 38  # seed of a phantom with room beside its box, on which the contrast scorer's tag flips
-WIDE = 21  # seed of a phantom whose box leaves less than its own width on either side
-SCALE = 2  # picture pixels a canvas pixel
+LOBED = 38  # seed of a phantom with room beside its box; the contrast scorer's tag flips on it
+WIDE = 21  # seed of a phantom with less than its box's width on either side
+SCALE = 2  # figure px per canvas px
 GAP = 12  # px
 TITLE = 22  # px above each tile
 
@@ -27,13 +27,13 @@ Rgb = npt.NDArray[np.uint8]
 
 
 def main() -> None:
-    """Write both pictures beside this file."""
+    """Write both figures beside this file."""
     episode_film(HERE / "episode.gif")
     parts_sheet(HERE / "parts.png")
 
 
 def episode_film(path: Path) -> None:
-    """One traversal of two agents in which the phantom's own mask decides: erase what is more than half nodule."""
+    """One traversal of two agents that erase every superpixel more than half nodule by the phantom's mask."""
     case = phantom(LOBED)
     batch = flipenv.Batch(case, traversals=1, cache=False)
     viewer = Viewer(batch, "rgb_array")
@@ -45,23 +45,23 @@ def episode_film(path: Path) -> None:
     erase = np.bincount(episode.labels[inside], truth[inside]) > pixels / 2
     dices: list[float] = []
 
-    def shot() -> Rgb:
+    def frame() -> Rgb:
         viewer.record()
         erased = batch.erased()[0]
         dices.append(float(2 * (erased & truth).sum() / (erased.sum() + truth.sum())))
         scene: Scene = dataclasses.replace(viewer.scene(), truth=truth, dices=list(dices))
         return draw(scene, scale=3)
 
-    frames = [shot()]
+    frames = [frame()]
     while not (batch.state.terminated[0] or batch.state.truncated[0]):
         batch.step(erase[batch.state.here].astype(np.int64))
-        frames.append(shot())
+        frames.append(frame())
     write_gif(path, frames, fps=8, hold=4)
     print(f"{path.name}: {len(pixels)} superpixels, {len(frames) - 1} steps, Dice on the canvas {dices[-1]:.2f}")
 
 
 def parts_sheet(path: Path) -> None:
-    """Backgrounds where there is room beside the box and where there is little; superpixels by method and size."""
+    """Backgrounds with much and with little room beside the box; superpixels by method and size."""
     rows = []
     for seed, about in ((LOBED, "image and box, room beside it"), (WIDE, "image and box, little room")):
         case = phantom(seed)

@@ -1,6 +1,6 @@
-"""Take the picture of docs/annotators.md from a napari window: xvfb-run -a python docs/images/napari_plugin.py
+"""Take the napari screenshot of docs/annotators.md: xvfb-run -a python docs/images/napari_plugin.py
 
-Needs the extra `napari`, a Qt, and a display with OpenGL.
+Needs the extra `napari`, a Qt binding, and a display with OpenGL.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from flipagents.serve.napari import segment_boxes_widget
 from flipenv import open_source
 
 FILE = Path(__file__).parent / "napari.png"
-PATIENCE = 300  # s
+TIMEOUT = 300  # s
 
 
 def main() -> None:
-    """Write the picture beside this file."""
+    """Write the screenshot beside this file."""
     case = open_source("phantom:1").load(0)
     viewer = napari.Viewer(show=True)
     viewer.window.resize(1200, 760)
@@ -33,10 +33,10 @@ def main() -> None:
     corners = [[top, left], [top, right], [bottom, right], [bottom, left]]
     viewer.add_shapes([corners], name="boxes", edge_color="yellow", face_color="transparent", edge_width=2)
     widget.call_button.clicked.emit(True)
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while "phantom masks" not in viewer.layers or not widget.call_button.enabled:
         if time.monotonic() > end:
-            raise TimeoutError("no mask came")
+            raise TimeoutError(f"no masks after {TIMEOUT} s")
         QApplication.processEvents()
         time.sleep(0.05)
     for _ in range(40):

@@ -158,10 +158,10 @@ QUARTILES = (("lower", 0.25), ("median", 0.5), ("upper", 0.75))
 
 
 def check(scorer: Scorer, sites: Sites, seed: int = 0) -> Checks:
-    """Score untouched, erased and pasted sites; sites as made with `PatchConfig.as_asked`."""
+    """Score untouched, erased and pasted sites; sites as made with `PatchConfig.for_checks`."""
     rng = np.random.default_rng([seed, 3])
     shows = sites.with_nodule
-    nodules, empties = np.flatnonzero(shows & sites.as_given), np.flatnonzero(~shows)
+    nodules, empties = np.flatnonzero(shows & sites.first_variants), np.flatnonzero(~shows)
     seams, pastes = [], []
     for site in empties:
         order = erasing_order(sites.centers[site], ("blob", "scattered")[rng.integers(2)], rng)

@@ -149,7 +149,7 @@ class Classifier:
         """Run the checks of `flipagents.classify.checks` on a source, with its boxes as the environment shows them."""
         opened = open_source(source)
         normals = normal_images(opened) if normals is None else normals
-        return check(self.scorer(), make_sites(opened, normals, self.config.patches.as_asked(), seed), seed)
+        return check(self.scorer(), make_sites(opened, normals, self.config.patches.for_checks(), seed), seed)
 
 
 def fill(network: nn.Module, tensors: Mapping[str, torch.Tensor], where: str | Path) -> None:

@@ -1,8 +1,8 @@
-"""Training sites for the classifier, 'nodule' and 'normal tissue', from boxes alone.
+"""Training sites for the classifier, 'nodule' and 'normal tissue', from boxes only.
 
-A site is a place on an image, prepared as the environment prepares an episode: canvas, superpixels, and the background
-that erasing reveals. Nodule sites lie around a case's box; empty sites lie around random boxes on images without a
-nodule, and on nodule images after the nodule has been painted over.
+A site is a box on an image, prepared as an episode: canvas, superpixels, and the background that erasing reveals.
+Nodule sites are at a case's box; empty sites at random boxes on images without a nodule, and on nodule images whose
+nodule is painted over.
 """
 
 from __future__ import annotations
@@ -32,36 +32,36 @@ from flipenv.types import Box, Case
 
 Target = Literal["share", "hard"]
 
-ANYWHERE = "random"  # an unregistered background: tissue from another place of the same image
-SHOWN = ("canvas", "margin", "background", "superpixels", "cell_area")  # options that affect the canvas
-LEAST_SIDE = 12  # image px, least side of a random box
-TRIES = 30  # random boxes tried before a nodule image counts as having no room beside its nodule
+ANYWHERE = "random"  # not registered: tissue from elsewhere in the image
+CANVAS_OPTIONS = ("canvas", "margin", "background", "superpixels", "cell_area")  # that affect the canvas
+MIN_SIDE = 12  # image px, minimum side of a random box
+TRIES = 30  # random boxes tried before a nodule image has no room for an empty site
 
 
 @dataclass(frozen=True)
 class PatchConfig:
     """Options of making examples. None of these values is in the paper, which only names the two classes."""
 
-    env: EnvConfig = dataclasses.field(default_factory=EnvConfig)  # the environment whose canvases will be scored
-    target: Target = "share"  # of the ellipse left; `hard`: 1 if at least half of it is left, else 0
+    env: EnvConfig = dataclasses.field(default_factory=EnvConfig)  # whose canvases will be scored
+    target: Target = "share"  # fraction of the ellipse left; `hard`: 1 if at least half, else 0
     backgrounds: tuple[str, ...] = ("eq1", "mirror", "inpaint", ANYWHERE)  # of all variants but the first
     cell_areas: tuple[float, ...] = (FINE, COARSE)  # canvas px² per superpixel, drawn for each site
     variants: int = 12  # sites per box; the first is the given box with the environment's own options
-    margin: int = 30  # image px: largest margin of half of the variants; the others have the environment's
-    shift: float = 4.0  # image px, largest offset of a box's centre, or the margin if that is larger
-    looseness: float = 0.08  # largest offset of each side, share of the box's side
+    margin: int = 30  # image px, maximum for half of the variants; the others use the environment's
+    shift: float = 4.0  # image px, maximum offset of a box's centre, or the margin if larger
+    looseness: float = 0.08  # maximum offset of each side, as a fraction of it
     per_normal: int = 16  # empty sites per image without a nodule
-    per_case: int = 3  # empty sites per image with a nodule, if there is room
+    per_case: int = 3  # empty sites per nodule image, if there is room
     mix: tuple[float, float, float, float] = (0.28, 0.28, 0.18, 0.26)  # whole, partly erased, fully erased, empty
-    pastes: float = 0.5  # share of examples with patches of other tissue pasted in
+    pastes: float = 0.5  # fraction of examples with patches of other tissue pasted in
     gain: float = 0.2  # grey levels are multiplied by 1 ± this
-    gamma: float = 0.3  # largest |log gamma|
-    speckle: float = 0.12  # largest deviation of multiplicative noise
+    gamma: float = 0.3  # maximum |log gamma|
+    speckle: float = 0.12  # maximum deviation of multiplicative noise
 
     def __post_init__(self) -> None:
         env = EnvConfig.of(self.env)
-        # observations, rewards and walks affect neither a canvas nor whether two configs are equal
-        object.__setattr__(self, "env", EnvConfig(**{name: getattr(env, name) for name in SHOWN}))
+        # options that do not affect the canvas must not affect equality
+        object.__setattr__(self, "env", EnvConfig(**{name: getattr(env, name) for name in CANVAS_OPTIONS}))
         with naming("PatchConfig"):
             for name, kind, count in (("backgrounds", str, None), ("cell_areas", float, None), ("mix", float, 4)):
                 object.__setattr__(self, name, several(name, getattr(self, name), kind, count))
@@ -91,10 +91,10 @@ class PatchConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; `PatchConfig.of` reads it back."""
         plain = dataclasses.asdict(self)
-        return {**plain, "env": {name: plain["env"][name] for name in SHOWN}}
+        return {**plain, "env": {name: plain["env"][name] for name in CANVAS_OPTIONS}}
 
-    def as_asked(self) -> PatchConfig:
-        """Return the config of sites as the environment itself makes them: for checks, not for training."""
+    def for_checks(self) -> PatchConfig:
+        """Config for checking a classifier: sites as the environment prepares them, without variants."""
         return dataclasses.replace(
             self,
             backgrounds=(self.env.background,),
@@ -106,20 +106,20 @@ class PatchConfig:
 
     @classmethod
     def of(cls, value: PatchConfig | Mapping[str, Any] | None, **options: Any) -> PatchConfig:
-        """Make a config from a config, a mapping of its fields (as in JSON) or None, with some options changed."""
+        """Make a config from a config, a mapping of its fields or None, with some options changed."""
         return read_config(cls, value, options)
 
 
 @dataclass(frozen=True, eq=False)
 class Sites:
-    """Places on images, ready for erasing and pasting. N sites, nodule sites first."""
+    """N prepared sites, nodule sites first."""
 
     image: Grey  # (N, H, W)
     background: Grey  # (N, H, W), shown by erased pixels
     labels: NDArray[np.int16]  # (N, H, W), superpixel of each pixel, -1 outside the area
     nodule: NDArray[np.bool_]  # (N, H, W), ellipse inscribed in the true box; empty on an empty site
     centers: tuple[NDArray[np.int16], ...]  # N times (S, 2), row and column of each superpixel
-    first: NDArray[np.int64]  # (N,), index of the first variant of the same place: the given box
+    first: NDArray[np.int64]  # (N,), index of the site's first variant, which has the given box
     ids: tuple[str, ...]  # N
 
     def __len__(self) -> int:
@@ -127,7 +127,7 @@ class Sites:
 
     @functools.cached_property
     def digest(self) -> str:
-        """Hex digest of all images, by which a resumed training recognises its data."""
+        """Hex digest of all images, to detect changed data on resume."""
         total = hashlib.blake2b(digest_size=8)
         for array in (self.image, self.background, self.labels, self.nodule):
             total.update(np.ascontiguousarray(array).data)
@@ -140,13 +140,13 @@ class Sites:
         return shows
 
     @property
-    def as_given(self) -> NDArray[np.bool_]:
-        """Sites that are first variants, (N,) bool: the environment's initial view."""
+    def first_variants(self) -> NDArray[np.bool_]:
+        """Sites that are first variants, as the environment prepares them, (N,) bool."""
         return np.equal(self.first, np.arange(len(self)))
 
 
 class _Site(NamedTuple):
-    """One row of `Sites`; an episode also holds histograms, which would take most of the memory."""
+    """One row of `Sites`, without an episode's histograms, to save memory."""
 
     image: Grey
     background: Grey
@@ -160,8 +160,8 @@ class _Site(NamedTuple):
 def make_sites(source: Source, normals: Iterable[Grey], config: PatchConfig, seed: int = 0) -> Sites:
     """Prepare all sites of a source and of images (height, width) uint8 without a nodule.
 
-    Only images and boxes are used. The same arguments give the same sites. SourceError if there is no empty site: no
-    normal images, and nodules that fill theirs.
+    Uses images and boxes only. Deterministic for a seed. SourceError if there are no empty sites: no normal images, and
+    no room beside the nodules.
     """
     cases = [dataclasses.replace(source.load(index), mask=None, coarse=None) for index in range(len(source))]
     shapes = [(case.box.height / case.image.shape[0], case.box.width / case.image.shape[1]) for case in cases]
@@ -189,7 +189,7 @@ def make_sites(source: Source, normals: Iterable[Grey], config: PatchConfig, see
 
 
 def normal_images(source: Source) -> list[Grey]:
-    """Images without a nodule from a source: BUSI's normal class, phantoms without their nodule; or none."""
+    """A source's images without a nodule: BUSI's normal class, phantoms without their nodule; [] for others."""
     load = getattr(source, "load_normal", None)
     if load is None:
         return []
@@ -200,7 +200,7 @@ def normal_images(source: Source) -> list[Grey]:
 def _variants(
     case: Case, nodule: NDArray[np.bool_], start: int, config: PatchConfig, seed: int, count: int | None = None
 ) -> Iterator[_Site]:
-    """Episodes of one box: as given, then with the box shifted, stretched and grown and another background."""
+    """Sites of one box: as given, then with jittered box, margin and background."""
     for variant in range(config.variants if count is None else count):
         rng = np.random.default_rng([seed, zlib.crc32(case.id.encode()), variant])
         env = config.env
@@ -233,7 +233,7 @@ def _empty_cases(
             rng = np.random.default_rng([seed, 1, index, place])
             yield Case(image, _random_box(shapes, image.shape, rng), f"normal {index} place {place}")
     for case in cases:
-        # otherwise the background of a box beside the nodule would show the nodule
+        # hide the nodule, which a background could otherwise copy
         tissue = BACKGROUNDS["mirror"](case.image, case.box)
         taken = grow_box(case.box, max(case.box.height, case.box.width) // 8, case.image.shape)
         for place in range(config.per_case):
@@ -246,7 +246,7 @@ def _empty_cases(
 
 def _random_box(shapes: list[tuple[float, float]], shape: tuple[int, ...], rng: np.random.Generator) -> Box:
     share = shapes[rng.integers(len(shapes))]
-    height, width = (min(max(round(part * side), LEAST_SIDE), side) for part, side in zip(share, shape, strict=True))
+    height, width = (min(max(round(part * side), MIN_SIDE), side) for part, side in zip(share, shape, strict=True))
     top, left = (int(rng.integers(0, side - own + 1)) for own, side in zip((height, width), shape, strict=True))
     return Box(top, left, top + height, left + width)
 
@@ -262,7 +262,7 @@ def _jittered(case: Case, shift: float, looseness: float, rng: np.random.Generat
 
 
 def _elsewhere(image: Grey, area: Box, rng: np.random.Generator) -> Grey:
-    """The image with the area covered by equally large tissue from a random place outside it, if there is room."""
+    """The image with the area covered by tissue from elsewhere in it, mirrored if there is no room."""
     shape = (area.height / image.shape[0], area.width / image.shape[1])
     tried = (_random_box([shape], image.shape, rng) for _ in range(TRIES))
     place = next((b for b in tried if not _overlap(b, area) and (b.height, b.width) == (area.height, area.width)), None)

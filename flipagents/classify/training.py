@@ -32,7 +32,7 @@ from flipagents.store.files import write_texts
 from flipagents.store.run_folder import FINAL, LAST
 from flipenv.errors import ConfigError
 from flipenv.pixels import Grey
-from flipenv.progress import say, showing
+from flipenv.progress import log_line, show_progress
 from flipenv.sources import SourceLike, open_source
 
 TRAINING = "classifier in training"  # kind of the per-epoch checkpoint
@@ -65,13 +65,13 @@ def train_classifier(
     """
     config = ClassifierConfig.of(config)
     opened = open_source(source)
-    say("classifier: preparing examples", quiet=not progress)
+    log_line("classifier: preparing examples", quiet=not progress)
     sites = make_sites(opened, normal_images(opened) if normals is None else normals, config.patches, config.seed)
     judge = None if val is None else _Judge(open_source(val), val_normals, config)
     run = _Run(config, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")), folder)
     if resume:
         run.resume(sites)
-    with showing("classifier", config.epochs, done=run.epoch, unit="epoch", quiet=not progress) as shown:
+    with show_progress("classifier", config.epochs, done=run.epoch, unit="epoch", quiet=not progress) as shown:
         while run.epoch < config.epochs:
             row = run.train_epoch(sites)
             if judge is not None:
@@ -205,7 +205,7 @@ class _Judge:
             varied,
             np.random.default_rng([config.seed, 5]),
         )
-        self.sites = make_sites(source, normals, config.patches.as_asked(), config.seed)
+        self.sites = make_sites(source, normals, config.patches.for_checks(), config.seed)
 
     def losses(self, network: nn.Module, device: torch.device) -> dict[str, float]:
         """Cross entropy and AUC of the validation examples."""

@@ -28,7 +28,7 @@ def segment(options: argparse.Namespace) -> int:
     from flipagents.formats.dicom_seg import check_scan
     from flipagents.formats.scans import scan_of
     from flipagents.machine.devices import check_device
-    from flipagents.scale.worker import Work, share_of, waiting
+    from flipagents.scale.worker import Work, pending, shard_of
     from flipagents.segment.outputs import output_paths
     from flipagents.store.files import check_writable, file_names
     from flipenv.errors import ConfigError
@@ -54,9 +54,9 @@ def segment(options: argparse.Namespace) -> int:
     names = file_names(source.ids)
     paths: Paths = {i: output_paths(options.out, name, **kinds) for i, name in enumerate(names)}
     if options.shard is not None:
-        paths = share_of(paths, options.shard)
+        paths = shard_of(paths, options.shard)
     work = Work(source, options.method, options.weights, device, options.margin, options.runtime)
-    changed = dict.fromkeys(paths, "") if options.overwrite else waiting(work, paths)
+    changed = dict.fromkeys(paths, "") if options.overwrite else pending(work, paths)
     check_writable(options.out)
     if "coco" in options.export:
         _check_coco(options.out / COCO, options.overwrite)
@@ -91,7 +91,7 @@ def _segment_all(work: Work, paths: Paths, options: argparse.Namespace) -> list[
     """Segment and write these cases; return their outcomes."""
     from flipagents.scale.worker import Worker
     from flipenv.errors import FlipError
-    from flipenv.progress import showing
+    from flipenv.progress import show_progress
 
     if options.engine == "ray":
         from flipagents.scale import ray as ray_engine
@@ -100,13 +100,13 @@ def _segment_all(work: Work, paths: Paths, options: argparse.Namespace) -> list[
     else:
         results = Worker(work).run(paths)
     outcomes: list[Outcome] = []
-    with showing("segmenting", len(paths), quiet=options.quiet, brief=True) as shown:
+    with show_progress("segmenting", len(paths), quiet=options.quiet, brief=True) as shown:
         for outcome in results:
             if options.box is not None and outcome.error:
                 raise FlipError(outcome.error)
             outcomes.append(outcome)
             if options.json:
-                details = {"error": outcome.error} if outcome.error else outcome.told
+                details = {"error": outcome.error} if outcome.error else outcome.details
                 _print_json(work.source.ids[outcome.index], paths[outcome.index][0], details)
             shown.advance(1)
     return outcomes

@@ -25,10 +25,10 @@ def serve(options: argparse.Namespace) -> int:
     device = _listening(options, "send requests, and segment the images below --media-root")
     from flipagents.serve import http as server
     from flipagents.serve.label_studio import Backend
-    from flipagents.serve.service import Desk
+    from flipagents.serve.service import SegmentationService
 
-    desk = Desk(options.weights, device, options.runtime)
-    server.serve(Backend(desk, options.media_root, options.method, options.margin), options.host, options.port)
+    service = SegmentationService(options.weights, device, options.runtime)
+    server.serve(Backend(service, options.media_root, options.method, options.margin), options.host, options.port)
     return 0
 
 

@@ -27,7 +27,7 @@ def train(options: argparse.Namespace) -> int:
     device = check_training(options.method, data, val, options.out, device=options.device, options=settings)
     from flipagents.learn import ranks  # torch
 
-    with ranks.together(device) as device:
+    with ranks.process_group(device) as device:
         if ranks.count() > 1 and options.method != "flip":
             raise ConfigError(f"method {options.method!r} cannot be trained by {ranks.count()} processes; start one")
         train_method(

@@ -33,12 +33,12 @@ from flipagents.machine.devices import check_name
 from flipagents.store.files import file_names, write_texts
 from flipenv.errors import ConfigError, MissingDependencyError
 from flipenv.options import naming
-from flipenv.progress import say
+from flipenv.progress import log_line
 from flipenv.registry import unknown
 
 WEIGHTS, REPORT, DONE = "weights", "report", "done.json"  # in a run's folder
 SEEDED = PARTS[1:]  # parts with a seed
-NAMED = ("agent", "preset")  # keys of a config beside the parts
+NAMED = ("agent", "preset")  # keys of a config besides the parts
 
 
 @dataclass(frozen=True)
@@ -139,14 +139,14 @@ class Run:
 
 def perform(run: Run, *, progress: bool = True) -> None:
     """Train and evaluate one run, resuming where it stopped; does nothing if it is finished."""
-    from flipagents.compare import report  # noqa: PLC0415 - a table of finished runs needs neither
+    from flipagents.compare import report  # noqa: PLC0415 - slow; a table of finished runs does not need it
 
     if run.done:
         return
     plan, weights = run.plan, run.folder / WEIGHTS
     seeded = {part: {"seed": run.seed, **run.options.get(part, {})} for part in SEEDED}
     options = {"preset": plan.preset, **run.options, **seeded}
-    say(f"{run.folder}: {run.config}, seed {run.seed}", quiet=not progress)
+    log_line(f"{run.folder}: {run.config}, seed {run.seed}", quiet=not progress)
     shown: dict[str, Any] = {"device": plan.device, "progress": progress}
     train_method("flip", plan.train, plan.val, weights, options=options, **shown)
     found = report.evaluate(plan.evaluate, list(plan.methods), weights=weights, **shown)

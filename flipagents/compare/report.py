@@ -25,7 +25,7 @@ from flipagents.store.provenance import about, without_folders
 from flipagents.store.recipe import PIPELINE, pipeline_digest
 from flipenv.errors import ConfigError, FlipError
 from flipenv.options import between
-from flipenv.progress import say, showing
+from flipenv.progress import log_line, show_progress
 from flipenv.sources import SourceLike, open_source
 
 ALWAYS = ("box", "ellipse")  # rows of every table: masks from the box alone
@@ -135,7 +135,7 @@ def evaluate(
     waiting = [Evaluation(row, cases[seed], device, runtime) for row in rows for seed in _seeds_of(row, shift, seeds)]
     done: dict[int, Outcome] = {}
     missing: dict[str, str] = {}
-    note = tell or (lambda line: say(line, quiet=not progress))
+    note = tell or (lambda line: log_line(line, quiet=not progress))
     if store is not None and not again:
         for index, evaluation in enumerate(waiting):
             found = store.load(evaluation)
@@ -143,7 +143,9 @@ def evaluate(
                 done[index] = found
                 note(f"{_named(evaluation)}: {_dice(found)}, already done")
     left = [index for index in range(len(waiting)) if index not in done]
-    with showing("evaluating", len(waiting) * len(opened), done=len(done) * len(opened), quiet=not progress) as shown:
+    with show_progress(
+        "evaluating", len(waiting) * len(opened), done=len(done) * len(opened), quiet=not progress
+    ) as shown:
         for index, answer, seconds in _run(left, waiting, jobs, strict, shown.advance):
             own, name = waiting[index], waiting[index].candidate.name
             if isinstance(answer, FlipError):

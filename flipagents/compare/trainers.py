@@ -64,7 +64,7 @@ def train_method(
     try:
         inspect.signature(train).bind(source, val, Path(folder), device, progress, **given)
     except TypeError as error:
-        raise ConfigError(f"trainer {name!r}: {error}; given were options {', '.join(given)}") from None
+        raise ConfigError(f"trainer {name!r}: {error}; options given: {', '.join(given)}") from None
     Path(folder).mkdir(parents=True, exist_ok=True)
     with log(Path(folder)):
         return train(source, val, Path(folder), device, progress, **given)

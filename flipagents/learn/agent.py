@@ -26,13 +26,19 @@ KIND = "flipagents.agent"  # checkpoint kind
 class Agent:
     """All agents of an environment as one policy. A subclass only needs `act`.
 
-    An agent with graded preferences also overrides `weigh`; `act` without epsilon then erases where it is positive.
+    An agent with graded preferences also overrides `erase_preference`; `act` without epsilon must erase where it is
+    positive.
 
     env, config: environment and learner configs that it is made for.
     """
 
     name = ""  # registered name
     learns_together = False  # whether it supports distributed training, see `flipagents.learn.ranks`
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "weigh" in vars(cls):  # would be ignored, and masks would change without an error
+            raise TypeError(f"{cls.__name__}.weigh: rename it to erase_preference")
 
     def __init__(self, env: EnvConfig, config: LearnerConfig) -> None:
         self.env, self.config = env, config
@@ -49,7 +55,7 @@ class Agent:
         """
         raise NotImplementedError(f"{type(self).__name__} has no act(batch, epsilon)")
 
-    def weigh(self, batch: Batch) -> Array:
+    def erase_preference(self, batch: Batch) -> Array:
         """Preference for erasing over passing, (B, A) float32 in [-1, 1]; positive: `act` erases."""
         actions = self.act(batch)
         xp = array_namespace(actions)
@@ -81,7 +87,7 @@ class Agent:
         self.take(checkpoint.read(folder, KIND))
 
     def network(self) -> Module:
-        """Torch module from observations (B, C, P, P) or (B, A, C, P, P) uint8 to the result of `weigh`, for export."""
+        """Torch module from observations (B, C, P, P) or (B, A, C, P, P) uint8 to `erase_preference`, for export."""
         raise ConfigError(f"agent '{self.name}' has no network to export")
 
     def weights(self) -> dict[str, Tensor]:

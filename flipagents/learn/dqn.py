@@ -57,7 +57,7 @@ class QAgent(Agent):
         self._acted_on = observation, live
         return to_numpy(actions) if batch.device is None else actions
 
-    def weigh(self, batch: Batch) -> Array:
+    def erase_preference(self, batch: Batch) -> Array:
         """Value of erasing minus value of passing, clipped to [-1, 1]."""
         better = preference(self.values(self._observation(batch)))
         return to_numpy(better) if batch.device is None else better

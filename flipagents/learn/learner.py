@@ -30,7 +30,7 @@ from flipenv.batch import Batch, to_numpy
 from flipenv.config import EnvConfig
 from flipenv.errors import ConfigError
 from flipenv.pool import EpisodePool
-from flipenv.progress import showing
+from flipenv.progress import show_progress
 from flipenv.scorer import Scorer
 from flipenv.sources import SourceLike
 from flipenv.types import State, Transition
@@ -142,7 +142,7 @@ class Learner:
         log = RunLog(folder, self.steps) if ranks.rank() == 0 else None
         saved, saved_at = self.steps, time.monotonic()
         quiet = not progress or ranks.rank() > 0
-        with showing(folder.name, 1.0, done=self.progress, unit=None, quiet=quiet) as shown:
+        with show_progress(folder.name, 1.0, done=self.progress, unit=None, quiet=quiet) as shown:
             last: dict[str, Any] = {}
             for row in self.train():
                 last = row
@@ -151,15 +151,15 @@ class Learner:
                 shown.reach(self.progress, self._summary(row))
                 far = self.config.checkpoint_every is not None and self.steps - saved >= self.config.checkpoint_every
                 late = time.monotonic() - saved_at >= 60 * self.config.checkpoint_minutes
-                if ranks.everybodys(far or late)[0]:  # clocks differ: rank 0 decides
+                if ranks.all_gather(far or late)[0]:  # clocks differ: rank 0 decides
                     self.save(folder)
                     saved, saved_at = self.steps, time.monotonic()
         if log is not None:
             log.close()
             last = log.rows[-1] if log.rows else {}
         self.save(folder)
-        ranks.first(lambda: self.agent.save(folder / AGENT))
-        return ranks.first(lambda: last)
+        ranks.on_rank_0(lambda: self.agent.save(folder / AGENT))
+        return ranks.on_rank_0(lambda: last)
 
     def save(self, folder: str | Path) -> None:
         """Write a checkpoint to a run's folder."""
@@ -295,7 +295,7 @@ class Learner:
         own = torch.stack(list(self._sums.values())).tolist() if self._sums else []
         sums: dict[str, float] = {}
         counts: dict[str, int] = {}
-        for theirs, how_many in ranks.everybodys((dict(zip(self._sums, own, strict=True)), self._counts)):
+        for theirs, how_many in ranks.all_gather((dict(zip(self._sums, own, strict=True)), self._counts)):
             for name, value in theirs.items():
                 sums[name] = sums.get(name, 0.0) + value
                 counts[name] = counts.get(name, 0) + how_many[name]

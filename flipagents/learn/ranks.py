@@ -1,9 +1,9 @@
-"""Distributed training: several processes (ranks) that train one set of weights. A single process communicates nothing.
+"""Distributed training of one set of weights by several processes (ranks). A single process does not communicate.
 
     torchrun --nproc-per-node 2 -m flipagents train --data data/busi --out runs/mine --device cuda
 
-Each rank has its own lanes, replay buffer and random numbers. Gradients are averaged before each optimiser step, so all
-ranks hold the same weights, bit for bit.
+Each rank has its own lanes, replay buffer and random streams. Gradients are averaged before each optimiser step, so
+weights are identical on all ranks.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from torch import Tensor, distributed
 from flipagents.store import checkpoint
 from flipagents.store.checkpoint import CheckpointError, Snapshot
 
-WAIT = datetime.timedelta(days=2)  # timeout while one rank works alone, such as training the classifier
-NEXT = ".next"  # suffix of a checkpoint that some ranks may not have written yet
+WAIT = datetime.timedelta(days=2)  # timeout, long enough for work on rank 0 only, such as training the classifier
+NEXT = ".next"  # suffix of a checkpoint not yet complete on all ranks
 
 Value = TypeVar("Value")
 
 
 @contextmanager
-def together(device: str) -> Iterator[str]:
-    """Join the process group of torchrun, if there is one, and leave it at the end; yield this rank's device.
+def process_group(device: str) -> Iterator[str]:
+    """Join torchrun's process group, if any, and leave it at the end; yield this rank's device.
 
-    On CUDA each process of a machine uses its own GPU and NCCL; otherwise gloo.
+    On CUDA, one GPU per process and NCCL; otherwise gloo.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield device
@@ -57,7 +57,7 @@ def rank() -> int:
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
-def everybodys(value: Value) -> list[Value]:
+def all_gather(value: Value) -> list[Value]:
     """Gather the values of all ranks, in rank order."""
     if count() == 1:
         return [value]
@@ -66,15 +66,15 @@ def everybodys(value: Value) -> list[Value]:
     return values
 
 
-def first(make: Callable[[], Value]) -> Value:
-    """Make a value on rank 0 and broadcast it; if rank 0 raises, every rank raises."""
+def on_rank_0(make: Callable[[], Value]) -> Value:
+    """Call `make` on rank 0 and broadcast its result; if it raises, every rank raises."""
     if count() == 1:
         return make()
     shared: list[Any] = [None, None]
     if rank() == 0:
         try:
             shared[0] = make()
-        except Exception as error:  # the others must not wait for it
+        except Exception as error:  # raise on all ranks, so that none waits
             shared[1] = error
     distributed.broadcast_object_list(shared)
     if shared[1] is not None:
@@ -93,7 +93,7 @@ def total(number: int, device: str) -> int:
 
 
 def average(tensors: Iterable[Tensor]) -> None:
-    """Average float tensors over the ranks, in place; count and shapes must be equal on all ranks."""
+    """Average float tensors over all ranks, in place; count and shapes must match across ranks."""
     own = [tensor for tensor in tensors if tensor.is_floating_point()]
     if count() == 1 or not own:
         return
@@ -107,7 +107,7 @@ def average(tensors: Iterable[Tensor]) -> None:
 def write(folder: Path, snapshot: Snapshot, kind: str) -> None:
     """Write a checkpoint of all ranks, one folder per rank: `folder`, `folder-1`, ...
 
-    A kill at any time leaves either this checkpoint or the previous one readable by `read`.
+    If killed, `read` finds either this checkpoint or the previous one.
     """
     own = _own(folder)
     if count() == 1:
@@ -119,16 +119,16 @@ def write(folder: Path, snapshot: Snapshot, kind: str) -> None:
     distributed.barrier()
 
 
-def read(folder: Path, kind: str, moment: Callable[[dict[str, Any]], int]) -> Snapshot | None:
-    """Read this rank's part of the newest checkpoint that all ranks have; None if no rank has any.
+def read(folder: Path, kind: str, step_of: Callable[[dict[str, Any]], int]) -> Snapshot | None:
+    """Read this rank's part of the newest checkpoint common to all ranks; None if no rank has any.
 
-    moment: the step of a snapshot, from its metadata. CheckpointError if the ranks share no checkpoint, or if it was
-    written by a different number of ranks.
+    step_of: gives the step from a snapshot's metadata. CheckpointError if no checkpoint is common to all ranks, for
+    example after a change of their number.
     """
     own = _own(folder)
     places = [place for place in (own, _later(own)) if checkpoint.exists(place)]
-    found = {moment(checkpoint.about_of(place)): place for place in places}
-    all_found = everybodys(set(found))
+    found = {step_of(checkpoint.about_of(place)): place for place in places}
+    all_found = all_gather(set(found))
     if not any(all_found):
         return None
     shared = set.intersection(*all_found)

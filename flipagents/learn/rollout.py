@@ -51,9 +51,9 @@ def weights_of(
 ) -> Floats:
     """Let an agent act greedily in each episode; return its preference per superpixel, (S,) each, in the pool's order.
 
-    See `Agent.weigh`: positive where it erased, -1 where it never was; the last value while it could still erase. A
-    lane whose episode ended is refilled at once, so the batch stays full until the last cases. Without a scorer the
-    pool's config must have beta=None. The result does not depend on `lanes`.
+    See `Agent.erase_preference`: positive where it erased, -1 where it never was; the last value while it could still
+    erase. A lane whose episode ended is refilled at once, so the batch stays full until the last cases. Without a
+    scorer the pool's config must have beta=None. The result does not depend on `lanes`.
     """
     batch = Batch(pool, min(lanes, len(pool)), scorer=scorer, device=device, workers=workers, progress=progress)
     waiting = iter(range(len(pool)))
@@ -62,11 +62,11 @@ def weights_of(
     running = np.ones(batch.n_lanes, np.bool_)
     collected = _nothing(batch)
     while running.any():
-        before, weighed = batch.state, agent.weigh(batch)
+        before, preference = batch.state, agent.erase_preference(batch)
         assert before is not None
-        xp = array_namespace(weighed)
-        state = batch.advance(xp.astype(weighed > 0, xp.int64))
-        _note(collected, before, to_numpy(weighed))
+        xp = array_namespace(preference)
+        state = batch.advance(xp.astype(preference > 0, xp.int64))
+        _note(collected, before, to_numpy(preference))
         ended = np.flatnonzero(to_numpy(state.terminated | state.truncated) & running).tolist()
         for lane in ended:
             index = int(batch.drawn[lane])
@@ -87,11 +87,11 @@ def _nothing(batch: Batch) -> NDArray[np.float32]:
     return np.full(tuple(batch.state.erased.shape), -1, np.float32)
 
 
-def _note(collected: NDArray[np.float32], before: State, weighed: NDArray[Any]) -> None:
+def _note(collected: NDArray[np.float32], before: State, preference: NDArray[Any]) -> None:
     """Write preferences (B, A) into (B, S) at the agents' superpixels before a step; for two on one, the larger."""
     here = to_numpy(before.here).astype(np.int64)
     live = ~to_numpy(before.terminated | before.truncated)
     lanes, agents = np.nonzero(live[:, None] & ~np.take_along_axis(to_numpy(before.erased), here, axis=1))
     place = lanes, here[lanes, agents]
     collected[place] = -1
-    np.maximum.at(collected, place, weighed[lanes, agents])
+    np.maximum.at(collected, place, preference[lanes, agents])

@@ -112,15 +112,15 @@ class SB3Agent(SelfTaught):
         raise NotImplementedError(f"{type(self).__name__} has no timesteps")
 
     def act(self, batch: Batch, epsilon: float = 0.0) -> Array:
-        """Erase where `weigh` is positive; act randomly with probability epsilon."""
-        actions = (self._weigh(batch) > 0).long()
+        """Erase where `erase_preference` is positive; act randomly with probability epsilon."""
+        actions = (self._preference(batch) > 0).long()
         if epsilon > 0:
             actions = explore(actions, epsilon, self.generator)
         return to_numpy(actions) if batch.device is None else actions
 
-    def weigh(self, batch: Batch) -> Array:
+    def erase_preference(self, batch: Batch) -> Array:
         """Preference for erasing over passing, (B, A) float32 in [-1, 1]."""
-        better = self._weigh(batch)
+        better = self._preference(batch)
         return to_numpy(better) if batch.device is None else better
 
     def practise(self, batch: Batch, note: Callable[[Transition], None], progress: float) -> dict[str, Tensor]:
@@ -176,7 +176,7 @@ class SB3Agent(SelfTaught):
         last = self.model._last_episode_starts
         return self._starts if last is None or self.model.env is None else last
 
-    def _weigh(self, batch: Batch) -> Tensor:
+    def _preference(self, batch: Batch) -> Tensor:
         observation = batch.observation()
         lanes, agents, *picture = observation.shape
         if learners(self.env) == 1:

@@ -17,7 +17,7 @@ from flipagents.maps.network import Student, StudentConfig
 from flipagents.maps.warp import warp
 from flipenv.episode import shift_box
 from flipenv.errors import ConfigError
-from flipenv.progress import showing
+from flipenv.progress import show_progress
 from flipenv.types import Case
 
 ZOOM, MOVE = 0.02, 0.01  # sigmas of the crop's size and place, shares of its size
@@ -65,7 +65,7 @@ def distil(
         rng = np.random.default_rng(config.seed)
         targets = [np.asarray(target, np.float32) for target in maps]
         network.train()
-        with showing(title, config.epochs, unit="epoch", quiet=not progress) as shown:
+        with show_progress(title, config.epochs, unit="epoch", quiet=not progress) as shown:
             for _ in range(config.epochs):
                 losses = []
                 for chosen in np.array_split(rng.permutation(len(cases)), batches):

@@ -1,4 +1,4 @@
-"""Origins of a run's masks, and whether existing masks are up to date."""
+"""Origins of masks, and whether existing masks are up to date."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Origins:
         """Origin of the mask of one case, the first of `files`. Raises as `Source.fingerprint`."""
         scan = scan_of(self.source, index)
         return Origin(
-            image=_seen_from(files[0].parent, scan),
+            image=_relative(files[0].parent, scan),
             stamp=() if scan is None else _stamp(scan),
             digest=self._digest(index, scan),
             frame=None if scan is None else scan.frame,
@@ -60,12 +60,12 @@ class Origins:
         """Why a case must be done: what changed since its mask was made, "" if there is no mask; None if up to date.
 
         The image's bytes are read only if its file's metadata differ. Raises ConfigError if one of the files belongs to
-        another case or is of unknown origin: replacing it would lose it.
+        another case or has an unknown origin, rather than overwriting it.
         """
         mask = files[0]
         try:
             there = [file for file in files if is_there(file)]
-        except OSError:  # too long a name, an unreadable folder: writing reports it
+        except OSError:  # name too long, no access: writing reports it
             return ""
         if not there:
             return ""
@@ -81,11 +81,11 @@ class Origins:
 
     def _change(self, before: Origin, index: int, mask: Path) -> str:
         scan, entry = scan_of(self.source, index), self._entry(index)
-        image = _seen_from(mask.parent, scan)
+        image = _relative(mask.parent, scan)
         try:
             is_same = self._is_same(before, index, scan, image)
         except (FlipError, OSError):
-            return "image"  # unreadable: redoing it reports why
+            return "image"  # unreadable: segmenting reports why
         if not is_same and before.image != image:
             raise ConfigError(
                 f"{mask} is the mask of {before.image or 'a case without a file'}, not of {image or 'this case'}; "
@@ -98,7 +98,7 @@ class Origins:
             "method": before.method == self.method,
             "margin": before.margin == self.margin,
             "weights": before.weights == self.weights,
-            "mask, which is cut short": is_whole(mask),
+            "mask, which is truncated": is_whole(mask),
         }
         return ", ".join(name for name, is_so in same.items() if not is_so)
 
@@ -128,7 +128,7 @@ def _stamp(scan: Scan) -> tuple[int, ...]:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
-def _seen_from(folder: Path, scan: Scan | None) -> str | None:
+def _relative(folder: Path, scan: Scan | None) -> str | None:
     return None if scan is None else path_from(folder, scan.file)
 
 

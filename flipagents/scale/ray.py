@@ -3,8 +3,8 @@
     export RAY_ADDRESS=auto     # on a cluster; otherwise Ray starts on this machine
     flip segment cases.csv -o out/ --engine ray
 
-Ray Data gives blocks of images to a pool of actors and restarts one that dies; its block is then repeated, except for
-images whose files exist. So nothing is lost, and finished images are not repeated.
+Ray Data assigns blocks of images to a pool of actors. A dead actor is restarted and its block repeated, except for
+finished images.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from typing import Any
 import numpy as np
 
 from flipagents.machine import threads
-from flipagents.scale.worker import CHUNK, Outcome, Paths, Work, Worker, waiting
+from flipagents.scale.worker import CHUNK, Outcome, Paths, Work, Worker, pending
 from flipenv.sources.extras import need
 
 
 def run(work: Work, paths: Paths, *, workers: int | None = None, block: int = CHUNK) -> Iterator[Outcome]:
     """Segment and write cases; yield each outcome as it arrives.
 
-    Image files and the output folder must be visible to every machine under the same names. Finished cases are not
-    repeated, see `flipagents.scale.worker.waiting`.
+    Images and the output folder must have the same paths on every machine. Finished cases are skipped, see
+    `flipagents.scale.worker.pending`.
 
-    workers: most workers, None for one per GPU (device cuda) or one per CPU of the cluster. block: images per task.
-    Raises MissingDependencyError without Ray, OutputError as a Ray error, which aborts the run.
+    workers: maximum number, None for one per GPU (device cuda) or CPU of the cluster. block: images per task.
+    Raises MissingDependencyError without Ray, and a Ray error that aborts the run for an OutputError.
     """
     ray = need("ray", extra="ray", purpose="engine 'ray'")
     need("ray.data", extra="ray", purpose="engine 'ray'")
@@ -52,7 +52,7 @@ def run(work: Work, paths: Paths, *, workers: int | None = None, block: int = CH
         num_gpus=1 if gpu else 0,
     )
     for row in done.iter_rows():
-        yield Outcome(int(row["number"]), str(row["error"]), json.loads(row["told"]))
+        yield Outcome(int(row["number"]), str(row["error"]), json.loads(row["details"]))
 
 
 class Actor:
@@ -66,10 +66,10 @@ class Actor:
         """Segment a block; return index, error and details of each image, see `Outcome`."""
         numbers = [int(number) for number in batch["number"]]
         paths = dict(zip(numbers, ([Path(file) for file in files] for files in batch["files"]), strict=True))
-        left = {index: paths[index] for index in waiting(self.worker.work, paths)}
+        left = {index: paths[index] for index in pending(self.worker.work, paths)}
         outcomes = {index: Outcome(index) for index in numbers} | {each.index: each for each in self.worker.run(left)}
         return {
             "number": np.array(numbers),
             "error": np.array([each.error for each in outcomes.values()]),
-            "told": np.array([json.dumps(each.told) for each in outcomes.values()]),
+            "details": np.array([json.dumps(each.details) for each in outcomes.values()]),
         }

@@ -1,4 +1,4 @@
-"""Segment many images into files: the part of one worker, for every engine."""
+"""Segment many images into files: one worker, used by every engine."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from flipenv.types import Case
 
 CHUNK = 64  # images in memory at once
 FILMS = (".gif", ".mp4")
-WALKED = ("_curve.png", *FILMS)  # suffixes of files that show a walk
+WALKED = ("_curve.png", *FILMS)  # suffixes of outputs that show a walk
 
 Paths = Mapping[int, Sequence[Path]]  # index of a case in its source -> its output files, the mask's PNG first
 
 
 @dataclass(frozen=True)
 class Work:
-    """Settings for segmenting each image; can be sent to other processes."""
+    """Settings of a segmentation run; picklable."""
 
     source: Source
     method: str = "flip"
@@ -54,18 +54,18 @@ class Outcome:
     """Result of one case."""
 
     index: int  # in the source
-    error: str = ""  # why it failed; "" for success
-    told: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # details of the mask, as JSON data
+    error: str = ""  # "" for success
+    details: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of the mask, JSON-serialisable
 
 
 @dataclass(frozen=True, eq=False)
-class _Masked:
+class _Segmented:
     """A segmented case before its files are written."""
 
     index: int
     case: Case
     mask: Any  # (height, width) bool
-    seconds: float  # method's time, its share of the chunk's
+    seconds: float  # the chunk's time divided by its cases
 
 
 class Worker:
@@ -88,9 +88,9 @@ class Worker:
         waiting = list(paths)
         for start in range(0, len(waiting), CHUNK):
             for result in self._masks({index: paths[index] for index in waiting[start : start + CHUNK]}):
-                yield result if isinstance(result, Outcome) else self._written(result, paths[result.index])
+                yield result if isinstance(result, Outcome) else self._write(result, paths[result.index])
 
-    def _written(self, each: _Masked, files: Sequence[Path]) -> Outcome:
+    def _write(self, each: _Segmented, files: Sequence[Path]) -> Outcome:
         started = time.perf_counter()
         case = each.case
         try:
@@ -120,14 +120,14 @@ class Worker:
             return Outcome(each.index, str(error))
         seconds = each.seconds + time.perf_counter() - started
         area = int(each.mask.sum())
-        told: dict[str, Any] = {"area_px": area, "seconds": round(seconds, 3)}
+        details: dict[str, Any] = {"area_px": area, "seconds": round(seconds, 3)}
         if self.runtime is not None:
-            told["runtime"] = self.runtime
+            details["runtime"] = self.runtime
         if spacing is not None:
-            told |= {"spacing_mm": list(spacing), "area_mm2": round(area * spacing[0] * spacing[1], 4)}
-        return Outcome(each.index, told=told)
+            details |= {"spacing_mm": list(spacing), "area_mm2": round(area * spacing[0] * spacing[1], 4)}
+        return Outcome(each.index, details=details)
 
-    def _masks(self, paths: Paths) -> list[Outcome | _Masked]:
+    def _masks(self, paths: Paths) -> list[Outcome | _Segmented]:
         """Intermediate result of each case: its mask, or the outcome with its error."""
         cases: dict[int, Case] = {}
         failed: dict[int, str] = {}
@@ -150,15 +150,15 @@ class Worker:
                     failed[index] = str(error)
         seconds = (time.perf_counter() - started) / max(len(cases), 1)
         return [
-            Outcome(index, failed[index]) if index in failed else _Masked(index, cases[index], masks[index], seconds)
+            Outcome(index, failed[index]) if index in failed else _Segmented(index, cases[index], masks[index], seconds)
             for index in paths
         ]
 
 
-def waiting(work: Work, paths: Paths) -> dict[int, str]:
-    """The cases still to be done, with what changed since their mask was made, "" if there is no mask.
+def pending(work: Work, paths: Paths) -> dict[int, str]:
+    """The cases to do, with what changed since their mask was made, "" without a mask.
 
-    A case is done if all its files exist and its mask was made from the same image, box, method and weights.
+    A case is done if all its files exist and its mask is from the same image, box, method and weights.
     Raises ConfigError if a mask belongs to another image, see `flipagents.scale.origins.Origins.change`.
     """
     changes = {index: work.origins.change(index, files) for index, files in paths.items()}
@@ -169,7 +169,7 @@ def _any(files: Sequence[Path], suffix: str) -> bool:
     return any(file.suffix == suffix for file in files)
 
 
-def share_of(paths: Paths, shard: str) -> dict[int, Sequence[Path]]:
+def shard_of(paths: Paths, shard: str) -> dict[int, Sequence[Path]]:
     """The shard `i/n` of the cases, i from 1 to n: every n-th, so that the n shards partition them.
 
     ConfigError for malformed text.

@@ -39,12 +39,12 @@ class OnnxAgent(Agent):
         return None
 
     def act(self, batch: Batch, epsilon: float = 0.0) -> Array:
-        """Erase where `weigh` is positive."""
-        weighed = self.weigh(batch)
-        xp = array_namespace(weighed)
-        return xp.astype(weighed > 0, xp.int64)
+        """Erase where `erase_preference` is positive."""
+        preference = self.erase_preference(batch)
+        xp = array_namespace(preference)
+        return xp.astype(preference > 0, xp.int64)
 
-    def weigh(self, batch: Batch) -> Array:
+    def erase_preference(self, batch: Batch) -> Array:
         """The network's output, (B, A) float32."""
         inputs = batch.observation()
         if self.env.observation == "joint":

@@ -1,1 +1,1 @@
-"""Using it without a command line: page, Label Studio, napari."""
+"""Interfaces other than the command line: page, Label Studio, napari."""

@@ -1,10 +1,10 @@
-// The drawing of `flip app`: a picture, and on it the one box, which every drag draws anew.
+// The drawing of `flip app`: a picture with one box, which each drag replaces.
 //
 // Gradio runs this once, with `element`, `props`, `trigger` and `watch`. props.value is
-// {image: address, name, width, height: px, box: [x0, y0, x1, y1] or null, turn}: sides between pixels of the image,
-// and how many boxes were drawn here before the page answered.
+// {image: URL, name, width, height: px, box: [x0, y0, x1, y1] or null, turn}: box sides in image px, between pixels;
+// turn counts the boxes drawn, to detect stale answers.
 
-const CLICK = 3; // px of the screen; who moves less has pressed, not dragged
+const CLICK = 3; // screen px; shorter drags are clicks
 const area = element.querySelector(".area");
 const stage = element.querySelector(".stage");
 const photo = element.querySelector("img");
@@ -19,7 +19,7 @@ let turn = 0;
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
-/** Where the pointer is in pixels of the image; beyond an edge, on it. */
+/** The pointer in image pixels, clamped to the image. */
 function place(event) {
   const shown = stage.getBoundingClientRect();
   return [
@@ -45,12 +45,12 @@ function describe() {
   stage.setAttribute("aria-label", `${size}; ${where}`);
 }
 
-/** Show what the page says: another picture, or another box on it. */
+/** Show the value set by the page: another picture, or another box. */
 function show() {
   const value = props.value;
   const same = picture && value && value.image === picture.image;
   if (same && value.turn < turn) {
-    props.value = picture; // this answers a box that was drawn over meanwhile
+    props.value = picture; // stale: another box was drawn since
     return;
   }
   if (!same) {
@@ -72,7 +72,7 @@ function show() {
   if (picture) describe();
 }
 
-function tell(sides) {
+function submit(sides) {
   box = sides;
   turn += 1;
   picture = { ...picture, box, turn };
@@ -88,7 +88,7 @@ function between(from, to) {
 
 area.addEventListener("pointerdown", (event) => {
   if (!picture || drag || event.button !== 0) return;
-  event.preventDefault(); // the browser would drag the picture, or select text
+  event.preventDefault(); // no image drag, no text selection
   stage.focus({ preventScroll: true });
   area.setPointerCapture(event.pointerId);
   drag = { pointer: event.pointerId, from: place(event), x: event.clientX, y: event.clientY };
@@ -104,7 +104,7 @@ area.addEventListener("pointerup", (event) => {
   drag = null;
   const far = Math.max(Math.abs(event.clientX - x), Math.abs(event.clientY - y));
   if (far < CLICK) paint(box);
-  else tell(between(from, place(event)));
+  else submit(between(from, place(event)));
 });
 
 function stop() {
@@ -123,11 +123,11 @@ stage.addEventListener("keydown", (event) => {
   const [right, down] = step;
   const [x0, y0, x1, y1] = box;
   if (event.shiftKey) {
-    tell([x0, y0, clamp(x1 + right, x0 + 1, picture.width), clamp(y1 + down, y0 + 1, picture.height)]);
+    submit([x0, y0, clamp(x1 + right, x0 + 1, picture.width), clamp(y1 + down, y0 + 1, picture.height)]);
   } else {
     const across = clamp(right, -x0, picture.width - x1);
     const along = clamp(down, -y0, picture.height - y1);
-    tell([x0 + across, y0 + along, x1 + across, y1 + along]);
+    submit([x0 + across, y0 + along, x1 + across, y1 + along]);
   }
 });
 

@@ -1,4 +1,4 @@
-"""Label Studio's requests while a user draws a box, answered with brush masks; independent of HTTP."""
+"""Label Studio backend: brush masks for the boxes a user draws; independent of HTTP."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flipagents.formats import brush_rle as brush
-from flipagents.serve.service import AGENTS, Desk, open_picture
+from flipagents.serve.service import AGENTS, SegmentationService, open_picture
 from flipenv.checks import check_box
 from flipenv.errors import BoxError, ConfigError, FlipError, ImageError, SourceError
 from flipenv.types import Box
 
-LARGEST = 64_000_000  # bytes of an image file
-LOCAL_FILES = "/data/local-files/"  # Label Studio's own address of a file of its local storage: ?d=PATH
+MAX_BYTES = 64_000_000  # bytes of an image file
+LOCAL_FILES = "/data/local-files/"  # URL of a file in Label Studio's local storage: ?d=PATH
 DATA = "/data/"  # prefix of uploaded files
 RECTANGLES = ("rectanglelabels", "rectangle")
-MOST = 100  # boxes per request
+MAX_BOXES = 100  # boxes per request
 
 
 class RequestError(FlipError):
@@ -36,28 +36,30 @@ class RequestError(FlipError):
 
 @dataclass(frozen=True)
 class Tags:
-    """The parts of a labelling config that an answer names."""
+    """The parts of a labelling config used in an answer."""
 
     brush: str  # name of the BrushLabels
-    labels: tuple[str, ...]  # that it offers
-    image: str  # name of the Image that it is drawn on
-    key: str  # of the image in a task's data
+    labels: tuple[str, ...]  # of the brush
+    image: str  # name of the Image it draws on
+    key: str  # of the image in the task's data
 
 
 class Backend:
     """Answers /predict for one method.
 
-    media_root: folder whose images tasks may name; None: tasks must bring their images as data URIs. method, margin: as
-    `flipagents.serve.service.Desk.masks`. One request is computed at a time.
+    media_root: folder of the images that tasks may refer to; None allows data URIs only. method, margin: as
+    `flipagents.serve.service.SegmentationService.masks`. Requests are computed one at a time.
     """
 
-    def __init__(self, desk: Desk, media_root: Path | None = None, method: str = AGENTS, margin: int = 0) -> None:
+    def __init__(
+        self, service: SegmentationService, media_root: Path | None = None, method: str = AGENTS, margin: int = 0
+    ) -> None:
         if media_root is not None and not media_root.is_dir():
-            raise ConfigError(f"media root {media_root} is not a folder; give the folder of the images")
-        self.desk, self.method, self.margin = desk, method, margin
+            raise ConfigError(f"media root {media_root} is not a folder; expected the folder of the images")
+        self.service, self.method, self.margin = service, method, margin
         self.root = None if media_root is None else media_root.resolve()
         self._busy = threading.Lock()
-        desk.method(method)  # so that missing dependencies show now
+        service.method(method)  # fail early on missing dependencies
 
     @property
     def version(self) -> str:
@@ -65,78 +67,77 @@ class Backend:
         return f"flip-learning {self.method}"
 
     def predict(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer to /predict: a brush mask for each rectangle of the context, none without one.
+        """The answer to /predict: a brush mask per rectangle in the context; no results without a rectangle.
 
-        Raises RequestError for a request of another form, SourceError, ImageError, BoxError for images and boxes that
-        cannot be taken.
+        Raises RequestError for a malformed request, SourceError, ImageError or BoxError for an invalid image or box.
         """
-        drawn = _drawn(request)
+        drawn = _rectangles(request)
         if not drawn:
             return {"results": [], "model_version": self.version}
         tags = read_tags(request.get("label_config"), drawn[0].get("to_name"))
         tasks = request.get("tasks")
         if not isinstance(tasks, list) or len(tasks) != 1 or not isinstance(tasks[0], dict):
-            raise RequestError("expected one task in `tasks`, that in which the box was drawn")
-        image = self.image(_part(tasks[0], "data", dict).get(tags.key))
+            raise RequestError("expected one task in `tasks`, the one with the box")
+        image = self.image(_field(tasks[0], "data").get(tags.key))
         boxes = [read_box(each, image.shape) for each in drawn]
         with self._busy:
-            masks = self.desk.masks(image, boxes, self.method, self.margin)
+            masks = self.service.masks(image, boxes, self.method, self.margin)
         result = [_region(mask, each, tags) for mask, each in zip(masks, drawn, strict=True)]
         answer = {"result": result, "model_version": self.version}
         return {"results": [answer], "model_version": self.version}
 
     def image(self, address: Any) -> NDArray[np.uint8]:
-        """The image (height, width) uint8 of a task: a data URI, or a file below the media root; nothing is fetched."""
+        """The image of a task, (height, width) uint8, from a data URI or a file in the media root."""
         if not isinstance(address, str) or not address:
             raise RequestError("the task has no image; expected a data URI or a path in its data")
         if not address.startswith("data:"):
-            return open_picture(self.file(address), upright=True).image  # as browsers, which draw boxes, show it
+            return open_picture(self.file(address), upright=True).image  # as browsers show it
         with tempfile.TemporaryDirectory(prefix="flip-serve-") as folder:
             path = Path(folder) / "image"
-            path.write_bytes(_decoded(address))
+            path.write_bytes(_decode(address))
             return open_picture(path, upright=True).image
 
     def file(self, address: str) -> Path:
-        """The file that a path of a task means; SourceError for one outside the media root, and for other addresses.
+        """The file of a task's image; SourceError for a file outside the media root, or a web address.
 
-        Taken are `/data/local-files/?d=PATH` and `/data/PATH`, as Label Studio names its local storage and its uploads,
-        and PATH, all below the media root.
+        Accepted are `/data/local-files/?d=PATH` (local storage), `/data/PATH` (uploads) and PATH, all relative to the
+        media root.
         """
         try:
             parts = urlsplit(address)
         except ValueError:
-            raise SourceError("the task's image is no address") from None
+            raise SourceError("the task's image is not a valid URL") from None
         if parts.scheme or parts.netloc:
             raise SourceError(
-                "the task's image is a web address, and nothing is fetched; put the file below --media-root, or into "
-                "the task as a data URI"
+                "the task's image is a web address, which is not fetched; put the file in --media-root, or send it as "
+                "a data URI"
             )
         if self.root is None:
-            raise SourceError("the task names a file; start `flip serve` with --media-root, the folder that holds it")
+            raise SourceError("the task refers to a file; start `flip serve` with --media-root, its folder")
         if parts.path == LOCAL_FILES:
             name = parse_qs(parts.query).get("d", [""])[0]
         else:
             name = unquote(parts.path.removeprefix(DATA))
         try:
-            path = (self.root / name).resolve()  # of links too
+            path = (self.root / name).resolve()  # resolves links too
             inside = path.is_relative_to(self.root) and path.is_file()
-        except (OSError, ValueError, RuntimeError):  # a NUL, a name that is too long, links in a circle
+        except (OSError, ValueError, RuntimeError):  # NUL, name too long, link cycle
             inside = False
         if not inside:
-            raise SourceError("the task's image is no file below --media-root")
-        if path.stat().st_size > LARGEST:
-            raise ImageError(f"{path.name} is larger than {LARGEST} bytes")
+            raise SourceError("the task's image is not a file in --media-root")
+        if path.stat().st_size > MAX_BYTES:
+            raise ImageError(f"{path.name} is larger than {MAX_BYTES} bytes")
         return path
 
 
 def read_tags(config: Any, to_name: Any = None) -> Tags:
-    """Find the brush and its image in a labelling config; to_name: the image drawn on, where there are several."""
+    """Find the brush and its image in a labelling config; to_name: the image drawn on, if there are several."""
     if not isinstance(config, str) or "<!" in config.replace("<!--", ""):
-        raise RequestError("`label_config` is missing or has declarations; expected the labelling config as XML")
+        raise RequestError("`label_config` is missing or has DTD declarations; expected a labelling config")
     try:
         tree = ElementTree.fromstring(config)
     except ElementTree.ParseError as error:
-        raise RequestError(f"`label_config` is no XML ({error})") from None
+        raise RequestError(f"`label_config` is not XML ({error})") from None
     images = {tag.get("name"): tag for tag in tree.iter("Image")}
     for tag in tree.iter("BrushLabels"):
         image = images.get(tag.get("toName"))
@@ -147,22 +148,22 @@ def read_tags(config: Any, to_name: Any = None) -> Tags:
         if labels:
             return Tags(tag.get("name", ""), labels, tag.get("toName", ""), value[1:])
     raise RequestError(
-        "the labelling config has no <BrushLabels> with a <Label> on the <Image> of the box; add one, to hold the masks"
+        "the labelling config has no <BrushLabels> with a <Label> on the <Image> of the box; add one for the masks"
     )
 
 
 def read_box(region: Mapping[str, Any], shape: tuple[int, ...]) -> Box:
-    """The pixels that a rectangle in percent covers by half or more; BoxError where it does not fit."""
+    """The box of a rectangle in percent, see `Box.covering`; BoxError if it does not fit the image."""
     height, width = shape
     size = (region.get("original_height"), region.get("original_width"))
     if size != (height, width):
         raise BoxError(
             f"the box was drawn on an image of {size[0]}x{size[1]} (height x width) but the file has {height}x{width}: "
-            "it is another file, or turned by its EXIF orientation"
+            "it is another file, or rotated by its EXIF orientation"
         )
-    value = _part(region, "value", dict)
+    value = _field(region, "value")
     if region.get("image_rotation") or value.get("rotation"):
-        raise BoxError("the box or its image is turned; expected sides along rows and columns")
+        raise BoxError("the box or its image is rotated; expected sides along rows and columns")
     numbers = [value.get(name) for name in ("x", "y", "width", "height")]
     if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers):
         raise BoxError("the box has no x, y, width and height; expected percents of the image")
@@ -170,7 +171,7 @@ def read_box(region: Mapping[str, Any], shape: tuple[int, ...]) -> Box:
     return Box(*check_box(Box.covering(y * height, x * width, (y + down) * height, (x + across) * width), shape))
 
 
-def _drawn(request: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _rectangles(request: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The rectangles of a request's context."""
     params = request.get("params") or {}
     context = params.get("context") if isinstance(params, dict) else None
@@ -178,10 +179,10 @@ def _drawn(request: Mapping[str, Any]) -> list[dict[str, Any]]:
     if not regions:
         return []
     if not isinstance(regions, list) or not all(isinstance(region, dict) for region in regions):
-        raise RequestError("`params.context.result` is no list of regions")
+        raise RequestError("`params.context.result` is not a list of regions")
     drawn = [region for region in regions if region.get("type") in RECTANGLES]
-    if not 0 < len(drawn) <= MOST:
-        raise BoxError(f"{len(drawn)} rectangles were drawn; expected 1 to {MOST}: use the rectangle tool")
+    if not 0 < len(drawn) <= MAX_BOXES:
+        raise BoxError(f"found {len(drawn)} rectangles; expected 1 to {MAX_BOXES}: use the rectangle tool")
     return drawn
 
 
@@ -201,21 +202,21 @@ def _region(mask: NDArray[np.bool_], drawn: Mapping[str, Any], tags: Tags) -> di
     }
 
 
-def _decoded(address: str) -> bytes:
+def _decode(address: str) -> bytes:
     head, comma, text = address.partition(",")
     if not comma or not head.endswith(";base64"):
-        raise ImageError("the task's data URI is not in base64; expected data:image/png;base64,...")
+        raise ImageError("the task's data URI is not base64; expected data:image/png;base64,...")
     try:
         data = base64.b64decode(text, validate=True)
     except binascii.Error as error:
         raise ImageError(f"the task's data URI is damaged ({error})") from None
-    if len(data) > LARGEST:
-        raise ImageError(f"the task's image is larger than {LARGEST} bytes")
+    if len(data) > MAX_BYTES:
+        raise ImageError(f"the task's image is larger than {MAX_BYTES} bytes")
     return data
 
 
-def _part(parent: Mapping[str, Any], name: str, kind: type) -> Any:
+def _field(parent: Mapping[str, Any], name: str) -> Any:
     part = parent.get(name)
-    if not isinstance(part, kind):
-        raise RequestError(f"`{name}` is missing or of another form")
+    if not isinstance(part, dict):
+        raise RequestError(f"`{name}` is missing or not a JSON object")
     return part

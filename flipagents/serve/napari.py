@@ -1,4 +1,4 @@
-"""Boxes of a napari Shapes layer in, masks in a Labels layer out. Only `segment_boxes_widget` needs Qt."""
+"""napari plugin: boxes in a Shapes layer to masks in a Labels layer. Only `segment_boxes_widget` needs Qt."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from napari.layers import Image, Labels, Shapes
 from napari.utils.notifications import show_error
 from numpy.typing import NDArray
 
-from flipagents.serve.service import AGENTS, Desk, offered
+from flipagents.serve.service import AGENTS, SegmentationService, available_methods
 from flipenv.checks import check_box, check_image
 from flipenv.errors import BoxError, FlipError, ImageError
 from flipenv.types import Box
@@ -22,13 +22,13 @@ from flipenv.types import Box
 if TYPE_CHECKING:
     from magicgui.widgets import FunctionGui
 
-MOST = np.iinfo(np.uint16).max  # boxes on one image
-SQUARE = 1e-3  # px by which a corner may be off the sides of its rectangle
-SUFFIX = " masks"  # of the Labels layer, after the name of the image
+MAX_BOXES = np.iinfo(np.uint16).max  # boxes on one image
+TOLERANCE = 1e-3  # px, allowed deviation of a corner from an upright rectangle
+SUFFIX = " masks"  # of the Labels layer's name, after the image's
 
-LabelImage: TypeAlias = NDArray[np.uint16]  # (height, width), 0 where there is no mask, box k has label k
+LabelImage: TypeAlias = NDArray[np.uint16]  # (height, width), 0 background, k the mask of box k
 
-_desk = Desk()
+_service = SegmentationService()
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +36,8 @@ class Frame:
     """The displayed grey image, and the rectangles drawn on it."""
 
     image: NDArray[np.uint8]  # (height, width)
-    index: tuple[int, ...]  # where it lies in the data of its layer; () for a 2-D image
-    rectangles: list[NDArray[np.float64]]  # each (4, 2), row and column of the corners in px of the image
+    index: tuple[int, ...]  # in its layer's data; () for a 2-D image
+    rectangles: list[NDArray[np.float64]]  # each (4, 2), row and column of the corners, image px
 
 
 def segment_boxes(
@@ -45,61 +45,59 @@ def segment_boxes(
     rectangles: Sequence[NDArray[np.float64]],
     method: str = AGENTS,
     margin: int = 0,
-    desk: Desk | None = None,
+    service: SegmentationService | None = None,
 ) -> LabelImage:
     """Segment the nodule in each rectangle: (height, width) uint16, label k for rectangle k, counted from 1.
 
-    Where masks overlap the later rectangle's label stays.
+    Where masks overlap, the later label wins.
 
-    image: (height, width) uint8. rectangles: corners as napari has them, each (4, 2) row and column; pixel (r, c) has
-    its centre there and reaches half a pixel further, and each row and column that a rectangle covers by half is in its
-    box. method, margin: as `flipagents.serve.service.Desk.masks`.
+    image: (height, width) uint8. rectangles: corners in napari's coordinates, where pixel centres are integers, each
+    (4, 2) row and column; converted by `Box.covering`. method, margin: as
+    `flipagents.serve.service.SegmentationService.masks`.
 
-    Raises BoxError where there is no rectangle, or one that is turned or reaches outside the image; ImageError unless
-    the image is 8-bit grey.
+    Raises BoxError if there is no rectangle, or one is rotated or leaves the image; ImageError unless the image is
+    8-bit grey.
     """
     check_image(image)
-    if not 0 < len(rectangles) <= MOST:
+    if not 0 < len(rectangles) <= MAX_BOXES:
         raise BoxError(
-            f"there are {len(rectangles)} boxes on this image; expected 1 to {MOST}: draw rectangles in the Shapes "
+            f"found {len(rectangles)} boxes on this image; expected 1 to {MAX_BOXES}: draw rectangles in the Shapes "
             "layer, each side touching the nodule"
         )
     boxes = [_box(number, corners, image.shape) for number, corners in enumerate(rectangles, start=1)]
     labels = np.zeros(image.shape, np.uint16)
-    for number, mask in enumerate((desk or _desk).masks(image, boxes, method, margin), start=1):
+    for number, mask in enumerate((service or _service).masks(image, boxes, method, margin), start=1):
         labels[mask] = number
     return labels
 
 
-def look(viewer: ViewerModel, image: Image | None, boxes: Shapes | None) -> Frame:
-    """Take the frame that the viewer shows of a layer, and the rectangles on it, in pixels of that frame.
+def read_frame(viewer: ViewerModel, image: Image | None, boxes: Shapes | None) -> Frame:
+    """Read the displayed frame of a layer, and the rectangles on it, in pixels of that frame.
 
-    Layers may differ in scale and place. Raises ImageError without a layer, or where the viewer does not show rows and
-    columns; BoxError for shapes that are not rectangles.
+    Layers may have different transforms. Raises ImageError without an image layer or if the viewer does not show rows
+    and columns; BoxError without a shapes layer or for shapes other than rectangles.
     """
     if image is None:
-        raise ImageError("there is no Image layer; open an image first")
+        raise ImageError("no Image layer found; open an image first")
     if boxes is None:
-        raise BoxError("there is no Shapes layer; add one and draw a rectangle around each nodule")
+        raise BoxError("no Shapes layer found; add one and draw a rectangle around each nodule")
     if tuple(viewer.dims.displayed) != (viewer.dims.ndim - 2, viewer.dims.ndim - 1):
         raise ImageError(
             f"the viewer shows axes {tuple(viewer.dims.displayed)} of {viewer.dims.ndim}; expected the last two, rows "
-            "and columns of one frame: leave 3-D, and undo the change of axes"
+            "and columns of one frame: switch to 2-D and restore the axis order"
         )
     data = image.data[0] if image.multiscale else image.data
     steps = np.rint(image.world_to_data(viewer.dims.point))[: image.ndim - 2].astype(int)
     for axis, step in enumerate(steps):
         if not 0 <= step < data.shape[axis]:
-            raise ImageError(f"layer {image.name!r} has no frame where the viewer is; move its sliders to a frame")
+            raise ImageError(f"layer {image.name!r} has no frame at the viewer's position; move the sliders to a frame")
     index = tuple(int(step) for step in steps)
     rectangles = []
     for number, (kind, corners) in enumerate(zip(boxes.shape_type, boxes.data, strict=True), start=1):
         if kind != "rectangle":
-            raise BoxError(
-                f"shape {number} of layer {boxes.name!r} is of kind {kind}; expected rectangles: take it away"
-            )
+            raise BoxError(f"shape {number} of layer {boxes.name!r} is of type {kind}; expected rectangles: delete it")
         on_image = np.array([image.world_to_data(boxes.data_to_world(corner)) for corner in corners])
-        # A shape with fewer axes than the stack lies on each of its frames.
+        # A shape with fewer axes than the stack applies to every frame.
         axes = range(max(0, image.ndim - boxes.ndim), image.ndim - 2)
         if all((np.rint(on_image[:, axis]) == index[axis]).all() for axis in axes):
             rectangles.append(on_image[:, -2:])
@@ -107,7 +105,7 @@ def look(viewer: ViewerModel, image: Image | None, boxes: Shapes | None) -> Fram
 
 
 def show(viewer: ViewerModel, image: Image, index: tuple[int, ...], labels: LabelImage) -> Labels:
-    """Put labels into the layer of an image's masks, which is made where there is none; other frames keep theirs."""
+    """Write labels to the mask layer of an image, created if needed; other frames are unchanged."""
     name = f"{image.name}{SUFFIX}"
     shape = (image.data[0] if image.multiscale else image.data).shape[: image.ndim]
     layer = next((each for each in viewer.layers if each.name == name), None)
@@ -122,9 +120,9 @@ def show(viewer: ViewerModel, image: Image, index: tuple[int, ...], labels: Labe
 
 
 def segment_boxes_widget() -> FunctionGui[Any]:
-    """The widget 'Segment boxes'; the viewer stays free while a method works, and errors are notifications."""
+    """The widget 'Segment boxes'; runs in a worker thread, and shows errors as notifications."""
 
-    # magicgui imports what an annotation names, hence the whole path.
+    # magicgui resolves annotations by import, hence the full path.
     def run(
         viewer: napari.Viewer,
         image: napari.layers.Image,
@@ -135,7 +133,7 @@ def segment_boxes_widget() -> FunctionGui[Any]:
         from napari.qt.threading import create_worker  # noqa: PLC0415 - Qt
 
         try:
-            frame = look(viewer, image, boxes)
+            frame = read_frame(viewer, image, boxes)
         except FlipError as error:
             show_error(str(error))
             return
@@ -150,7 +148,7 @@ def segment_boxes_widget() -> FunctionGui[Any]:
             _ignore_errors=True,
             _connect={
                 "returned": lambda labels: show(viewer, image, frame.index, labels),
-                "errored": _told,
+                "errored": _report,
                 "finished": lambda: setattr(widget.call_button, "enabled", True),
             },
         )
@@ -158,13 +156,13 @@ def segment_boxes_widget() -> FunctionGui[Any]:
     widget: FunctionGui[Any] = magicgui(
         run,
         call_button="Segment",
-        method={"choices": offered(), "tooltip": "docs/agents.md tells of each"},
-        margin={"max": 60, "label": "margin, px", "tooltip": "by so much a box may be off; 0 for tight boxes"},
+        method={"choices": available_methods(), "tooltip": "described in docs/agents.md"},
+        margin={"max": 60, "label": "margin, px", "tooltip": "how far a box may be off; 0 for tight boxes"},
     )
     return widget
 
 
-def _told(error: Exception) -> None:
+def _report(error: Exception) -> None:
     if not isinstance(error, FlipError):
         raise error
     show_error(str(error))
@@ -172,8 +170,8 @@ def _told(error: Exception) -> None:
 
 def _box(number: int, corners: NDArray[np.float64], shape: tuple[int, ...]) -> Box:
     low, high = corners.min(axis=0), corners.max(axis=0)
-    if (np.minimum(corners - low, high - corners) > SQUARE).any():
-        raise BoxError(f"box {number} is turned; expected sides along rows and columns: draw it again")
+    if (np.minimum(corners - low, high - corners) > TOLERANCE).any():
+        raise BoxError(f"box {number} is rotated; expected sides along rows and columns: draw it again")
     try:
         return Box(*check_box(Box.covering(*(low + 0.5), *(high + 0.5)), shape))
     except BoxError as error:

@@ -1,5 +1,5 @@
-// What Gradio's own parts lack: alternative texts of their pictures, and choices that the arrow keys move through.
-// ALTERNATIVES, by the id of a part, and CHOICES, ids, are put in front of this by `flipagents.serve.page_layout`.
+// Accessibility that Gradio lacks: alternative texts of pictures, and arrow keys in radio groups.
+// `flipagents.serve.page_layout` prepends ALTERNATIVES, texts by part id, and CHOICES, ids of radio groups.
 
 function complete() {
   for (const [part, text] of Object.entries(ALTERNATIVES)) {
@@ -9,7 +9,7 @@ function complete() {
   }
   for (const part of CHOICES) {
     for (const button of document.querySelectorAll(`#${part} input[type=radio]`)) {
-      if (button.name !== part) button.name = part; // of one name they are one choice
+      if (button.name !== part) button.name = part; // one name makes one group
     }
   }
 }

@@ -1,4 +1,4 @@
-"""The page of `flip app`: draw a box, watch the agents erase, download the mask. Event wiring and serving."""
+"""The page of `flip app`: event wiring and serving."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from flipagents.machine.ports import check_port
-from flipagents.serve.hosts import HERE
+from flipagents.serve.hosts import LOCAL_HOSTS
 from flipagents.serve.page_actions import CORNERS, VIEWS, Actions, Changes
-from flipagents.serve.page_guard import Guard, broken, quiet
+from flipagents.serve.page_guard import Guard, brief_errors, print_traceback
 from flipagents.serve.page_layout import CSS, layout, page_script
 from flipagents.serve.page_messages import refused
-from flipagents.serve.page_turns import LeftError
-from flipagents.serve.service import Desk
+from flipagents.serve.page_turns import PictureChangedError
+from flipagents.serve.service import SegmentationService
 from flipenv.errors import FlipError
 from flipenv.sources.extras import need
 
-UPLOAD = "64mb"  # largest upload
-KEPT = 24 * 3600  # s, after which files and sessions of a running page are dropped
-WINDOWS = 64  # most sessions kept, the last used ones
+MAX_UPLOAD = "64mb"  # largest upload
+LIFETIME = 24 * 3600  # s, of files and sessions
+MAX_SESSIONS = 64  # least recently used ones are dropped
 
 
 def serve(
@@ -35,22 +35,22 @@ def serve(
     device: str = "cpu",
     runtime: str = "auto",
 ) -> None:
-    """Show the page at http://HOST:PORT until Ctrl-C or SIGTERM; call it from the main thread.
+    """Serve the page at http://HOST:PORT until Ctrl-C or SIGTERM; call it from the main thread.
 
-    Uploads and results are in a temporary folder that is deleted when the process ends. Raises MissingDependencyError
-    without Gradio, ConfigError if it cannot listen there.
+    Uploads and results are in a temporary folder, deleted at the end. Raises MissingDependencyError without Gradio,
+    ConfigError if it cannot listen there.
     """
     check_port(host, port)
-    # By default SIGTERM, which service managers send, would leave patients' images behind.
+    # By default, SIGTERM would leave patients' images behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="flip-app-") as folder, suppress(KeyboardInterrupt):
-        page = build(Desk(weights, device, runtime), Path(folder))
+        page = build(SegmentationService(weights, device, runtime), Path(folder))
         print(f"{launch(page, host, port)} (Ctrl-C to stop)", flush=True)
         page.block_thread()
 
 
 def launch(page: Any, host: str, port: int) -> str:
-    """Serve a page made by `build` in a thread, and return its address; makes no outside connections."""
+    """Serve a page of `build` in a thread; return its address. Makes no outside connections."""
     gr = _gradio()
     middleware = need("starlette.middleware", extra="app", purpose="serving the page")
     fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
@@ -60,14 +60,14 @@ def launch(page: Any, host: str, port: int) -> str:
         share=False,
         quiet=True,
         prevent_thread_lock=True,
-        max_file_size=UPLOAD,
+        max_file_size=MAX_UPLOAD,
         allowed_paths=[],
         enable_monitoring=False,
         ssr_mode=False,
         mcp_server=False,
         footer_links=[],
-        app_kwargs={"middleware": [middleware.Middleware(Guard, alone=host in HERE)]},
-        state_session_capacity=WINDOWS,
+        app_kwargs={"middleware": [middleware.Middleware(Guard, local_only=host in LOCAL_HOSTS)]},
+        state_session_capacity=MAX_SESSIONS,
         theme=gr.themes.Base(primary_hue="emerald", neutral_hue="slate", radius_size="md", **fonts),
         css=CSS,
         head=page_script(),
@@ -75,18 +75,20 @@ def launch(page: Any, host: str, port: int) -> str:
     return str(address)
 
 
-def build(work: Desk, folder: Path) -> Any:
-    """The page, a gradio.Blocks, not yet served; all its files go to `folder`.
+def build(service: SegmentationService, folder: Path) -> Any:
+    """The page, a gradio.Blocks, not yet served; its files go to `folder`.
 
     Raises MissingDependencyError without Gradio.
     """
     gr = _gradio()
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
-    with quiet(gr.Blocks)(title="Flip Learning", analytics_enabled=False, delete_cache=(KEPT, KEPT)) as page:
-        _connect(gr, layout(gr, KEPT), Actions(work, folder))
+    with brief_errors(gr.Blocks)(
+        title="Flip Learning", analytics_enabled=False, delete_cache=(LIFETIME, LIFETIME)
+    ) as page:
+        _connect(gr, layout(gr, LIFETIME), Actions(service, folder))
 
         def forget(request: Any) -> None:
-            # By default Gradio keeps the session of a closed window for an hour.
+            # Gradio would keep the session of a closed window for an hour.
             page.state_holder.session_data.pop(request.session_hash, None)
             page.state_holder.time_last_used.pop(request.session_hash, None)
 
@@ -96,7 +98,7 @@ def build(work: Desk, folder: Path) -> Any:
 
 
 def _connect(gr: Any, parts: dict[str, Any], actions: Actions) -> None:
-    """Connect each part to its action."""
+    """Connect the parts to their actions."""
 
     def on(
         event: Any,
@@ -106,7 +108,7 @@ def _connect(gr: Any, parts: dict[str, Any], actions: Actions) -> None:
         answers: bool = True,
         **options: Any,
     ) -> Any:
-        # answers: whether somebody asked for it, so that it says whether it was done
+        # answers: whether it updates the status line on success
         def shown(changes: Changes) -> Any:
             return {
                 parts[name]: value if name == "session" else gr.update(**value) for name, value in changes.items()
@@ -114,8 +116,8 @@ def _connect(gr: Any, parts: dict[str, Any], actions: Actions) -> None:
 
         def failed(error: Exception) -> Any:
             if not isinstance(error, FlipError):
-                broken()
-                error = FlipError("something went wrong; see the terminal that runs the page")
+                print_traceback()
+                error = FlipError("internal error; see the terminal that runs the page")
             return shown({"status": {"value": refused(error)}})
 
         def once(*values: Any) -> Any:
@@ -127,8 +129,8 @@ def _connect(gr: Any, parts: dict[str, Any], actions: Actions) -> None:
         def one_by_one(*values: Any) -> Iterator[Any]:
             try:
                 yield from map(shown, action(*values))
-            except LeftError:
-                yield gr.skip()  # Gradio shows what comes last once more
+            except PictureChangedError:
+                yield gr.skip()  # Gradio repeats the last update
             except Exception as error:
                 yield failed(error)
 
@@ -137,7 +139,7 @@ def _connect(gr: Any, parts: dict[str, Any], actions: Actions) -> None:
             [parts[name] for name in inputs],
             [parts[name] for name in (*outputs, "status")],
             api_visibility="private",
-            show_progress="hidden",  # the status says it, and Gradio calls a walk that was stopped an error
+            show_progress="hidden",  # the status line shows it, and Gradio would show a stopped walk as an error
             **options,
         )
 
@@ -158,8 +160,8 @@ def _connect(gr: Any, parts: dict[str, Any], actions: Actions) -> None:
     ]
     picture += [*corners, *VIEWS, "views", "walk", "note", "old"]
     made = ["session", *VIEWS, "views", "walk", "curve", "files", "table", "tabs"]
-    # They queue by themselves, with a message.
-    heavy: dict[str, Any] = {"concurrency_limit": WINDOWS, "concurrency_id": "networks"}
+    # `Turns` queues them, with a message.
+    heavy: dict[str, Any] = {"concurrency_limit": MAX_SESSIONS, "concurrency_id": "networks"}
     again: dict[str, Any] = {"trigger_mode": "always_last"}
 
     walk = on(
@@ -171,7 +173,7 @@ def _connect(gr: Any, parts: dict[str, Any], actions: Actions) -> None:
     )
     predict = on(parts["predict"].click, actions.segment, ["session", *choice, *corners], made, **heavy)
     cut = on(parts["cut"].click, actions.superpixels, ["session", *corners], ["cells", "count", "tabs"], **heavy)
-    # Otherwise results for one picture could be shown beside the next.
+    # Otherwise results of one picture could appear beside the next.
     ends: dict[str, Any] = {"cancels": [walk, predict, cut]}
     on(parts["open"].upload, actions.open, ["session", "open"], picture, **ends)
     on(parts["phantom"].click, actions.phantom, ["session"], picture, **ends)

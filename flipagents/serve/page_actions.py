@@ -1,6 +1,6 @@
-"""Actions of the page's buttons: from a session and the page's values to the next view.
+"""Actions of the page: from a session and input values to updates.
 
-An action returns the changed properties by name of the part, and the new session.
+An action returns the changed properties by part, and the new session.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import quote
 
-from flipagents.serve import service as desk
+from flipagents.serve import service
 from flipagents.serve.page_messages import doing
 from flipagents.serve.page_turns import Turns, Visit
-from flipagents.serve.service import AGENTS, Desk, Picture, Result
+from flipagents.serve.service import AGENTS, Picture, Result, SegmentationService
 from flipenv.errors import BoxError, ConfigError, EpisodeError, OrientationWarning
 from flipenv.pictures.render import Scene, draw
 from flipenv.types import Box
 
-FIRST_PHANTOM = 1_000_005  # nobody trains on seeds from 1_000_000 on, and this one shows what agents can do
+FIRST_PHANTOM = 1_000_005  # seeds from 1_000_000 on are not trained on; chosen to demonstrate the agents
 NO_TRUTH = "Where the true mask is known, Dice and distances are shown here."
 NO_MASK = "No mask yet: draw a box and press 'Segment'."
 CORNERS = ("x0", "y0", "x1", "y1")  # parts of the page
@@ -49,13 +49,13 @@ class Session:
 
 
 class Actions:
-    """The actions; files for download are written to new folders in `folder`.
+    """The actions; downloads are written to new folders in `folder`.
 
-    Only one computes at a time: those that compute yield status messages while waiting and working.
+    Computations run one at a time, and yield status messages while waiting and running.
     """
 
-    def __init__(self, work: Desk, folder: Path) -> None:
-        self.work, self.folder = work, folder
+    def __init__(self, segmentation: SegmentationService, folder: Path) -> None:
+        self.segmentation, self.folder = segmentation, folder
         self._turns = Turns()
 
     def open(self, session: Session, file: str) -> Changes:
@@ -70,7 +70,7 @@ class Actions:
 
     def phantom(self, session: Session) -> Changes:
         """Load the next phantom, with its box and truth."""
-        picture = desk.phantom(FIRST_PHANTOM + session.phantoms)
+        picture = service.phantom(FIRST_PHANTOM + session.phantoms)
         return self._loaded(dataclasses.replace(session, phantoms=session.phantoms + 1), picture)
 
     def drawn(self, session: Session, drawing: dict[str, Any] | None) -> Changes:
@@ -79,15 +79,15 @@ class Actions:
         if session.picture is None or sides is None:
             return {}
         if not (isinstance(sides, list) and len(sides) == 4 and all(isinstance(side, int | float) for side in sides)):
-            raise BoxError("a box has four sides")
-        box = desk.box_drawn(session.picture, sides)
+            raise BoxError("expected a box of four numbers")
+        box = service.box_drawn(session.picture, sides)
         return {"drawing": {"value": _drawing(session, box, drawing)}, **_numbers(box)}
 
     def typed(self, session: Session, drawing: dict[str, Any] | None, *corners: float | None) -> Changes:
         """Draw the box of the four numbers, once all are given."""
         if session.picture is None or any(corner is None for corner in corners):
             return {}
-        return {"drawing": {"value": _drawing(session, desk.box_of(session.picture, corners), drawing)}}
+        return {"drawing": {"value": _drawing(session, service.box_of(session.picture, corners), drawing)}}
 
     def typing(self, session: Session, drawing: dict[str, Any] | None, *corners: float | None) -> Changes:
         """As `typed`, but incomplete input is not an error."""
@@ -103,7 +103,7 @@ class Actions:
         if session.picture is None or session.given is None:
             return {"note": {"value": NO_MASK}, "old": {"value": ""}}
         try:
-            box: Box | None = desk.box_of(session.picture, corners)
+            box: Box | None = service.box_of(session.picture, corners)
         except BoxError:
             box = None
         now = (box, int(margin), method or other)
@@ -115,25 +115,25 @@ class Actions:
     def superpixels(self, session: Session, *corners: float | None) -> Iterator[Changes]:
         """Show the superpixels that the agents visit."""
         picture = _picture(session)
-        box = desk.box_of(picture, corners)
+        box = service.box_of(picture, corners)
         shown, count = yield from self._in_turn(
-            session, "Cutting superpixels …", lambda: self.work.superpixels(picture, box)
+            session, "Cutting superpixels …", lambda: self.segmentation.superpixels(picture, box)
         )
-        told = f"{count} superpixels: what the agents of the last stage walk over."
+        text = f"{count} superpixels, visited by the agents of the last stage."
         yield {
             "cells": {"value": shown},
-            "count": {"value": told},
+            "count": {"value": text},
             "tabs": {"selected": "cells"},
             "status": {"value": ""},
         }
 
     def watch(self, session: Session, margin: int, *corners: float | None) -> Iterator[Changes]:
-        """Show the agents at work, scene by scene; afterwards the walk can be replayed."""
+        """Show the agents' walk scene by scene; it can be replayed afterwards."""
         picture = _picture(session)
-        box = desk.box_of(picture, corners)
+        box = service.box_of(picture, corners)
         yield {"tabs": {"selected": "agents"}, "film": {"value": None}, "gif": {"visible": False}}
         walked: tuple[Scene, ...] = ()
-        walk = self.work.walk(picture, box, margin)
+        walk = self.segmentation.walk(picture, box, margin)
         what = said = "The agents walk …"
         yield {"status": {"value": doing(what)}}
         while (scene := (yield from self._in_turn(session, what, lambda: next(walk, None), said))) is not None:
@@ -157,19 +157,19 @@ class Actions:
     def gif(self, session: Session) -> Changes:
         """Make the GIF of the walk, for playing and downloading."""
         if not session.walked:
-            raise EpisodeError("there is no walk to film yet; press 'Watch' first")
-        path = desk.write_film(self._new_folder(), _picture(session), session.walked)
+            raise EpisodeError("there is no walk yet; press 'Watch' first")
+        path = service.write_film(self._new_folder(), _picture(session), session.walked)
         return {"film": {"value": str(path)}, "gif": {"value": str(path), "visible": True}}
 
     def segment(
         self, session: Session, method: str | None, other: str | None, margin: int, *corners: float | None
     ) -> Iterator[Changes]:
-        """Make the mask, show all views, compare it with the truth, write the files.
+        """Segment, show all views, compare with the truth, write the files.
 
         method, other: one is the chosen method, the other None.
         """
         picture = _picture(session)
-        box = desk.box_of(picture, corners)
+        box = service.box_of(picture, corners)
         name = method or other
         if name is None:
             raise ConfigError("there is no method yet; choose one")
@@ -177,10 +177,10 @@ class Actions:
             session, f"Segmenting with {name} …", lambda: self._made(session, picture, (box, margin, name))
         )
         assert made.result is not None
-        files = [str(path) for path in desk.write_files(self._new_folder(), picture, made.result)]
+        files = [str(path) for path in service.write_files(self._new_folder(), picture, made.result)]
         walk = name == AGENTS
         yield {
-            **{part: {"value": view} for part, view in desk.pictures(picture, made.result).items()},
+            **{part: {"value": view} for part, view in service.pictures(picture, made.result).items()},
             "tabs": {"selected": "mask"},
             "session": made,
             "views": {"visible": True},
@@ -193,21 +193,23 @@ class Actions:
 
     def truth(self, session: Session, file: str) -> Changes:
         """Load the true mask, and compare it with an existing result."""
-        picture = desk.with_truth(_picture(session), Path(file))
+        picture = service.with_truth(_picture(session), Path(file))
         assert picture.truth is not None
         session = dataclasses.replace(session, picture=picture)
         changes: Changes = {"session": session, "table": {"value": f"True mask: {picture.truth.sum()} px."}}
         if session.result is not None and session.given is not None:
             changes["table"] = {"value": _table(picture, session.result, session.given[0])}
-            changes |= {name: {"value": view} for name, view in desk.pictures(picture, session.result).items()}
+            changes |= {name: {"value": view} for name, view in service.pictures(picture, session.result).items()}
         return changes
 
     def _made(self, session: Session, picture: Picture, given: Given) -> Session:
         """The session with a mask and, for the agents, a walk of the same box."""
         box, margin, method = given
-        session = dataclasses.replace(session, result=self.work.segment(picture, box, method, margin), given=given)
+        session = dataclasses.replace(
+            session, result=self.segmentation.segment(picture, box, method, margin), given=given
+        )
         if method == AGENTS and session.walk_of != (box, margin):
-            walked = tuple(self.work.walk(picture, box, margin))
+            walked = tuple(self.segmentation.walk(picture, box, margin))
             session = dataclasses.replace(session, walked=walked, walk_of=(box, margin))
         return session
 
@@ -227,7 +229,7 @@ class Actions:
         """Show a new picture and clear everything of the previous one."""
         empty = {name: {"value": None} for name in (*VIEWS, "curve", "film", "cells")}
         last = picture.frames - 1
-        shown = desk.write_image(self._new_folder(), picture)
+        shown = service.write_image(self._new_folder(), picture)
         session.visit.over = True
         session = Session(picture, f"gradio_api/file={quote(shown.as_posix())}", file, session.phantoms)
         return {
@@ -257,9 +259,9 @@ class Actions:
 
 def _open(path: Path, frame: int) -> Picture:
     with warnings.catch_warnings():
-        # Nobody draws a box on it the other way: the page shows the pixels as they are taken.
+        # The page shows pixels as stored, so boxes fit.
         warnings.simplefilter("ignore", OrientationWarning)
-        return desk.open_picture(path, frame)
+        return service.open_picture(path, frame)
 
 
 def _picture(session: Session) -> Picture:
@@ -269,7 +271,7 @@ def _picture(session: Session) -> Picture:
 
 
 def _drawing(session: Session, box: Box | None, answered: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The picture and its box as `drawing.js` takes them; answered: what it told, where this answers it."""
+    """The picture and its box as `drawing.js` expects them; answered: the drawing's value this answers, if any."""
     picture = _picture(session)
     height, width = picture.image.shape
     corners = None if box is None else [box.left, box.top, box.right, box.bottom]
@@ -284,7 +286,7 @@ def _numbers(box: Box | None) -> Changes:
 
 
 def _table(picture: Picture, result: Result, given: Box) -> str:
-    """How good the mask is, as Markdown; and where the box was found, where it was looked for."""
+    """Metrics of the mask, as Markdown; and the offset of the box, if it was moved."""
     found = result.case.box
     lines = []
     if found != given:
@@ -292,7 +294,7 @@ def _table(picture: Picture, result: Result, given: Box) -> str:
     if picture.truth is None:
         return "\n".join([*lines, f"Mask: {result.mask.sum()} px. {NO_TRUTH}"])
     lines += ["| | Dice | HD, px | ASD, px |", "|---|---:|---:|---:|"]
-    for name, overlap, largest, mean in desk.compare(result, picture.truth):
+    for name, overlap, largest, mean in service.compare(result, picture.truth):
         shown = f"**{name}**" if name == result.method else name
         lines.append(f"| {shown} | {overlap:.3f} | {largest:.1f} | {mean:.2f} |")
     return "\n".join(lines)

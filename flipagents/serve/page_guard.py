@@ -1,4 +1,4 @@
-"""Requests that the page refuses, logged in one line each, never as a traceback."""
+"""Refused requests of the page, logged in one line, without a traceback."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import sys
 import traceback
 from typing import Any
 
-from flipagents.serve.hosts import foreign
+from flipagents.serve.hosts import refusal
 
 
 class Guard:
-    """ASGI middleware: refuses other hosts and origins with 400, and what Gradio cannot make anything of.
+    """ASGI middleware: answers 400 to other hosts and origins, and to requests Gradio fails on.
 
-    alone: whether only this machine is served; otherwise every host and origin is accepted.
+    local_only: serve only this machine; otherwise every host and origin is accepted.
     """
 
-    def __init__(self, app: Any, *, alone: bool) -> None:
-        self.app, self.alone = app, alone
+    def __init__(self, app: Any, *, local_only: bool) -> None:
+        self.app, self.local_only = app, local_only
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Refuse the request, or pass it to the page."""
@@ -24,7 +24,7 @@ class Guard:
             await self.app(scope, receive, send)
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        reason = foreign(headers.get("host", ""), headers.get("origin")) if self.alone else None
+        reason = refusal(headers.get("host", ""), headers.get("origin")) if self.local_only else None
         if reason is not None:
             log(scope["method"], 400, reason)
             await _answer(send, reason)
@@ -43,11 +43,11 @@ class Guard:
         except Exception as error:
             log(scope["method"], 400, type(error).__name__)
             if not begun:
-                await _answer(send, "this is no call of the page")
+                await _answer(send, "not a valid request of the page")
 
 
-def quiet(blocks: type) -> type:
-    """A subclass of gradio.Blocks that logs calls refused by Gradio in one line: files never uploaded, ..."""
+def brief_errors(blocks: type) -> type:
+    """A subclass of gradio.Blocks that logs calls rejected by Gradio in one line."""
     import gradio as gr  # noqa: PLC0415 - optional, and slow to import
 
     class Page(blocks):  # type: ignore[misc]
@@ -57,21 +57,21 @@ def quiet(blocks: type) -> type:
             except gr.Error as error:
                 error.print_exception = False
                 raise
-            # The actions of the page keep their own errors, so this is about what was sent.
+            # Actions handle their own errors, so the request is invalid.
             except Exception as error:
                 log("call", 400, type(error).__name__)
-                raise gr.Error("Not done: this is no call of the page.", print_exception=False) from None
+                raise gr.Error("Not a valid request of the page.", print_exception=False) from None
 
     return Page
 
 
-def broken() -> None:
+def print_traceback() -> None:
     """Print the traceback of an internal error; call it in the except block."""
     traceback.print_exc()
 
 
 def log(what: str, status: int, reason: str) -> None:
-    """Log a refused call in one line, without paths and contents, which are private."""
+    """Log a refused call in one line, without paths or contents, which are private."""
     print(f"{what}: {status} {reason}", file=sys.stderr, flush=True)
 
 

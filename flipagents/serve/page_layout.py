@@ -7,31 +7,31 @@ from importlib.resources import files
 from typing import Any
 
 from flipagents.serve.page_actions import CORNERS, NO_MASK, NO_TRUTH, VIEWS, Session
-from flipagents.serve.service import AGENTS, USUAL, offered
+from flipagents.serve.service import AGENTS, USUAL, available_methods
 
 FORMATS = [".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".nii", ".gz"]
 
 HEAD = """# Flip Learning: box in, mask out
-Agents walk over the superpixels of a boxed nodule and erase what belongs to it. What they erased is the mask.
-All of it happens on this machine. Not a medical device."""
+Agents walk over the superpixels of a boxed nodule and erase those that belong to it. The erased pixels are the mask.
+Everything runs on this machine. Not a medical device."""
 BOX = """### 2. Box
-Drag one around the nodule so that each side touches it; the next drag replaces it. Or type its corners. The arrow keys
-move it, with Shift its right and lower side."""
-TOLERANCE = "The box is moved by up to this much, to where the nodule is seen; its size stays."
+Drag a box around the nodule so that each side touches it; the next drag replaces it. Or type its corners. Arrow keys
+move it, with Shift its right and lower sides."""
+TOLERANCE = "The box is moved by up to this much onto the nodule; its size is kept."
 STATUS = '<p role="status" aria-live="polite"><span>${value}</span></p>'
 CAPTIONS = {
-    "overlay": "**Overlay**: green the mask, dashed the truth",
-    "outline": "**Outline**: green the mask, yellow the truth",
+    "overlay": "**Overlay**: mask green, truth dashed",
+    "outline": "**Outline**: mask green, truth yellow",
     "mask": "**Mask**",
     "erased": "**Erased**: the mask filled with background",
 }
 ALTERNATIVES = {
     "overlay": "The image with its box and the mask on it in green",
-    "outline": "The image with the rim of the mask in green",
+    "outline": "The image with the outline of the mask in green",
     "mask": "The mask, white on black",
     "erased": "The image with the mask filled with background",
     "cells": "The superpixels that the agents walk over",
-    "film": "The agents' walk: image, superpixels, agents, what is erased, and the erase curve",
+    "film": "The agents' walk: image, superpixels, agents, erased pixels, and the erase curve",
     "curve": "The end of one walk, with its erase curve",
 }
 METHODS = dict(zip(USUAL, ("flip: the agents", "flip+student: faster", "polar: best edge", "GrabCut"), strict=True))
@@ -44,7 +44,7 @@ DRAWING = """
   </div>
 </div>
 """
-# The picture is as large as it fits, in its own aspect; around it there is room in which a drag may begin and end.
+# The picture fills the area at its aspect ratio, with padding in which a drag may start and end.
 DRAWING_CSS = """
 .area { padding: 24px; min-height: 300px; display: flex; justify-content: center; align-items: center;
   background: #0f172a; border-radius: 8px; touch-action: none; user-select: none; cursor: crosshair; overflow: hidden; }
@@ -59,7 +59,7 @@ rect { fill: none; vector-effect: non-scaling-stroke; }
 .dark { stroke: #000; stroke-width: 4px; opacity: 0.5; }
 .bright { stroke: #34d399; stroke-width: 2px; }
 """
-# Gradio's own notes on each part that an event changes, "processing" or "Error", are hidden: the status says it once.
+# Gradio's own status on each part is hidden: the status line shows it once.
 CSS = """
 .gradio-container { max-width: 1360px !important; margin: 0 auto; }
 #head h1 { margin-bottom: 2px; font-size: 1.5em; }
@@ -88,21 +88,21 @@ button:focus-visible, a:focus-visible, label:focus-within, input:focus-visible, 
 
 
 def page_script() -> str:
-    """The page's script, as HTML for its head."""
+    """The page's script, as HTML for the head."""
     given = {"ALTERNATIVES": ALTERNATIVES, "CHOICES": ["method", "other"]}
     constants = "\n".join(f"const {name} = {json.dumps(value)};" for name, value in given.items())
     return f"<script>(() => {{\n{constants}\n{_script('page.js')}\n}})();</script>"
 
 
 class Parts(dict[str, Any]):
-    """The parts of the page, by name; a part's name is also its id in the page."""
+    """The parts of the page, by name; the name is also the element's id."""
 
     def __init__(self, gr: Any) -> None:
         super().__init__()
         self.gr = gr
 
     def add(self, name: str, kind: Any, *values: Any, **options: Any) -> Any:
-        """Add a part at the current place of the page."""
+        """Add a part at the current place."""
         self[name] = kind(*values, elem_id=name, **options)
         return self[name]
 
@@ -119,13 +119,13 @@ def layout(gr: Any, kept: int) -> Parts:
     gr.Markdown(HEAD, elem_id="head")
     with gr.Row():
         with gr.Column(scale=8), gr.Tabs() as parts["tabs"]:
-            _seen(gr, parts)
+            _outputs(gr, parts)
         with gr.Column(scale=4, min_width=320):
-            _asked(gr, parts)
+            _controls(gr, parts)
     return parts
 
 
-def _seen(gr: Any, parts: Parts) -> None:
+def _outputs(gr: Any, parts: Parts) -> None:
     """The output parts."""
     with gr.Tab("Picture", id="picture"):
         script = _script("drawing.js")
@@ -158,7 +158,7 @@ def _seen(gr: Any, parts: Parts) -> None:
             parts.show("curve")
 
 
-def _asked(gr: Any, parts: Parts) -> None:
+def _controls(gr: Any, parts: Parts) -> None:
     """The controls, from top to bottom."""
     parts.add("status", gr.HTML, "", html_template=STATUS, apply_default_css=False)
     gr.Markdown("### 1. Picture")
@@ -175,7 +175,7 @@ def _asked(gr: Any, parts: Parts) -> None:
     gr.Markdown("### 4. Mask")
     parts.add("method", gr.Radio, [(METHODS[name], name) for name in USUAL], value=AGENTS, label="Method")
     with gr.Accordion("Compare with", open=False):
-        others = [name for name in offered() if name not in USUAL]
+        others = [name for name in available_methods() if name not in USUAL]
         parts.add("other", gr.Radio, others, value=None, label="Other methods")
     parts.add("predict", gr.Button, "Segment", variant="primary")
     parts.add("compare", gr.UploadButton, "Compare with a true mask", file_types=FORMATS)

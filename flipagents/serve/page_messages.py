@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 import re
 
-LONGEST = 220  # characters of a message
-# Parts of error texts for programmers and the command line, with their replacement on the page.
+MAX_LENGTH = 220  # characters of a message
+# Parts of error texts meant for programmers, with their replacement on the page.
 ASIDES = (
     (r",? for example [^;]*", ""),
     (r" \((Pillow mode|channels differ|height x width|top == bottom|left == right)[^)]*\)", ""),
@@ -25,17 +25,17 @@ def doing(text: str) -> str:
 
 
 def refused(error: Exception) -> str:
-    """Message why an action was refused."""
+    """Message about a failed action."""
     return f'<span class="refused">{html.escape(briefly(error), quote=False)}</span>'
 
 
 def briefly(error: Exception) -> str:
-    """The reason in one line of at most LONGEST characters, without code and command-line hints."""
+    """The reason in one line of at most MAX_LENGTH characters, without code and command-line hints."""
     text = " ".join(str(error).split())
     for aside, left in ASIDES:
         text = re.sub(aside, left, text)
-    if text[:1].isalpha() and text.split(maxsplit=1)[0].isalpha():  # not the name of a file
+    if text[:1].isalpha() and text.split(maxsplit=1)[0].isalpha():  # not a file name
         text = text[0].upper() + text[1:]
-    if len(text) > LONGEST:
-        text = text[:LONGEST].rsplit(" ", 1)[0].rstrip(" ,;:(") + " …"
+    if len(text) > MAX_LENGTH:
+        text = text[:MAX_LENGTH].rsplit(" ", 1)[0].rstrip(" ,;:(") + " …"
     return text

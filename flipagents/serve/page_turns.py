@@ -1,4 +1,4 @@
-"""Only one window of the page computes at a time; the others show that they wait."""
+"""One window of the page computes at a time; the others show a message."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TypeVar
 
-WAITING = "Another window is computing. Yours is next; there is nothing to press."
-PATIENCE = 0.5  # s, after which a waiting window says so
+WAITING = "Another window is computing. Yours is next."
+POLL = 0.5  # s, between messages of a waiting window
 
 Value = TypeVar("Value")
 
 
-class LeftError(Exception):
+class PictureChangedError(Exception):
     """The computation is for a picture that its window no longer shows."""
 
 
@@ -33,23 +33,23 @@ class Turns:
     def take(
         self, visit: Visit, what: str, compute: Callable[[], Value], said: str = ""
     ) -> Generator[str | None, None, Value]:
-        """What `compute` returns, once nobody else computes; LeftError where the visit is over by then.
+        """Wait for other computations, then return `compute()`; PictureChangedError if the visit is over by then.
 
-        Yields what there is to say, None where that is the same as before. Nothing is held while it yields, so that a
-        window that is closed in between keeps nobody waiting. what: is said while it computes; said: just now.
+        Yields status messages, None for no change. The lock is not held while yielding, so a closed window blocks
+        nobody. what: message while computing; said: message shown now.
         """
         while True:
             if said != what:
                 said = what
                 yield what
-            while not self._taken.acquire(timeout=PATIENCE):
+            while not self._taken.acquire(timeout=POLL):
                 if visit.over:
-                    raise LeftError
+                    raise PictureChangedError
                 yield None if said == WAITING else WAITING
                 said = WAITING
             try:
                 if visit.over:
-                    raise LeftError
+                    raise PictureChangedError
                 if said == what:
                     return compute()
             finally:

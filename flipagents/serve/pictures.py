@@ -1,4 +1,4 @@
-"""Views besides the overlay: superpixels, a bare outline, and the image with its nodule erased."""
+"""Views besides the overlay: superpixels, the outline, and the image with the nodule erased."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flipenv.types import Box, Case, Episode
 
 
 def superpixels(episode: Episode) -> Rgb:
-    """The agents' superpixels, outlined on the canvas, enlarged to about 560 px: (h, w, 3) uint8."""
+    """The agents' superpixels outlined on the canvas, enlarged to about 560 px: (h, w, 3) uint8."""
     scale = max(1, round(PANEL / max(episode.image.shape)))
     picture = _rgb(_enlarged(episode.image, scale, cv2.INTER_CUBIC))
     labels = _enlarged(episode.labels, scale, cv2.INTER_NEAREST)
@@ -32,7 +32,7 @@ def superpixels(episode: Episode) -> Rgb:
 def outline(image: NDArray[np.uint8], mask: Mask, truth: Mask | None = None) -> Rgb:
     """The outline of a mask in green, and of the truth in yellow, on the image: (height, width, 3) uint8.
 
-    Nothing is filled, so that the edge below stays visible; the lines lie on the masks' own pixels.
+    Lines are drawn inside the masks, with no fill, so the edge stays visible.
     """
     picture = _rgb(image)
     line = max(1, round(max(image.shape) / 400))
@@ -45,10 +45,10 @@ def outline(image: NDArray[np.uint8], mask: Mask, truth: Mask | None = None) -> 
 
 
 def erased(case: Case, mask: Mask, background: str, margin: int = 0) -> NDArray[np.uint8]:
-    """The image with a mask erased: its pixels show the background that agents erase with, (height, width) uint8.
+    """The image with the mask replaced by the background that erasing reveals, (height, width) uint8.
 
-    background: its name in `flipenv.BACKGROUNDS`; margin: image px around the box that may be painted over. Mask pixels
-    beyond that keep the image.
+    background: its name in `flipenv.BACKGROUNDS`; margin: image px around the box that may be erased. Mask pixels
+    beyond it are unchanged.
     """
     painted = BACKGROUNDS[background](case.image, grow_box(case.box, margin, case.image.shape))
     return np.where(mask, painted, case.image)

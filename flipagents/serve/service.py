@@ -1,4 +1,4 @@
-"""Backend of `flip app`, independent of the page: from pictures and boxes to walks, masks and files."""
+"""Backend of the page, Label Studio and napari: from pictures and boxes to walks, masks and files."""
 
 from __future__ import annotations
 
@@ -35,28 +35,28 @@ from flipenv.sources import count_frames, open_source, read_image, read_mask
 from flipenv.sources.files import frame_name, image_name
 from flipenv.types import Box, Case
 
-LIMIT = 16_000_000  # px of an image; a file of a few kB may unpack to a thousand times more
+LIMIT = 16_000_000  # px of an image; guards against decompression bombs
 AGENTS = "flip"  # the method whose agents can be watched
-USUAL = (AGENTS, "flip+student", "polar", "grabcut-fair")  # methods for use; the others are for comparison
-KEPT_BACK = ("onnx", "oracle")  # methods that need a file on disk, or the true mask
+USUAL = (AGENTS, "flip+student", "polar", "grabcut-fair")  # shown first; the others are for comparison
+EXCLUDED = ("onnx", "oracle")  # methods that need a file on disk, or the true mask
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
     """A loaded image."""
 
-    file: str  # its name, without folders
+    file: str  # name without folders
     image: NDArray[np.uint8]  # (height, width)
-    box: Box | None = None  # if one is known
-    truth: Mask | None = None  # (height, width), to compare with; no method sees it
+    box: Box | None = None  # if known
+    truth: Mask | None = None  # (height, width), for comparison; hidden from methods
     voxels: Voxels | None = None  # spatial header, for NIfTI
     frame: int | None = None  # of a multi-frame file
-    frames: int = 1  # that the file has
-    made: bool = False  # generated here, so that it has no file
+    frames: int = 1  # of the file
+    made: bool = False  # generated, so it has no file
 
     @property
     def name(self) -> str:
-        """Stem of its files' names."""
+        """Stem of its output files."""
         return file_names([frame_name(image_name(self.file), self.frame)])[0]
 
     def case(self, box: Box) -> Case:
@@ -69,14 +69,14 @@ class Result:
     """Result of a method."""
 
     method: str
-    case: Case  # with the box that the method got
+    case: Case  # with the box given to the method
     mask: Mask
 
 
 def open_picture(path: Path, frame: int | None = None, *, upright: bool = False) -> Picture:
     """Read an uploaded image, or a frame of a film; `frame` is ignored for single-frame images.
 
-    Raises as `flipenv.sources.read_image` (see there for `upright`); errors name the file without its directory.
+    Raises as `flipenv.sources.read_image` (see there for `upright`); errors name the file without its folder.
     """
     with _by_name(path):
         frames = count_frames(path)
@@ -86,36 +86,36 @@ def open_picture(path: Path, frame: int | None = None, *, upright: bool = False)
 
 
 def phantom(seed: int) -> Picture:
-    """A synthetic image with its tight box and its true mask; the same seed gives the same."""
+    """A synthetic image with its tight box and true mask, by seed."""
     case = open_source(f"phantom:1?first={seed}").load(0)
     return Picture(f"{case.id}.png", np.asarray(case.image), case.box, np.asarray(case.mask), made=True)
 
 
 def with_truth(picture: Picture, path: Path) -> Picture:
-    """Add an uploaded true mask; raises as `flipenv.sources.read_mask`, naming the file without its directory."""
+    """Add an uploaded true mask; raises as `flipenv.sources.read_mask`, naming the file without its folder."""
     with _by_name(path):
         return dataclasses.replace(picture, truth=read_mask(path, picture.image.shape, limit=LIMIT))
 
 
 def box_of(picture: Picture, corners: Sequence[float | None]) -> Box:
-    """The box X0, Y0, X1, Y1 of the page; BoxError if one is missing or they are not a box in the image."""
+    """The box X0, Y0, X1, Y1; BoxError if a number is missing or it is not a box in the image."""
     if not any(corners):  # an empty number field gives 0
         raise BoxError("there is no box yet; drag one around the nodule, or type its four numbers")
     if any(corner is None or not float(corner).is_integer() for corner in corners):
-        raise BoxError("the box has four whole numbers: X0, Y0, X1, Y1")
+        raise BoxError("expected four whole numbers for the box: X0, Y0, X1, Y1")
     x0, y0, x1, y1 = (int(corner) for corner in corners if corner is not None)
     height, width = picture.image.shape
     if x0 < 0 or y0 < 0 or x1 > width or y1 > height:
         raise BoxError(f"the box leaves the image; X goes from 0 to {width}, Y from 0 to {height}")
     if x0 >= x1 or y0 >= y1:
-        raise BoxError("the box holds nothing; X1 is larger than X0, and Y1 than Y0")
+        raise BoxError("the box is empty; expected X0 < X1 and Y0 < Y1")
     return Box(y0, x0, y1, x1)
 
 
 def box_drawn(picture: Picture, sides: Sequence[float]) -> Box:
-    """The box of a drag, from its left, top, right and bottom in px of the image, between pixels.
+    """The box of a drag, from its left, top, right and bottom in image px, between pixels.
 
-    As `Box.covering`, but clipped to the image and at least one pixel large. BoxError if a side is not finite.
+    As `Box.covering`, but clipped to the image and at least one pixel in size. BoxError if a side is not finite.
     """
     x0, y0, x1, y1 = sides
     box = Box.covering(y0, x0, y1, x1)
@@ -124,15 +124,15 @@ def box_drawn(picture: Picture, sides: Sequence[float]) -> Box:
     return Box(top, left, min(max(box.bottom, top + 1), height), min(max(box.right, left + 1), width))
 
 
-def offered() -> list[str]:
-    """The methods to choose from, usual ones first."""
-    return [*USUAL, *(name for name in METHODS.names() if name not in (*USUAL, *KEPT_BACK))]
+def available_methods() -> list[str]:
+    """The selectable methods, usual ones first."""
+    return [*USUAL, *(name for name in METHODS.names() if name not in (*USUAL, *EXCLUDED))]
 
 
-class Desk:
-    """Loaded methods by name, applied to a picture and its box.
+class SegmentationService:
+    """Segments pictures and boxes by any method; methods are loaded once.
 
-    weights, device: as `flipagents.compare.methods.make_method`; runtime: for methods with a choice.
+    weights, device, runtime: as `flipagents.compare.methods.make_method`.
     """
 
     def __init__(self, weights: Path | None = None, device: str = "cpu", runtime: str = "auto") -> None:
@@ -140,7 +140,7 @@ class Desk:
         self._made: dict[str, Method] = {}
 
     def superpixels(self, picture: Picture, box: Box) -> tuple[Rgb, int]:
-        """Picture and number of the last stage's superpixels."""
+        """The last stage's superpixels, drawn, and their number."""
         from flipagents.segment.segmenter import walking  # noqa: PLC0415 - torch is slow to import
 
         segmenter = self._agents().segmenter
@@ -165,10 +165,10 @@ class Desk:
         return run_method(made, self._placed([Case(image, box, id=str(n)) for n, box in enumerate(boxes, 1)], margin))
 
     def method(self, name: str) -> Method:
-        """One of the `offered` methods, made on first use; ConfigError for any other."""
-        # Only listed names: other names that make_method accepts may point to a folder on disk.
-        if name not in offered():
-            raise ConfigError(unknown("method", name, offered()))
+        """One of `available_methods`, made on first use; ConfigError for any other."""
+        # make_method also accepts names that refer to files on disk.
+        if name not in available_methods():
+            raise ConfigError(unknown("method", name, available_methods()))
         if name not in self._made:
             runtime = self.runtime if has_runtimes(name) else "auto"
             self._made[name] = make_method(name, self.weights, self.device, runtime=runtime)
@@ -190,7 +190,7 @@ class Desk:
     def _placed(self, cases: list[Case], margin: int) -> list[Case]:
         """The cases with their boxes relocated to the nodule; unchanged with margin 0.
 
-        Raises ImageError if a box, as given, shows a single grey level.
+        Raises ImageError if a box, before moving, has a single grey level.
         """
         for case in cases:
             check_contrast(case.image, case.box)
@@ -198,7 +198,7 @@ class Desk:
 
 
 def compare(result: Result, truth: Mask) -> list[tuple[str, float, float, float]]:
-    """(name, Dice, HD in px, ASD in px) of the method, and of box and ellipse for comparison."""
+    """(name, Dice, HD in px, ASD in px) of the method, box and ellipse."""
     box, shape = result.case.box, truth.shape
     masks = {result.method: result.mask, "box": filled_box(box, shape), "ellipse": ellipse(box, shape)}
     return [
@@ -221,7 +221,7 @@ def pictures(picture: Picture, result: Result) -> dict[str, NDArray[np.uint8]]:
 def write_files(folder: Path, picture: Picture, result: Result) -> list[Path]:
     """Write the downloads: mask and overlay as PNG, the mask as NIfTI and as COCO; and a generated image.
 
-    The COCO file names the uploaded image: placed beside it, it can be segmented again.
+    The COCO file names the uploaded image: beside it, it can be opened as a source.
     """
     paths = output_paths(folder, picture.name, nifti=True)
     write_outputs(paths, result.case, result.mask, voxels=picture.voxels, truth=picture.truth)
@@ -231,7 +231,7 @@ def write_files(folder: Path, picture: Picture, result: Result) -> list[Path]:
 
 
 def write_image(folder: Path, picture: Picture) -> Path:
-    """Write the image as NAME.png, losslessly."""
+    """Write the image as NAME.png."""
     path = folder / f"{picture.name}.png"
     with replacing([path]) as parts:
         parts[path].write_bytes(png_bytes(picture.image))
@@ -248,7 +248,7 @@ def write_film(folder: Path, picture: Picture, walked: Sequence[Scene]) -> Path:
 
 @contextmanager
 def _by_name(path: Path) -> Iterator[None]:
-    """Strip the directory from errors."""
+    """Strip the folder from errors."""
     try:
         yield
     except FlipError as error:

@@ -18,7 +18,7 @@ from flipagents.store.checkpoint import CheckpointError, plain
 from flipagents.store.files import check_writable, write_texts
 from flipagents.store.provenance import about, without_folders
 from flipagents.store.recipe import PIPELINE
-from flipenv.progress import told_to
+from flipenv.progress import logging_to
 from flipenv.sources import SourceLike, open_source
 from flipenv.sources.contents import digest
 
@@ -100,7 +100,7 @@ def merged(configs: Mapping[str, Mapping[str, Any]], prefix: str) -> dict[str, A
 
 def log(folder: Path) -> AbstractContextManager[None]:
     """Within this context progress lines also go to the run's log; under torchrun only rank 0 writes them."""
-    return told_to(folder / LOG) if os.environ.get("RANK", "0") == "0" else nullcontext()
+    return logging_to(folder / LOG) if os.environ.get("RANK", "0") == "0" else nullcontext()
 
 
 def unfinished(folder: str | Path) -> str | None:

@@ -39,7 +39,7 @@ from flipagents.train.presets import presets
 from flipenv.config import EnvConfig
 from flipenv.errors import ConfigError
 from flipenv.pool import EpisodePool, check_names
-from flipenv.progress import say
+from flipenv.progress import log_line
 from flipenv.registry import unknown
 from flipenv.scorer import Scorer
 from flipenv.sources import Source, SourceLike, open_source
@@ -69,7 +69,7 @@ def train_pipeline(
 
     The folder gets `run.json` at once, and progress lines in `train.log` (see `flipagents.store.run_folder`).
 
-    Inside `flipagents.learn.ranks.together` all ranks train the stages together; rank 0 does the rest.
+    Inside `flipagents.learn.ranks.process_group` all ranks train the stages together; rank 0 does the rest.
     """
     if preset not in presets():
         raise ConfigError(unknown("preset", preset, presets()))
@@ -96,7 +96,7 @@ def train_pipeline(
     source = open_source(train)
     known = None if val is None else open_source(val)
     begin = partial(run_folder.begin, folder, preset=preset, agent=agent, options=options, data=train, val=val)
-    ranks.first(partial(begin, parts=[CLASSIFIER, *contour, *stages, *students]))
+    ranks.on_rank_0(partial(begin, parts=[CLASSIFIER, *contour, *stages, *students]))
     with run_folder.log(folder):
         scorer = _judge(source, known, folder / CLASSIFIER, config, device, progress)
         train_stages(
@@ -110,8 +110,8 @@ def train_pipeline(
             contour=contour.get(CONTOUR),
             progress=progress,
         )
-        ranks.first(partial(teach, source, folder, students, device=device, progress=progress))
-        ranks.first(partial(write_copy, folder))
+        ranks.on_rank_0(partial(teach, source, folder, students, device=device, progress=progress))
+        ranks.on_rank_0(partial(write_copy, folder))
     return folder
 
 
@@ -124,7 +124,7 @@ def _judge(
         if not checkpoint.exists(into / FINAL):
             train_classifier(source, config=config, val=val, folder=into, device=device, progress=progress)
 
-    ranks.first(train)
+    ranks.on_rank_0(train)
     classifier = Classifier.load(into / FINAL)
     if classifier.config != config:
         raise CheckpointError(f"{into} was trained with other options; choose another folder, or remove it")
@@ -157,8 +157,8 @@ def train_stages(
     stages: environments by stage name, in order; each after the first sees the previous one's masks. agent: name of the
     agent for all of them, see `flipagents.learn.agents`. recipe: of the pipeline; its stages are replaced. contour: the
     network of the prior `contour`, trained first if the recipe names that prior. Resumes where it stopped;
-    CheckpointError if the folder belongs to another run. Inside `flipagents.learn.ranks.together` all ranks train the
-    agents together; rank 0 does the rest.
+    CheckpointError if the folder belongs to another run. Inside `flipagents.learn.ranks.process_group` all ranks train
+    the agents together; rank 0 does the rest.
     """
     recipe, device = recipe or Recipe(), learner.device
     cases = _blind(source)
@@ -168,7 +168,7 @@ def train_stages(
         _once(folder / CONTOUR, config, device, lambda: train_contour(cases, config, device=device, progress=progress))
 
     if recipe.prior == CONTOUR:
-        ranks.first(outline)
+        ranks.on_rank_0(outline)
     prior = find_prior(recipe.prior, folder, device)
     priors = None if prior is None else [prior(case.image, case.box) for case in cases]
     costs: dict[str, Cost] = {}
@@ -181,9 +181,9 @@ def train_stages(
         if len(costs) < len(stages):
             walk = EpisodePool(pool.source, walking(env).replace(jitter=env.jitter))
             learnt = load_agent(folder / name / AGENT, device)
-            masks = ranks.first(partial(masks_of, learnt, walk, device=learnt.batch_device, progress=progress))
+            masks = ranks.on_rank_0(partial(masks_of, learnt, walk, device=learnt.batch_device, progress=progress))
     whole = dataclasses.replace(recipe, stages=tuple(f"{name}/{AGENT}" for name in stages))
-    ranks.first(lambda: whole.write(folder))
+    ranks.on_rank_0(lambda: whole.write(folder))
     return costs
 
 
@@ -201,7 +201,7 @@ def teach(
     teacher: Student | None = None
 
     def taught(name: str, config: StudentConfig) -> Student:
-        say(f"{name}: computing its target maps", quiet=not progress)
+        log_line(f"{name}: computing its target maps", quiet=not progress)
         if teacher is None:
             signed = Segmenter.from_pretrained(folder, device=device, runtime="torch").map_many(
                 images, boxes, progress=progress

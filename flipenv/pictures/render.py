@@ -1,7 +1,7 @@
-"""Pictures of an episode: one frame a moment, an overlay for reports, and GIF or MP4 of many frames.
+"""Pictures of an episode: a frame per step, and an overlay for reports.
 
-Colours keep one meaning everywhere and stay apart under colour blindness (Okabe and Ito): green is what was erased,
-red the score, yellow the truth and the Dice against it, white the box; each agent has its own.
+Colours mean the same everywhere and are colour-blind safe (Okabe and Ito): green is erased, red the score, yellow the
+truth and its Dice, white the box; each agent has its own.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ QUIET: Colour = (150, 155, 163)
 GRID: Colour = (62, 66, 73)
 BACKDROP: Colour = (24, 26, 30)
 
-PANEL = 560  # px, wanted long side of the image panel
+PANEL = 560  # px, target long side of the image panel
 SIDE = 384  # px, width of the panel with the numbers
-SIDE_HEIGHT = (320, 560)  # px, least and largest height of its contents
+SIDE_HEIGHT = (320, 560)  # px, min and max height of its contents
 MARGIN = 16  # px
-FLIP = 0.5  # score under which the tag reads 'normal tissue'
+FLIP = 0.5  # scores below this are tagged 'normal tissue'
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """One moment of one episode.
+    """One step of an episode, to draw.
 
-    Raises ImageError or MaskError (see `flipenv.errors`) when the pictures are not drawn on the same pixels.
+    Raises ImageError or MaskError if the arrays differ in shape or have the wrong dtype.
     """
 
     image: Grey  # (H, W) uint8, the original canvas
@@ -54,16 +54,16 @@ class Scene:
     labels: npt.NDArray[np.int16]  # (H, W) int16, superpixel of each pixel, -1 outside the area
     erased: Mask  # (H, W) bool
     box: Box  # canvas px
-    area: Box  # canvas px that the agents may erase
+    area: Box  # canvas px, erasable area
     cursors: npt.NDArray[Any]  # (A,) int, superpixel of each agent
-    centers: npt.NDArray[Any]  # (A, 2) int, row and column of it
+    centers: npt.NDArray[Any]  # (A, 2) int, row and column of its centre
     window: int  # canvas px, side of the agents' squares
     score: float  # 0..1, NaN without a scorer
     step: int
     steps: int  # of the whole episode
-    scores: Sequence[float]  # after each step so far; may begin with the one before the first step
+    scores: Sequence[float]  # after each step so far; may start with the initial one
     areas: Sequence[float]  # likewise, erased share of the area
-    truth: Mask | None = None  # (H, W) bool, for evaluation pictures
+    truth: Mask | None = None  # (H, W) bool, for evaluation
     dices: Sequence[float] = ()  # likewise, Dice against the truth
 
     def __post_init__(self) -> None:
@@ -73,16 +73,16 @@ class Scene:
 
 
 def draw(scene: Scene, scale: int | None = None) -> Rgb:
-    """Draw the canvas with everything on it, and beside it the numbers so far.
+    """Draw the annotated canvas, with the curves so far beside it.
 
-    `scale` is the whole number of picture pixels a canvas pixel; by default the image panel comes near 560 px. The size
-    depends on the canvas and `scale` alone, and is even, as video wants it. Inputs are left as they are.
-    Returns (h, w, 3) uint8 RGB. Raises ConfigError for a scale that is not a whole number >= 1.
+    `scale` is output pixels per canvas pixel; by default the image panel is about 560 px. The size depends only on the
+    canvas and `scale`, and is even, as video needs. Inputs are not modified.
+    Returns (h, w, 3) uint8 RGB. Raises ConfigError unless scale is a whole number >= 1.
     """
     if scale is None:
         scale = max(1, round(PANEL / max(scene.image.shape)))
     if not isinstance(scale, int) or scale < 1:
-        raise ConfigError(f"scale={scale!r}; expected a whole number >= 1 of picture pixels a canvas pixel")
+        raise ConfigError(f"scale={scale!r}; expected a whole number >= 1 of output pixels per canvas pixel")
     panel = _panel(scene, scale)
     rows, columns = panel.shape[:2]
     height = max(rows, SIDE_HEIGHT[0]) + 2 * MARGIN
@@ -96,11 +96,11 @@ def draw(scene: Scene, scale: int | None = None) -> Rgb:
 
 
 def overlay(image: Grey, mask: Mask, box: tuple[int, int, int, int] | None = None, truth: Mask | None = None) -> Rgb:
-    """Draw a filled translucent mask with its contour on an image, for reports.
+    """Draw a translucent mask and its contour on an image, for reports.
 
-    `image` is (H, W) uint8, `mask` (H, W) bool and may be empty; `box` is (top, left, bottom, right) in its pixels;
-    `truth` is a (H, W) bool mask whose contour is dashed, with a legend where the picture has room for it. Returns
-    (H, W, 3) uint8 RGB; inputs are left as they are.
+    `image` is (H, W) uint8, `mask` (H, W) bool and may be empty; `box` is (top, left, bottom, right) in pixels; `truth`
+    is a (H, W) bool mask, drawn as a dashed contour, with a legend if there is room. Returns (H, W, 3) uint8 RGB;
+    inputs are not modified.
     Raises ImageError, MaskError or BoxError.
     """
     check_image(image)
@@ -113,12 +113,12 @@ def overlay(image: Grey, mask: Mask, box: tuple[int, int, int, int] | None = Non
         _square(picture, Box(*check_box(box, image.shape)), BOX, line)
     if truth is not None:
         _dashes(picture, truth, TRUTH, line)
-        _outline_names(picture, mask | truth, line)
+        _outline_legend(picture, mask | truth, line)
     return picture
 
 
-def _outline_names(picture: Rgb, shown: Mask, line: int) -> None:
-    """Say what the two outlines are, in the corner that has the least of them; not on a picture that has no room."""
+def _outline_legend(picture: Rgb, shown: Mask, line: int) -> None:
+    """Label the two outlines in the emptiest corner; nothing on small pictures."""
     size = 0.4 * line
     row, width = round(16 * line), round(84 * line)
     height, across = shown.shape
@@ -136,7 +136,7 @@ def _outline_names(picture: Rgb, shown: Mask, line: int) -> None:
 
 
 def _panel(scene: Scene, scale: int) -> Rgb:
-    """The canvas, enlarged, with everything that lies on it."""
+    """The enlarged canvas with all annotations."""
     size = (scene.image.shape[1] * scale, scene.image.shape[0] * scale)
     line = 2 if scale > 2 else 1
     grey = cv2.resize(scene.canvas, size, interpolation=cv2.INTER_CUBIC)
@@ -152,7 +152,7 @@ def _panel(scene: Scene, scale: int) -> Rgb:
     _square(picture, _scaled(scene.box, scale), BOX, line)
     if scene.truth is not None:
         _dashes(picture, _enlarge(scene.truth, size), TRUTH, line)
-    # Agents that stand on one superpixel (as all do at the start) are drawn inside each other.
+    # Agents on the same superpixel (as at the start) are nested.
     nested = [int(np.sum(scene.cursors[:agent] == cursor)) for agent, cursor in enumerate(scene.cursors)]
     for agent, (row, column) in enumerate(scene.centers):
         top, left = int(row) - scene.window // 2, int(column) - scene.window // 2
@@ -169,9 +169,9 @@ def _panel(scene: Scene, scale: int) -> Rgb:
 
 
 def _side(scene: Scene, height: int) -> Rgb:
-    """The numbers: status line, curves so far, legend, and the segmentation on the untouched image."""
+    """The side panel: status line, curves, legend, and the segmentation on the original image."""
     side = _blank(height, SIDE)
-    _words(side, _status(scene), 17, 0.55)
+    _write_line(side, _status(scene), 17, 0.55)
     curves: list[tuple[str, Colour, Sequence[float]]] = [("erased area", ERASED, scene.areas)]
     if len(scene.dices):
         curves.append(("Dice", TRUTH, scene.dices))
@@ -180,7 +180,7 @@ def _side(scene: Scene, height: int) -> Rgb:
     foot = max(116, round(0.36 * height))
     _chart(side, Box(62, 26, height - foot - 36, SIDE - 2), scene, curves)
     now = [(f"{name} {values[-1]:.2f}" if len(values) else name, colour) for name, colour, values in curves]
-    _words(side, now, 46, 0.42, left=26)
+    _write_line(side, now, 46, 0.42, left=26)
     _legend(side[height - foot :], scene)
     _thumbnail(side[height - foot :, SIDE // 2 - 8 :], scene)
     return side
@@ -194,7 +194,7 @@ def _status(scene: Scene) -> list[tuple[str, Colour]]:
 
 
 def _chart(side: Rgb, plot: Box, scene: Scene, curves: Sequence[tuple[str, Colour, Sequence[float]]]) -> None:
-    """Axes from 0 to 1 over the whole episode, the level where the tag flips, and the curves up to now."""
+    """Curves so far on axes from 0 to 1 over the whole episode, with the score at which the tag flips."""
     steps = max(scene.steps, 1)
 
     def at(step: float, value: float) -> tuple[int, int]:
@@ -217,7 +217,7 @@ def _chart(side: Rgb, plot: Box, scene: Scene, curves: Sequence[tuple[str, Colou
     ):
         _text(side, name, (x, plot.bottom + 17), QUIET, 0.38, anchor=anchor)
     for _, colour, values in curves:
-        # The last value belongs to the current step, so a series may or may not hold the one before the first step.
+        # Aligned to the current step, as a series may lack the initial value.
         points = [
             at(scene.step - len(values) + 1 + index, value)
             for index, value in enumerate(values)
@@ -230,7 +230,7 @@ def _chart(side: Rgb, plot: Box, scene: Scene, curves: Sequence[tuple[str, Colou
 
 
 def _legend(foot: Rgb, scene: Scene) -> None:
-    """What each line on the image means; the same through an episode."""
+    """The legend, the same throughout an episode."""
     rows: list[tuple[str, Colour]] = [("box", BOX)]
     if scene.area != scene.box:
         rows.append(("may be erased", QUIET))
@@ -256,7 +256,7 @@ def _legend(foot: Rgb, scene: Scene) -> None:
 
 
 def _thumbnail(corner: Rgb, scene: Scene) -> None:
-    """What was erased so far, on the untouched image: the segmentation that the episode is making."""
+    """The pixels erased so far on the original image: the segmentation."""
     _text(corner, "segmentation so far", (corner.shape[1], 12), QUIET, 0.38, anchor=1)
     rows, columns = scene.image.shape
     scale = min((corner.shape[0] - 22) / rows, corner.shape[1] / columns)
@@ -280,7 +280,7 @@ def _scaled(box: Box, scale: int) -> Box:
 
 
 def _rim(mask: Mask, start: int, width: int) -> Mask:
-    """The band of `width` px that begins `start` px inside the mask; it never leaves the mask."""
+    """The band inside the mask from `start` to `start + width` px off its edge."""
     outer, inner = (
         cv2.erode(mask.astype(np.uint8), np.ones((2 * depth + 1, 2 * depth + 1), np.uint8))
         for depth in (start, start + width)
@@ -314,7 +314,7 @@ def _dashes(picture: Rgb, mask: Mask, colour: Colour, line: int) -> None:
 
 
 def _text(picture: Rgb, text: str, place: tuple[int, int], colour: Colour, size: float, *, anchor: float = 0) -> int:
-    """Write on a baseline; `anchor` is the share of the width left of `place`. Returns the width in px."""
+    """Write text on a baseline; `anchor` is the fraction of it left of `place`. Returns the width in px."""
     (width, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
     origin = (round(place[0] - anchor * width), place[1])
     cv2.putText(picture, text, origin, cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
@@ -322,11 +322,13 @@ def _text(picture: Rgb, text: str, place: tuple[int, int], colour: Colour, size:
 
 
 def _number(picture: Rgb, agent: int, x: int, y: int) -> None:
-    """The agent's number on a patch of its colour, readable on any image."""
+    """Draw the agent's number on a patch of its colour."""
     cv2.rectangle(picture, (x, y), (x + 12, y + 13), AGENTS[agent % len(AGENTS)], -1)
     _text(picture, str(agent + 1), (x + 6, y + 11), BACKDROP, 0.4, anchor=0.5)
 
 
-def _words(picture: Rgb, words: Sequence[tuple[str, Colour]], baseline: int, size: float, *, left: int = 0) -> None:
+def _write_line(
+    picture: Rgb, words: Sequence[tuple[str, Colour]], baseline: int, size: float, *, left: int = 0
+) -> None:
     for text, colour in words:
         left += _text(picture, text, (left, baseline), colour, size) + 16

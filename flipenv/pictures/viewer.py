@@ -1,4 +1,4 @@
-"""What is shown of a running lane: its scene with the erase curve so far, on the screen or as an array."""
+"""Rendering of a running lane, in a window or as an array."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Viewer:
         self._areas: list[float] = []
 
     def record(self) -> None:
-        """Note score and erased share; in mode `human` show the frame."""
+        """Record score and erased share; in mode `human`, show the frame."""
         if self.mode is None:
             return
         step = self._scene_value("step")
@@ -45,9 +45,7 @@ class Viewer:
     def render(self) -> npt.NDArray[np.uint8] | None:
         """The frame (h, w, 3) uint8 in mode `rgb_array`, else None."""
         if self.mode is None:
-            raise ConfigError(
-                f"render() with render_mode=None; choose one of {RENDER_MODES} when the environment is made"
-            )
+            raise ConfigError(f"render() with render_mode=None; pass one of {RENDER_MODES} when making the environment")
         if self._batch.state is None:
             raise EpisodeError("render() before reset(); call reset() first")
         if self._window is not None:
@@ -55,7 +53,7 @@ class Viewer:
         return draw(self.scene())
 
     def scene(self) -> Scene:
-        """The lane as it is now."""
+        """The current step of the lane."""
         batch, lane, episode = self._batch, self._lane, self._episode()
         config = batch.config
         steps = config.traversals * episode.order.shape[1]
@@ -78,7 +76,7 @@ class Viewer:
         )
 
     def close(self) -> None:
-        """Close the window, if there is one; may be called again."""
+        """Close the window, if any; safe to call twice."""
         if self._window is not None:
             self._window.close()
 

@@ -1,4 +1,4 @@
-"""A window on the screen for `render_mode='human'`, drawn by pygame."""
+"""The pygame window of `render_mode='human'`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from flipenv.sources.extras import need
 
 
 class Window:
-    """Shows frames as they come; opened by the first one.
+    """Shows frames; the first one opens it.
 
-    Once the user has closed it, further frames are ignored: an episode runs on without being watched. After `close` the
-    next frame opens it anew. pygame has one display, so that a second Window draws over the first.
+    After the user closes it, further frames are ignored and the episode continues. After `close`, the next frame opens
+    it again. pygame has a single display, so a second Window draws over the first.
     """
 
     def __init__(self, title: str = "Flip Learning") -> None:
@@ -27,13 +27,13 @@ class Window:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is a window now."""
+        """Whether the window is open."""
         return self._screen is not None
 
     def show(self, frame: npt.NDArray[np.uint8]) -> None:
-        """Show a (h, w, 3) uint8 RGB frame and answer the window's events.
+        """Show a (h, w, 3) uint8 RGB frame and handle window events.
 
-        Raises MissingDependencyError without pygame, FlipError where no window can be opened.
+        Raises MissingDependencyError without pygame, FlipError if no window can be opened.
         """
         if self._dismissed:
             return
@@ -42,7 +42,7 @@ class Window:
         size = (frame.shape[1], frame.shape[0])
         if self._screen is None or self._screen.get_size() != size:
             self._open(size)
-        # pygame's axes are (x, y).
+        # pygame uses (x, y)
         self._pygame.surfarray.blit_array(self._screen, frame.swapaxes(0, 1))
         self._pygame.display.flip()
         if any(event.type == self._pygame.QUIT for event in self._pygame.event.get()):
@@ -50,7 +50,7 @@ class Window:
             self._dismissed = True
 
     def close(self) -> None:
-        """Close the window; without effect when there is none."""
+        """Close the window, if any."""
         if self._screen is not None:
             self._screen = None
             self._pygame.display.quit()
@@ -62,9 +62,7 @@ class Window:
             self._screen = self._pygame.display.set_mode(size)
             self._pygame.display.set_caption(self.title)
         except self._pygame.error as error:
-            raise FlipError(
-                f"no window can be opened ({error}); use render_mode='rgb_array' where there is no screen"
-            ) from error
+            raise FlipError(f"cannot open a window ({error}); without a screen, use render_mode='rgb_array'") from error
 
 
 def _pygame() -> Any:

@@ -1,4 +1,4 @@
-"""Where cases come from: phantoms, the BUSI folder, subject folders, COCO, CSV tables, and cases in memory."""
+"""Sources of cases: phantoms, BUSI, subject folders, COCO, CSV tables, cases in memory."""
 
 from flipenv.sources.base import Source, Unlabelled, find
 from flipenv.sources.busi import BusiSource

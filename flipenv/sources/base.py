@@ -43,7 +43,7 @@ class Source(Protocol):
 
 
 class Entry(Protocol):
-    """One case of a `ListedSource`: where it comes from, and how it is read."""
+    """One case of a `ListedSource`, read on demand."""
 
     @property
     def id(self) -> str:
@@ -59,13 +59,13 @@ class Entry(Protocol):
         ...
 
     def unlabelled(self) -> Entry:
-        """The same case without its mask; where the box does not come from it, the mask is neither read nor hashed."""
+        """The same case without its mask, which is neither read nor hashed unless the box is derived from it."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class BadEntry:
-    """A case known to be unreadable when the source is opened; does not affect the others."""
+    """A case found unreadable when the source is opened; the others stay usable."""
 
     id: str
     error: FlipError
@@ -79,21 +79,21 @@ class BadEntry:
         raise type(self.error)(*self.error.args)
 
     def unlabelled(self) -> BadEntry:
-        """Itself: it cannot be read without its mask either."""
+        """Itself."""
         return self
 
 
 class ListedSource:
     """A source whose cases are listed when it is opened and read on demand.
 
-    A fault in one case is raised when that case is loaded, so that the others can be used.
+    An error in one case is raised when that case is loaded; the others stay usable.
 
     Raises SourceError if `entries` is empty or two of them have the same id; `where` names the source in errors.
     """
 
     def __init__(self, entries: Sequence[Entry], where: str) -> None:
         if not entries:
-            raise SourceError(f"{where}: holds no cases; expected at least one image with a box")
+            raise SourceError(f"{where}: no cases found; expected at least one image with a box")
         self.where = where
         self.entries = tuple(entries)
         self._ids = tuple(entry.id for entry in self.entries)
@@ -107,7 +107,7 @@ class ListedSource:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """One id a case, in the order of the cases."""
+        """One id per case, in order."""
         return self._ids
 
     def __len__(self) -> int:
@@ -123,9 +123,9 @@ class ListedSource:
 
 
 class Unlabelled:
-    """The cases of a source without their masks, which are not read.
+    """The cases of a source without their masks.
 
-    A damaged mask does not matter, unless the box is drawn around it.
+    Masks are not read, unless the box is derived from them.
     """
 
     def __init__(self, source: Source) -> None:
@@ -146,17 +146,17 @@ class Unlabelled:
         return dataclasses.replace(self.source.load(index), mask=None)
 
     def fingerprint(self, index: int) -> str:
-        """Hex digest of everything that determines the case without its mask, if the source can separate it."""
+        """Hex digest of the case, without its mask if the source can separate it."""
         if isinstance(self.source, ListedSource):
             return self.source.entries[index].unlabelled().fingerprint()
         return self.source.fingerprint(index)
 
 
 def make_case(where: str, *, columns_first: bool = False, **parts: Any) -> Case:
-    """Return a Case made of parts from files; errors are prefixed with `where`.
+    """Return a Case of parts read from files; errors are prefixed with `where`.
 
-    columns_first: errors quote the box as X0, Y0, X1, Y1, the order in which it was given.
-    Raises as Case, and ImageError if the box shows a single grey level: the wrong file or the wrong box.
+    columns_first: errors quote the box as X0, Y0, X1, Y1, as given.
+    Raises as Case, and ImageError if the box has a single grey level: the wrong file or box.
     """
     with naming(where):
         check_box(parts["box"], parts["image"].shape, columns_first=columns_first)

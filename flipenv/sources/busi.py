@@ -20,7 +20,7 @@ from flipenv.errors import SourceError
 from flipenv.registry import unknown
 from flipenv.sources.base import ListedSource, make_case, naming
 from flipenv.sources.contents import digest, is_file, is_folder
-from flipenv.sources.files import file_at, folder_at, listed
+from flipenv.sources.files import file_at, folder_at, list_folder
 from flipenv.sources.lesion import largest_component, tight_box
 from flipenv.sources.readers import read_image, read_mask
 from flipenv.sources.rows import box_of, read_rows
@@ -29,20 +29,20 @@ from flipenv.types import Box, Case
 FOLDER = "Dataset_BUSI_with_GT"
 SPLITS = "splits.csv"
 LESIONS = ("benign", "malignant")
-NORMAL = "normal"  # without nodule: no case, but the classifier's other class
+NORMAL = "normal"  # no nodule: not a case, but the classifier's other class
 NAME = re.compile(r"(?P<stem>(?P<class>benign|malignant|normal) \((?P<number>\d+)\))(?P<mask>_mask(_\d+)?)?\.png")
 EXPECTED = f"{FOLDER}/ with folders {' and '.join(LESIONS)} of images such as 'benign (1).png'"
 
 
 @dataclass(frozen=True, eq=False)
 class BusiCase:
-    """One image with its lesion, or with a box from a table."""
+    """One image with its lesion masks, or with a box from a table."""
 
     image: Path
-    masks: tuple[Path, ...]  # the published files, one a lesion; may be empty where there is a box
-    box: Box | None  # None: tight around the lesion
+    masks: tuple[Path, ...]  # the published files, one per lesion; may be empty if there is a box
+    box: Box | None  # None: the lesion's tight box
     meta: Mapping[str, str]
-    with_mask: bool = True  # False: the mask gives the box alone
+    with_mask: bool = True  # False: the mask is used for the box only
 
     @property
     def id(self) -> str:
@@ -55,7 +55,7 @@ class BusiCase:
         mask = self._lesion(image.shape) if self.masks else None
         box = self.box
         if box is None:
-            assert mask is not None, "opening the source refuses an image with neither box nor mask"
+            assert mask is not None, "BusiSource rejects images with neither box nor mask"
             box = tight_box(mask)
         shown = mask if self.with_mask else None
         return make_case(str(self.image), image=image, box=box, id=self.id, mask=shown, meta=self.meta)
@@ -65,7 +65,7 @@ class BusiCase:
         return digest(self.id, self.meta, self.box, self.image, *self.masks)
 
     def unlabelled(self) -> BusiCase:
-        """The same case without its mask, which is still read where the box is tight around it."""
+        """The same case without its mask, which is still read if the box is derived from it."""
         return replace(self, with_mask=False, masks=self.masks if self.box is None else ())
 
     def _lesion(self, shape: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -76,17 +76,15 @@ class BusiCase:
 class BusiSource(ListedSource):
     """Benign and malignant images in natural order; ids such as 'benign (1)', meta with class and split.
 
-    An image may have several masks. Its lesion is the largest 8-connected component of their union: that is the case's
-    mask, and the box is tight around it.
+    The case's mask is the largest 8-connected component of the union of an image's masks; the box is its tight box.
 
     Args:
-        path: the folder that holds `Dataset_BUSI_with_GT/`, or that folder itself.
-        split: keep images of this split of `splits.csv` (columns image, split), which lies in or above the data folder.
+        path: `Dataset_BUSI_with_GT/`, or the folder that contains it.
+        split: keep only this split of `splits.csv` (columns image, split), in the data folder or its parent.
         boxes: a CSV with columns image (such as 'benign/benign (1).png' or 'benign (1)') and a box in either convention
-            of `flipenv.sources.rows`, a line for each image. They replace the tight boxes; mask files may be absent.
+            of `flipenv.sources.rows`, one row per image. They replace the tight boxes; mask files may be absent.
 
-    Raises SourceError that names the folder, file or line: nothing found, a split that is unknown or not complete, an
-    image with neither mask nor box.
+    Raises SourceError if there are no images, a split is unknown or incomplete, or an image has neither mask nor box.
     """
 
     def __init__(self, path: str | Path, split: str | None = None, boxes: str | Path | None = None) -> None:
@@ -94,7 +92,7 @@ class BusiSource(ListedSource):
         root = root / FOLDER if is_folder(root / FOLDER) else root
         images, masks = _listing(root)
         if not any(image.parent.name in LESIONS for image in images):
-            raise SourceError(f"{root}: holds no BUSI images; expected {EXPECTED}")
+            raise SourceError(f"{root}: no BUSI images found; expected {EXPECTED}")
         splits = _splits(root, images, split)
         given = _boxes(boxes)
         entries = []
@@ -108,11 +106,11 @@ class BusiSource(ListedSource):
                 continue
             box = given.get(image.stem)
             if boxes is not None and box is None:
-                raise SourceError(f"{boxes}: has no box for {_key(image)!r}; expected a line for each image of {root}")
+                raise SourceError(f"{boxes}: no box for {_key(image)!r}; expected one row per image of {root}")
             if box is None and not masks[image.stem]:
                 raise SourceError(
-                    f"{image}: has no mask file {image.stem}_mask.png; restore it, or give boxes=FILE.csv with a line "
-                    "for each image"
+                    f"{image}: mask file {image.stem}_mask.png is missing; restore it, or give boxes=FILE.csv with one "
+                    "row per image"
                 )
             meta = {"class": image.parent.name} | ({} if here is None else {"split": here})
             entries.append(BusiCase(image, tuple(masks[image.stem]), box, meta))
@@ -128,11 +126,11 @@ class BusiSource(ListedSource):
 
 
 def _listing(root: Path) -> tuple[list[Path], dict[str, list[Path]]]:
-    """Images, and the masks of each image's stem, in natural order; other files are not looked at."""
+    """Images, and masks by image stem, in natural order; other files are ignored."""
     numbered: list[tuple[str, int, Path]] = []
     masks: dict[str, list[Path]] = defaultdict(list)
     for name in (*LESIONS, NORMAL):
-        for path in listed(root / name) if is_folder(root / name) else ():
+        for path in list_folder(root / name) if is_folder(root / name) else ():
             parts = NAME.fullmatch(path.name)
             if parts is None or parts["class"] != name:
                 continue
@@ -144,14 +142,14 @@ def _listing(root: Path) -> tuple[list[Path], dict[str, list[Path]]]:
 
 
 def _splits(root: Path, images: list[Path], split: str | None) -> dict[str, str]:
-    """Split of each image, such as {'benign/benign (1).png': 'train'}; empty when there is no table."""
+    """Split of each image, such as {'benign/benign (1).png': 'train'}; empty without a table."""
     table = next((folder / SPLITS for folder in (root, root.parent) if is_file(folder / SPLITS)), None)
     if table is None:
         if split is None:
             return {}
         raise SourceError(
             f"{root}: split={split} needs {SPLITS} (columns image, split) in this folder or in {root.parent}; add it, "
-            "or leave the split out"
+            "or omit the split"
         )
     rows = read_rows(table, ["image", "split"])
     splits = {row.cells["image"]: row.cells["split"] for row in rows}
@@ -162,7 +160,7 @@ def _splits(root: Path, images: list[Path], split: str | None) -> dict[str, str]
         for row in rows:
             if row.cells["split"] == split and row.cells["image"] not in present:
                 raise SourceError(
-                    f"{row.where}: {row.cells['image']!r} is not in {root}; restore it: the split is not complete"
+                    f"{row.where}: {row.cells['image']!r} is not in {root}; restore it: the split is incomplete"
                 )
     return splits
 
@@ -175,7 +173,7 @@ def _boxes(table: str | Path | None) -> dict[str, Box]:
     for row in rows:
         name = PurePosixPath(row.cells["image"].replace("\\", "/")).name.removesuffix(".png")
         if name in boxes:
-            raise SourceError(f"{row.where}: a second box for {name!r}; expected one an image")
+            raise SourceError(f"{row.where}: second box for {name!r}; expected one per image")
         boxes[name] = box_of(row)
     return boxes
 

@@ -1,4 +1,4 @@
-"""Cases that are in memory already, as a source."""
+"""Cases in memory, as a source."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flipenv.types import Case
 
 @dataclass(frozen=True, eq=False)
 class CaseInMemory:
-    """One case that needs no reading."""
+    """One case in memory."""
 
     case: Case
 
@@ -26,7 +26,7 @@ class CaseInMemory:
         return self.case.id
 
     def load(self) -> Case:
-        """Read the case; see `Source.load`."""
+        """Return the case; see `Source.load`."""
         return self.case
 
     def fingerprint(self) -> str:
@@ -41,9 +41,9 @@ class CaseInMemory:
 
 
 class CaseSource(ListedSource):
-    """Cases given as objects; the iterable is read once, to its end.
+    """Cases from an iterable, which is consumed at once.
 
-    Raises SourceError when it is empty, holds something that is not a Case, or two cases have the same id.
+    Raises SourceError if it is empty, an item is not a Case, or two cases have the same id.
     """
 
     def __init__(self, cases: Iterable[Case]) -> None:

@@ -18,7 +18,7 @@ from flipenv.sources.readers import read_image
 from flipenv.sources.segmentation import decode_segmentation
 from flipenv.types import Box, Case
 
-SHOWN = 5  # ids that an error names
+MAX_NAMED = 5  # ids listed in an error
 Id: TypeAlias = int | float | str
 Found = TypeVar("Found")
 
@@ -28,19 +28,17 @@ class CocoCase:
     """One annotation on one image, with their JSON data."""
 
     where: str  # file and annotation, for errors
-    number: Id  # the annotation's id, as the JSON has it
+    number: Id  # the annotation's id, as in the JSON
     image: Path
-    frame: int | None  # of the image, where it has several
+    frame: int | None  # of a multi-frame image
     box: Box
-    segmentation: Any  # as the JSON has it; None where nobody drew one
+    segmentation: Any  # as in the JSON; None if absent
     meta: Mapping[str, str]
-    file_name: str  # of the image, as the JSON has it
-    size: tuple[
-        int | None, int | None
-    ]  # height and width of the image that the box was drawn on, where the JSON has it
-    image_id: Id  # as the JSON has it
-    category_id: Id | None  # as the JSON has it; None where the annotation has none
-    category: str | None  # its name; None where the JSON has none
+    file_name: str  # of the image, as in the JSON
+    size: tuple[int | None, int | None]  # height and width of the image, as in the JSON; None if absent
+    image_id: Id  # as in the JSON
+    category_id: Id | None  # as in the JSON; None if absent
+    category: str | None  # its name; None if absent
 
     @property
     def id(self) -> str:
@@ -69,22 +67,22 @@ class CocoCase:
 
 
 class CocoSource(ListedSource):
-    """One case an annotation: its `bbox` is the box, its `segmentation`, where there is one, the mask.
+    """One case per annotation: its `bbox` is the box, its `segmentation`, if any, the mask.
 
-    Ids are the image file's name without image suffix, a dash and the annotation's id. An image's `frame`, which COCO
-    does not know, says which it is of a file with several, from 0. Images lie in the JSON's folder or in `images/`
-    beside it, and have the `height` and `width` that the JSON tells, where it does. The category's name is in meta as
-    `class`. Crowds (`iscrowd` 1) are no cases.
+    Ids are the image's file name without suffix, a dash and the annotation's id. An image's `frame`, an extension of
+    COCO, is the frame of a multi-frame file, from 0. Images are in the JSON's folder or its `images/` folder, and must
+    have the JSON's `height` and `width`, if given. The category's name is in meta as `class`. Crowds (`iscrowd` 1) are
+    skipped.
 
     Args:
         path: the JSON file.
-        category: keep annotations of this category only.
+        category: keep only annotations of this category.
 
-    Raises SourceError that names the file for what is wrong with it as a whole: records without id, ids that repeat. An
-    annotation that does not fit raises when it is loaded.
+    Raises SourceError for errors in the file as a whole, such as missing or duplicate ids. An invalid annotation raises
+    when it is loaded.
     """
 
-    categories: list[dict[str, Any]]  # of the JSON, as they stand there
+    categories: list[dict[str, Any]]  # as in the JSON
 
     def __init__(self, path: str | Path, category: str | None = None) -> None:
         file = file_at(Path(path), "a COCO instances file (JSON)")
@@ -97,13 +95,13 @@ class CocoSource(ListedSource):
         annotations = [
             (annotation, name)
             for annotation in _records(file, content, "annotations", ("id",))
-            for name in (_found(names, annotation.get("category_id")),)
+            for name in (_lookup(names, annotation.get("category_id")),)
             if category is None or name == category
         ]
         crowds = sum(_is_crowd(annotation) for annotation, _ in annotations)
         if annotations and crowds == len(annotations):
             raise SourceError(
-                f"{file}: holds no cases: its {crowds} annotations are crowds (iscrowd 1); expected boxes around "
+                f"{file}: no cases found: all {crowds} annotations are crowds (iscrowd 1); expected boxes around "
                 "single nodules"
             )
         super().__init__(
@@ -119,12 +117,12 @@ def _read(file: Path) -> dict[str, Any]:
         if isinstance(error, SourceError):
             raise
         raise SourceError(
-            f"{file}: is not readable JSON ({error}); expected a COCO instances file: export it again"
+            f"{file}: cannot be read as JSON ({error}); expected a COCO instances file: export it again"
         ) from None
     if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
         found = ", ".join(list(content)[:8]) if isinstance(content, dict) else type(content).__name__
         raise SourceError(
-            f"{file}: holds {found or 'nothing'}; expected a COCO instances file with images and annotations"
+            f"{file}: found {found or 'nothing'}; expected a COCO instances file with images and annotations"
         )
     return content
 
@@ -139,15 +137,15 @@ def _records(file: Path, content: dict[str, Any], name: str, needed: tuple[str, 
         if lacking:
             raise SourceError(f"{file}: {name}[{index}] has no {lacking[0]!r}; expected {', '.join(needed)}")
         if not _is_id(record["id"]):
-            raise SourceError(f"{file}: {name}[{index}] has the id {record['id']!r}; expected a number or a text")
+            raise SourceError(f"{file}: {name}[{index}] has id {record['id']!r}; expected a number or a string")
     twice = [
         f"{one!r} ({count} times)" for one, count in Counter(record["id"] for record in records).items() if count > 1
     ]
     if twice:
-        more = ", ..." if len(twice) > SHOWN else ""
+        more = ", ..." if len(twice) > MAX_NAMED else ""
         raise SourceError(
-            f"{file}: ids of {name} are not unique: {', '.join(twice[:SHOWN])}{more}; give each its own id, and check "
-            "which one was meant"
+            f"{file}: ids of {name} are not unique: {', '.join(twice[:MAX_NAMED])}{more}; give each its own id, and "
+            "check references to it"
         )
     return records
 
@@ -156,8 +154,8 @@ def _is_id(value: Any) -> bool:
     return isinstance(value, Id) and not isinstance(value, bool) and value == value  # noqa: PLR0124 - not NaN
 
 
-def _found(records: Mapping[Any, Found], one: Any) -> Found | None:
-    """The record with this id, which may be any JSON value."""
+def _lookup(records: Mapping[Any, Found], one: Any) -> Found | None:
+    """The record with this id, if any; the id may be any JSON value."""
     return records.get(one) if _is_id(one) else None
 
 
@@ -171,7 +169,7 @@ def _case_id(file_name: str, frame: int | None, number: Id) -> str:
 
 
 def _entry(file: Path, annotation: dict[str, Any], images: Mapping[Any, Mapping[str, Any]], name: str | None) -> Entry:
-    record = _found(images, annotation.get("image_id"))
+    record = _lookup(images, annotation.get("image_id"))
     try:
         with naming(f"{file} annotation {annotation['id']}"):
             return _case(file, annotation, record, name)
@@ -185,19 +183,19 @@ def _entry(file: Path, annotation: dict[str, Any], images: Mapping[Any, Mapping[
 def _case(file: Path, annotation: dict[str, Any], record: Mapping[str, Any] | None, name: str | None) -> CocoCase:
     if record is None:
         raise SourceError(
-            f"image_id {annotation.get('image_id')!r} is not among the images; add it or drop the annotation"
+            f"image_id {annotation.get('image_id')!r} is not among the images; add it or remove the annotation"
         )
     file_name, frame = record.get("file_name"), record.get("frame")
     if not isinstance(file_name, str) or not file_name:
-        raise SourceError(f"file_name {file_name!r} of its image is no name of a file")
+        raise SourceError(f"file_name {file_name!r} of its image is not a file name")
     if frame is not None and (not isinstance(frame, int) or frame < 0):
-        raise SourceError(f"frame {frame!r} of its image is no number of a frame; expected 0, 1, ...")
+        raise SourceError(f"frame {frame!r} of its image is not a frame number; expected 0, 1, ...")
     size = _side(record, "height"), _side(record, "width")
     image = next(
         (place for place in (file.parent / file_name, file.parent / "images" / file_name) if is_file(place)), None
     )
     if image is None:
-        raise SourceError(f"image {file_name!r} is neither in {file.parent} nor in its folder images/; put it there")
+        raise SourceError(f"image {file_name!r} is neither in {file.parent} nor in its images/ folder; put it there")
     try:
         box = Box.from_coco(*(float(value) for value in annotation.get("bbox", ())))
     except (TypeError, ValueError, OverflowError):
@@ -224,7 +222,7 @@ def _side(record: Mapping[str, Any], name: str) -> int | None:
     side = record.get(name)
     if side is None or (isinstance(side, int | float) and side == side // 1):
         return None if side is None else int(side)
-    raise SourceError(f"{name} {side!r} of its image is no whole number")
+    raise SourceError(f"{name} {side!r} of its image is not a whole number")
 
 
 def _check_size(given: tuple[int | None, int | None], shape: tuple[int, ...]) -> None:
@@ -233,5 +231,5 @@ def _check_size(given: tuple[int | None, int | None], shape: tuple[int, ...]) ->
     if (height, width) != shape:
         raise BoxError(
             f"the box was drawn on an image of {height}x{width} (height x width) but the file has "
-            f"{shape[0]}x{shape[1]}: it is another file, resized, or turned by its EXIF orientation"
+            f"{shape[0]}x{shape[1]}: it is another file, resized, or rotated by its EXIF orientation"
         )

@@ -1,4 +1,4 @@
-"""Digests of cases: reading whole files and hashing them without decoding."""
+"""Digests of cases: whole files read and hashed, not decoded."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ import numpy as np
 
 from flipenv.errors import ImageError, SourceError
 
-FORMAT = "flipenv case 2"  # part of every digest: a new number invalidates all cached cases
+FORMAT = "flipenv case 2"  # in every digest; a new number invalidates all cached cases
 Part: TypeAlias = Path | str | tuple[int, ...] | Mapping[str, Any] | np.ndarray[Any, Any] | None
 
 
 def file_bytes(path: Path) -> bytes:
-    """Return all bytes of a file; SourceError names it when it is missing or cannot be read."""
+    """Return all bytes of a file; SourceError if it is missing or cannot be read."""
     try:
         if not (path.is_file() or path.is_dir()) and path.exists():
-            raise SourceError(f"{path}: is no regular file; expected one with an end")
+            raise SourceError(f"{path}: is not a regular file; expected one, not a pipe or device")
         return path.read_bytes()
     except FileNotFoundError:
-        raise SourceError(f"{path}: no such file; check the path, or whether the data set is complete") from None
+        raise SourceError(f"{path}: no such file; check the path and that the data set is complete") from None
     except IsADirectoryError:
         raise SourceError(f"{path}: is a folder; expected a file") from None
     except OSError as error:
         raise unreadable(path, error) from error
-    except ValueError as error:  # a NUL, or half a character, in the name
-        raise SourceError(f"{str(path)!r}: is no name of a file ({error})") from None
+    except ValueError as error:  # NUL or a lone surrogate in the name
+        raise SourceError(f"{str(path)!r}: is not a valid file name ({error})") from None
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is such a file; SourceError where that cannot be told: a name too long, a folder that is closed."""
+    """Whether the file exists; SourceError if that is unknown, such as without access to its folder."""
     try:
         return path.is_file()
     except OSError as error:
@@ -42,7 +42,7 @@ def is_file(path: Path) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether there is such a folder; SourceError as `is_file`."""
+    """Whether the folder exists; SourceError as `is_file`."""
     try:
         return path.is_dir()
     except OSError as error:
@@ -51,21 +51,21 @@ def is_folder(path: Path) -> bool:
 
 def unreadable(path: Path, error: OSError) -> SourceError:
     """The error for a file or folder that cannot be accessed."""
-    remedy = "shorten it" if error.errno == errno.ENAMETOOLONG else "check its permissions and its disk"
+    remedy = "shorten it" if error.errno == errno.ENAMETOOLONG else "check its permissions and the disk"
     return SourceError(f"{path}: cannot be read ({error.strerror or error}); {remedy}")
 
 
 def check_extent(path: Path, height: int, width: int, limit: int | None) -> None:
-    """Raise ImageError where a file's header tells of more than `limit` pixels: a small file may unpack to any size."""
+    """Raise ImageError if a file's header declares over `limit` pixels, as a small file may decompress to any size."""
     if limit is not None and height * width > limit:
         raise ImageError(
-            f"{path}: is {height}x{width} pixels (height x width); expected at most {limit} in all: cut out the part "
-            "around the nodule, or make it smaller"
+            f"{path}: is {height}x{width} pixels (height x width); expected at most {limit} in all: crop it around "
+            "the nodule, or downsample it"
         )
 
 
 def check_frame(path: Path, frame: int | None, frames: int) -> int:
-    """The frame that is meant of a file: the one asked for, or the only one. ImageError where that is none."""
+    """The requested frame of a file, or its only one; ImageError if there is none, or several and no request."""
     if frame is None and frames > 1:
         raise ImageError(
             f"{path}: has {frames} frames; expected a file with one, or the number of the boxed one, 0..{frames - 1}: "
@@ -77,16 +77,16 @@ def check_frame(path: Path, frame: int | None, frames: int) -> int:
 
 
 def frame_part(frame: int | None) -> tuple[Part, ...]:
-    """A frame's part of a digest: nothing without a frame."""
+    """The frame's part of a digest; empty without a frame."""
     return () if frame is None else ((frame,),)
 
 
 def digest(*parts: Part) -> str:
-    """Return the hex blake2b (32 digits) of parts in order: a path stands for the bytes of its file, not for its name.
+    """Return the blake2b hex digest (32 digits) of the parts; of a path, the file's bytes are hashed, not its name.
 
-    Each part is hashed with its kind and length, so that moving a byte from one to the next changes the digest.
+    Each part is hashed with its kind and length, so moving a byte from one to the next changes the digest.
 
-    Raises SourceError when a file cannot be read.
+    Raises SourceError if a file cannot be read.
     """
     total = hashlib.blake2b(FORMAT.encode(), digest_size=16)
     for part in parts:
@@ -103,7 +103,7 @@ def _content(part: Part) -> tuple[str, bytes]:
         case Path():
             return "file", file_bytes(part)
         case str():
-            return "text", part.encode(errors="surrogatepass")  # names of files need not be text
+            return "text", part.encode(errors="surrogatepass")  # file names need not be valid text
         case np.ndarray():
             return f"{part.dtype}{part.shape}", np.ascontiguousarray(part).tobytes()
         case Mapping():

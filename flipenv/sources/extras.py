@@ -1,4 +1,4 @@
-"""Optional packages: imported when a file needs them, with an error that says how to get them."""
+"""Optional packages, imported on demand; the error says how to install them."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ SUFFIXES = (".nii.gz", ".nii", ".dcm", ".dicom", ".png", ".jpg", ".jpeg", ".tif"
 
 @dataclass(frozen=True, eq=False)
 class FileCase:
-    """Paths of the parts of a case; `where` names it in errors."""
+    """A case as paths of its parts; `where` names it in errors."""
 
     id: str
     where: str
@@ -28,7 +28,7 @@ class FileCase:
     background: Path | None = None
     coarse: Path | None = None
     prior: Path | None = None
-    frame: int | None = None  # of `image`, where it has several
+    frame: int | None = None  # of a multi-frame `image`
     columns_first: bool = False  # whether the box was given as X0, Y0, X1, Y1
     meta: Mapping[str, str] = field(default_factory=dict)
 
@@ -36,7 +36,7 @@ class FileCase:
         """Read the case; see `Source.load`."""
         image = read_image(self.image, frame=self.frame)
         if self.mask is not None and not is_file(self.mask):
-            raise SourceError(f"{self.where}: mask {str(self.mask)!r} is not a file; restore it, or leave it out")
+            raise SourceError(f"{self.where}: mask {str(self.mask)!r} is not a file; restore it, or omit it")
         return make_case(
             self.where,
             columns_first=self.columns_first,
@@ -61,7 +61,7 @@ class FileCase:
 
 
 def image_name(file: str) -> str:
-    """A file name, with its folders where there are any, without its image suffix; other dots are part of the name.
+    """A file name or path without its image suffix; other dots are part of the name.
 
     >>> image_name("ward 3/1.2.840.7.dcm"), image_name("loop.v2.NII.GZ"), image_name("1.2.840.7")
     ('ward 3/1.2.840.7', 'loop.v2', '1.2.840.7')
@@ -79,18 +79,18 @@ def frame_name(name: str, frame: int | None) -> str:
 
 
 def folder_at(path: Path, expected: str) -> Path:
-    """Return the absolute path of a folder; SourceError says what was `expected` in it when there is none."""
+    """Return the absolute path of a folder; SourceError, saying what was `expected` in it, if there is none."""
     absolute = _absolute(path)
-    return _there(absolute, is_there=is_folder(absolute), wanted=f"a folder with {expected}")
+    return _existing(absolute, is_there=is_folder(absolute), wanted=f"a folder with {expected}")
 
 
 def file_at(path: Path, expected: str) -> Path:
-    """Return the absolute path of a file; SourceError says what was `expected` when there is none."""
+    """Return the absolute path of a file; SourceError, saying what was `expected`, if there is none."""
     absolute = _absolute(path)
-    return _there(absolute, is_there=is_file(absolute), wanted=expected)
+    return _existing(absolute, is_there=is_file(absolute), wanted=expected)
 
 
-def listed(folder: Path) -> list[Path]:
+def list_folder(folder: Path) -> list[Path]:
     """Contents of a folder, sorted by name; SourceError if it cannot be read."""
     try:
         return sorted(folder.iterdir())
@@ -99,14 +99,14 @@ def listed(folder: Path) -> list[Path]:
 
 
 def _absolute(path: Path) -> Path:
-    """A worker process may have another current directory."""
+    """Absolute, as a worker process may have another current directory."""
     try:
         return path.expanduser().absolute()
-    except RuntimeError as error:  # ~name of nobody
+    except RuntimeError as error:  # ~name of an unknown user
         raise SourceError(f"{path}: {error}") from None
 
 
-def _there(absolute: Path, *, is_there: bool, wanted: str) -> Path:
+def _existing(absolute: Path, *, is_there: bool, wanted: str) -> Path:
     if is_there:
         return absolute
     found = f"is a {'folder' if absolute.is_dir() else 'file'}" if absolute.exists() else "does not exist"

@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 from flipenv.errors import ImageError
 
-FAR = 1e12  # beyond any stored value: what the window makes of it is the end of the window's range
-LINEAR = "LINEAR"  # the window that is meant where the file names none
+FAR = 1e12  # beyond any stored value; windowing maps it to the end of the output range
+LINEAR = "LINEAR"  # the default VOI LUT function
 
 
-def shown(dataset: Any, pixels: NDArray[Any], pixel_tools: Any) -> NDArray[np.uint8]:
+def to_display(dataset: Any, pixels: NDArray[Any], pixel_tools: Any) -> NDArray[np.uint8]:
     """Return stored pixels (height, width) or (height, width, channels) as a viewer shows them, in uint8.
 
-    Changes `dataset`: tags that say nothing are taken out. Raises ImageError that names the tag for one that makes no
-    sense, and whatever pydicom (`pixel_tools` is `pydicom.pixels`) raises.
+    Removes tags without effect from `dataset`. pixel_tools: `pydicom.pixels`. Raises ImageError that names an invalid
+    tag, and any error of pydicom.
     """
     photometric = dataset.PhotometricInterpretation
     if photometric == "PALETTE COLOR":
@@ -29,7 +29,7 @@ def shown(dataset: Any, pixels: NDArray[Any], pixel_tools: Any) -> NDArray[np.ui
     has_window = _tidy_window(dataset)
     levels = pixel_tools.apply_modality_lut(pixels, dataset)
     if not np.isfinite(levels).all():
-        raise ImageError("found NaN or infinite levels; export it again in whole numbers")
+        raise ImageError("found NaN or infinite levels; export it again as integers")
     if dataset.get("VOILUTSequence"):
         levels = pixel_tools.apply_voi(np.rint(levels).astype(np.int64), dataset)
         low, high = 0.0, 2.0 ** int(dataset.VOILUTSequence[0].LUTDescriptor[2]) - 1
@@ -47,7 +47,7 @@ def shown(dataset: Any, pixels: NDArray[Any], pixel_tools: Any) -> NDArray[np.ui
 
 
 def to_uint8(levels: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
-    """Stretch low..high to 0..255, whichever is larger; what lies beyond is cut off. All 0 where they are equal."""
+    """Map low..high to 0..255, clipped; inverted if low > high, all 0 if they are equal."""
     if low == high:
         return np.zeros(levels.shape, np.uint8)
     scaled = (levels.astype(np.float64) - low) / (high - low) * 255
@@ -60,14 +60,14 @@ def _coloured(dataset: Any, pixels: NDArray[Any], pixel_tools: Any) -> NDArray[n
     if colours.dtype == np.uint16:
         count, first, _ = dataset.RedPaletteColorLookupTableDescriptor
         entries = pixel_tools.apply_color_lut(np.arange(first, first + (count or 1 << 16)), dataset)
-        # Many writers put 8-bit entries into 16 bits, in the lower byte.
+        # Many writers store 8-bit entries in the low byte of 16.
         colours = colours if entries.max() <= 255 else colours >> 8
     picture: NDArray[np.uint8] = colours.astype(np.uint8)
     return picture
 
 
 def _tidy_rescale(dataset: Any) -> None:
-    """Leave slope and intercept where they say something: pydicom takes both or none, and none that is empty."""
+    """Set both slope and intercept or neither, as pydicom requires; empty ones are removed."""
     slope, intercept = _number(dataset, "RescaleSlope"), _number(dataset, "RescaleIntercept")
     for name in ("RescaleSlope", "RescaleIntercept"):
         if name in dataset:
@@ -77,7 +77,7 @@ def _tidy_rescale(dataset: Any) -> None:
 
 
 def _tidy_window(dataset: Any) -> bool:
-    """Leave the first window that says something, and say whether there is one."""
+    """Keep only the first valid window; return whether there is one."""
     centers, widths = (_numbers(dataset, name) for name in ("WindowCenter", "WindowWidth"))
     if not dataset.get("VOILUTFunction") and "VOILUTFunction" in dataset:
         del dataset.VOILUTFunction
@@ -85,9 +85,7 @@ def _tidy_window(dataset: Any) -> bool:
         if center is None or not width:
             continue
         if width < 0 or (width < 1 and dataset.get("VOILUTFunction", LINEAR).upper() == LINEAR):
-            raise ImageError(
-                f"WindowWidth (0028,1051) is {width:g}; expected at least 1: export it with another window"
-            )
+            raise ImageError(f"WindowWidth (0028,1051) is {width:g}; expected at least 1: export with another window")
         dataset.WindowCenter, dataset.WindowWidth = center, width
         return True
     return False
@@ -99,7 +97,7 @@ def _padding(dataset: Any, pixels: NDArray[Any]) -> NDArray[np.bool_]:
     if value is None:
         return np.zeros(pixels.shape, bool)
     if pixels.dtype.kind in "iu":
-        # As a pixel has it: some write negative numbers as unsigned, and bits beyond those that are stored are cut.
+        # Wrap to the range of stored pixels: some writers store negative values as unsigned.
         size = 1 << int(dataset.BitsStored)
         least = -size // 2 if pixels.dtype.kind == "i" else 0
         value, limit = ((int(each) - least) % size + least for each in (value, value if limit is None else limit))
@@ -109,7 +107,7 @@ def _padding(dataset: Any, pixels: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _number(dataset: Any, name: str) -> float | None:
-    """The first number of a tag; None where it is absent or empty, ImageError where it is none."""
+    """The first number of a tag; None if absent or empty, ImageError if not a number."""
     return next(iter(_numbers(dataset, name)), None)
 
 

@@ -1,4 +1,4 @@
-"""DICOM through pydicom and NIfTI through nibabel, shown in 8 bits as a viewer would show them."""
+"""DICOM (pydicom) and NIfTI (nibabel), converted to 8 bits as a viewer shows them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flipenv.errors import ImageError
 from flipenv.sources.base import naming
 from flipenv.sources.contents import check_extent, check_frame
 from flipenv.sources.extras import need
-from flipenv.sources.grey_levels import shown, to_uint8
+from flipenv.sources.grey_levels import to_display, to_uint8
 
 
 def decode_dicom(
@@ -22,15 +22,13 @@ def decode_dicom(
 ) -> NDArray[Any]:
     """Return one frame as (height, width) or (height, width, 3) uint8; `data` are the bytes of `path`.
 
-    Grey levels go through the rescale, then the VOI table or first window of the file. Without either, unsigned 8-bit
-    levels stay as they are and others are stretched from their least to their greatest, padding left out. A rescale or
-    window that is empty, a slope or a width of 0 are as if they were not there. Palettes of 16 bits whose entries are
-    all below 256 hold 8-bit levels. MONOCHROME1 (white is nothing) is inverted. With `raw` the stored numbers are
-    returned, which is what a mask needs.
+    Grey levels go through the rescale, then the VOI LUT or the first window. Without either, unsigned 8-bit levels are
+    kept and others are stretched from min to max, padding excluded. An empty rescale or window, a slope of 0 and a
+    width of 0 are ignored. 16-bit palettes with all entries below 256 are read as 8-bit. MONOCHROME1 is inverted. With
+    `raw` the stored numbers are returned, as for a mask.
 
-    Raises ImageError when the file is damaged, holds no such frame, or several and none is named, has more than `limit`
-    pixels, or is compressed in a way that needs a plugin;
-    MissingDependencyError without pydicom.
+    Raises ImageError if the file is damaged, lacks the frame, has several frames and none is given, has more than
+    `limit` pixels, or needs a missing decoder; MissingDependencyError without pydicom.
     """
     pydicom = need("pydicom", extra="medical", purpose=f"{path}: reading DICOM")
     pixel_tools = need("pydicom.pixels", extra="medical", purpose=f"{path}: reading DICOM")
@@ -42,10 +40,10 @@ def decode_dicom(
         if raw:
             return np.asarray(pixels)
         with naming(str(path)):
-            return shown(dataset, pixels, pixel_tools)
+            return to_display(dataset, pixels, pixel_tools)
     except ImageError:
         raise
-    # Damaged files make pydicom raise nearly anything; its message says which tag or plugin it missed.
+    # pydicom raises almost anything on damaged files; its message names the tag or plugin.
     except Exception as error:
         raise ImageError(
             f"{path}: cannot be read as DICOM ({error}); export it again, uncompressed and with its pixel data, or "
@@ -54,30 +52,28 @@ def decode_dicom(
 
 
 def count_dicom(path: Path, data: bytes) -> int:
-    """How many frames there are in the bytes of a DICOM file; 1 for a damaged one."""
+    """Number of frames in the bytes of a DICOM file; 1 if damaged."""
     pydicom = need("pydicom", extra="medical", purpose=f"{path}: reading DICOM")
     try:
         return frames_of(pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True))
-    except Exception:  # damaged files make pydicom raise nearly anything; `decode_dicom` says what
+    except Exception:  # pydicom raises almost anything on damaged files; `decode_dicom` reports it
         return 1
 
 
 def frames_of(dataset: Any) -> int:
-    """How many frames a DICOM dataset has."""
+    """Number of frames of a DICOM dataset."""
     return int(dataset.get("NumberOfFrames") or 1)
 
 
 def decode_nifti(path: Path, *, raw: bool = False, limit: int | None = None) -> NDArray[Any]:
     """Return a 2-D image, or a volume of one slice, as (height, width) uint8.
 
-    The first voxel axis runs along the columns and the second down the rows, as converters of 2-D pictures write them;
-    the affine's flips and rotations are not applied. Levels that are whole numbers in 0..255 stay as they are; others
-    need a display window (`cal_min`, `cal_max`) in the header. With `raw` the stored numbers are returned, which is
-    what a mask needs.
+    The first voxel axis is x and the second y, as converters of 2-D images write them; the affine is not applied. Whole
+    numbers in 0..255 are kept; other levels need a display window (`cal_min`, `cal_max`) in the header. With `raw` the
+    stored numbers are returned, as for a mask.
 
-    Raises ImageError when the file is damaged, holds several slices or more than `limit` voxels, or has no window for
-    its range;
-    MissingDependencyError without nibabel.
+    Raises ImageError if the file is damaged, has several slices or more than `limit` voxels, or lacks a window for its
+    range; MissingDependencyError without nibabel.
     """
     nibabel = need("nibabel", extra="medical", purpose=f"{path}: reading NIfTI")
     try:
@@ -88,14 +84,14 @@ def decode_nifti(path: Path, *, raw: bool = False, limit: int | None = None) -> 
         window = float(header["cal_min"]), float(header["cal_max"])
     except ImageError:
         raise
-    # Damaged files make nibabel raise nearly anything: its own errors, EOFError, zlib.error, ValueError.
+    # nibabel raises almost anything on damaged files: its own errors, EOFError, zlib.error, ValueError.
     except Exception as error:
         raise ImageError(f"{path}: cannot be read as NIfTI ({error}); copy, download or export it again") from error
     shape = voxels.shape
     if len(shape) < 2 or 0 in shape or any(size != 1 for size in shape[2:]) or voxels.dtype.kind not in "uif":
         raise ImageError(
             f"{path}: found {'x'.join(map(str, shape))} voxels of {voxels.dtype}; expected one 2-D slice of numbers: "
-            "save the slice that was boxed as a file of its own"
+            "save the boxed slice as a separate file"
         )
     pixels = voxels.reshape(shape[:2]).T
     if raw:

@@ -1,4 +1,4 @@
-"""How a source is named: from "phantom:200" or "busi:PATH?split=train" to a Source."""
+"""Sources from text, such as "phantom:200" or "busi:PATH?split=train"."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from flipenv.types import Case
 
 SourceLike: TypeAlias = Source | str | Case | Iterable[Case]
 
-# Each part reads the text after "kind:", which is empty when there is none.
+# Each takes the text after "kind:", "" if there is none.
 SOURCES: Registry[Callable[[str], Source]] = Registry("source")
 
 
 def open_source(source: SourceLike) -> Source:
-    """Return a Source from what a user gives.
+    """Return a Source from a Source, a Case, an iterable of Case, or text.
 
-    Accepted are a Source; a Case or an iterable of Case; and text, `kind` or `kind:ARGUMENT?option=value&option=value`:
+    Text is `kind` or `kind:ARGUMENT?option=value&option=value`:
 
-    - `phantom`, `phantom:200?first=1000&height=160&width=224`: synthetic cases, 64 unless told
+    - `phantom`, `phantom:200?first=1000&height=160&width=224`: synthetic cases, by default 64
     - `busi:PATH?split=train&boxes=FILE.csv`: the BUSI folder
     - `folders:PATH`: subject folders with data.png and nodule.npy
     - `coco:FILE.json?category=nodule`: COCO instances
-    - `csv:FILE.csv?split=train`: a table; an option keeps the rows in which that column has that value
+    - `csv:FILE.csv?split=train`: a table; options keep the rows whose column has that value
 
-    Raises ConfigError for an unknown kind, SourceError for an unknown option and for anything that cannot be read.
+    Raises ConfigError for an unknown kind, SourceError for an unknown option or unreadable data.
     """
     if isinstance(source, str):
         kind, _, text = source.partition(":")

@@ -9,11 +9,11 @@ from flipenv.registry import unknown
 
 
 def split_options(kind: str, text: str, known: Sequence[str] | None) -> tuple[str, dict[str, str]]:
-    """Split `ARGUMENT?option=value&option=value` in its argument and its options; None as `known` lets any option pass.
+    """Split `ARGUMENT?option=value&option=value` into argument and options; known=None allows any option.
 
-    A question mark that no `option=` follows belongs to the argument: file names may hold one.
+    A question mark without an `option=` after it is part of the argument, as file names may contain one.
 
-    Raises SourceError for an option that is not known, is given twice or has no value.
+    Raises SourceError for an option that is unknown, repeated or without a value.
     """
     argument, mark, tail = text.rpartition("?")
     if not mark or "=" not in tail:
@@ -32,14 +32,14 @@ def split_options(kind: str, text: str, known: Sequence[str] | None) -> tuple[st
 
 
 def need_path(kind: str, argument: str, example: str) -> str:
-    """Return the path after `kind:`; SourceError shows the `example` when there is none."""
+    """Return the path after `kind:`; SourceError, with the `example`, if it is empty."""
     if not argument:
-        raise SourceError(f"source '{kind}' needs a path; expected for example '{example}'")
+        raise SourceError(f"source '{kind}' needs a path, for example '{example}'")
     return argument
 
 
 def whole_number(kind: str, name: str, text: str) -> int:
-    """Return an option as an int; SourceError when it is not a number of digits alone."""
+    """Return an option as an int; SourceError unless it is all digits."""
     if not (text.isascii() and text.isdigit()):
         raise SourceError(
             f"source '{kind}': {name}={text!r} is not a whole number; expected digits, for example {name}=64"

@@ -1,11 +1,11 @@
-"""Orientation of a picture, and its pixels as stored."""
+"""Orientation of an image, and its pixels as stored."""
 
 from __future__ import annotations
 
 from PIL import ExifTags, Image, TiffImagePlugin
 
-UPRIGHT = 1  # the other orientations, 2..8, mirror or turn
-UNDO = {  # of what Pillow does to a TIFF
+UPRIGHT = 1  # 2..8 mirror or rotate
+UNDO = {  # inverse of what Pillow applies to a TIFF
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -17,18 +17,18 @@ UNDO = {  # of what Pillow does to a TIFF
 
 
 def load_as_stored(picture: Image.Image) -> tuple[Image.Image, int]:
-    """Decode an opened picture; return it with its rows and columns as stored, and its orientation, 1 to 8.
+    """Decode an opened image; return it with rows and columns as stored, and its orientation, 1 to 8.
 
-    Pillow applies the orientation to TIFF alone. Errors are Pillow's.
+    Pillow applies the orientation to TIFF only, which is undone. Raises as Pillow.
     """
     if isinstance(picture, TiffImagePlugin.TiffImageFile):
-        orientation = _orientation(picture)  # before loading, which forgets it
+        orientation = _orientation(picture)  # before load, which drops it
         picture.load()
         return picture.transpose(UNDO[orientation]) if orientation in UNDO else picture, orientation
     picture.load()
     try:
         return picture, _orientation(picture)
-    except Exception:  # damaged metadata make Pillow raise nearly anything, and no viewer turns a picture by them
+    except Exception:  # Pillow raises almost anything on damaged metadata, which viewers ignore
         return picture, UPRIGHT
 
 

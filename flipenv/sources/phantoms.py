@@ -1,4 +1,4 @@
-"""Synthetic breast ultrasound as a source: cases without data at hand."""
+"""Synthetic breast ultrasound as a source."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from flipenv.sources.base import ListedSource
 from flipenv.sources.contents import digest
 from flipenv.types import Case
 
-GENERATOR = (phantom, speckle)  # modules whose text decides what a seed looks like
+GENERATOR = (phantom, speckle)  # modules whose source code is part of the fingerprint
 
 
 @dataclass(frozen=True)
 class PhantomCase:
-    """The arguments that one phantom is made of."""
+    """One phantom, by its arguments."""
 
     seed: int
     height: int
@@ -36,7 +36,7 @@ class PhantomCase:
         return f"phantom-{self.seed:04d}"
 
     def load(self) -> Case:
-        """Read the case; see `Source.load`."""
+        """Generate the case; see `Source.load`."""
         case = phantom.phantom_case(self.seed, self.height, self.width)
         return case if self.with_mask else dataclasses.replace(case, mask=None)
 
@@ -50,15 +50,16 @@ class PhantomCase:
 
 
 class PhantomSource(ListedSource):
-    """Phantoms of consecutive seeds; the same seed gives the same case everywhere.
+    """Phantoms of consecutive seeds; a seed gives the same case on every machine.
 
     Args:
-        count: how many cases.
+        count: number of cases.
         height: pixels.
         width: pixels.
-        first: seed of the first case; two sources whose seeds do not overlap share no anatomy.
+        first: seed of the first case; different seeds share no anatomy.
 
-    Raises ConfigError for a count or seed that is no natural number; ImageError on loading a picture that is too small.
+    Raises ConfigError for an argument that is not a whole number in range; ImageError on loading if the size is too
+    small.
     """
 
     def __init__(self, count: int = 64, height: int = 320, width: int = 448, first: int = 0) -> None:
@@ -73,7 +74,7 @@ class PhantomSource(ListedSource):
         super().__init__([PhantomCase(seed, height, width) for seed in range(first, first + count)], "phantom")
 
     def load_normal(self, index: int) -> NDArray[Any]:
-        """Return the (height, width) uint8 image of the same breast without its nodule."""
+        """Return the same breast without its nodule, (height, width) uint8."""
         entry = self.entries[index]
         assert isinstance(entry, PhantomCase)
         return phantom.normal_image(entry.seed, entry.height, entry.width)
@@ -81,5 +82,5 @@ class PhantomSource(ListedSource):
 
 @functools.cache
 def _generator() -> str:
-    """What makes phantoms: its own text, and the libraries whose random numbers and filters it uses."""
+    """Digest of the generator: its source code, and the versions of NumPy and OpenCV."""
     return digest(*(Path(str(module.__file__)) for module in GENERATOR), np.__version__, cv2.__version__)

@@ -1,4 +1,4 @@
-"""PNG, JPEG, TIFF and BMP through Pillow, whole files only."""
+"""PNG, JPEG, TIFF and BMP through Pillow; truncated files are rejected."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from flipenv.sources.orientation import load_as_stored
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-PNG_DEPTH = 24  # byte of a PNG that holds its bits a channel
+PNG_DEPTH = 24  # offset of the bits per channel in a PNG
 TIFF_DEPTH = 258  # TIFF tag BitsPerSample
 TIFF_SAMPLES = 339  # TIFF tag SampleFormat
 SIGNED = 2  # value of SampleFormat
@@ -31,13 +31,13 @@ _strict = threading.Lock()
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """A decoded picture, its rows and columns as they are in the file."""
+    """A decoded image, rows and columns as stored."""
 
     picture: Image.Image
     format: str  # one of FORMATS, or MPO
-    bits: int  # a channel, 8 for fewer
-    signed: bool  # whole numbers that may be negative, of 8 bits, which Pillow reads as 0..255
-    orientation: int  # 1 upright; 2 to 8 are mirrored or turned by viewers
+    bits: int  # per channel, at least 8
+    signed: bool  # signed 8-bit integers, which Pillow reads as 0..255
+    orientation: int  # 1 upright; viewers mirror or rotate 2 to 8
 
 
 def decode_picture(
@@ -45,9 +45,8 @@ def decode_picture(
 ) -> tuple[NDArray[np.uint8], int]:
     """Return (height, width) or (height, width, 3) uint8 pixels as stored, and their orientation, 1 to 8.
 
-    `data` are the bytes of `path`. Raises ImageError when the file is damaged, holds no such frame, or several and none
-    is named, has more than `limit` pixels or more than 8 bits a channel, is transparent, or is of a colour model other
-    than grey, palette and RGB.
+    `data` are the bytes of `path`. Raises ImageError if the file is damaged, lacks the frame, has several frames and
+    none is given, has more than `limit` pixels or 8 bits per channel, is transparent, or is not grey, palette or RGB.
     """
     stored = _load(path, data, frame, limit)
     return _levels(path, stored), stored.orientation
@@ -67,7 +66,7 @@ def _levels(path: Path, stored: Stored) -> NDArray[np.uint8]:
         if clear:
             raise ImageError(
                 f"{path}: found an alpha channel that is not opaque in {clear:.1%} of the pixels (Pillow mode "
-                f"{picture.mode}); expected plain grey: put it on a background first, then save without alpha"
+                f"{picture.mode}); expected opaque grey: flatten it onto a background and save without alpha"
             )
         return pixels[:, :, :3]
     if picture.mode in ("1", "L"):
@@ -81,23 +80,23 @@ def _levels(path: Path, stored: Stored) -> NDArray[np.uint8]:
 
 
 def count_pages(data: bytes) -> int:
-    """How many pages there are in the bytes of a picture; 1 for a damaged one."""
+    """Number of pages in the bytes of an image; 1 if damaged."""
     try:
         return int(getattr(Image.open(io.BytesIO(data), formats=FORMATS), "n_frames", 1))
-    except Exception:  # damaged bytes make Pillow raise nearly anything; `decode_picture` says what
+    except Exception:  # Pillow raises almost anything on damaged bytes; `decode_picture` reports it
         return 1
 
 
 def decode_picture_labels(path: Path, data: bytes, limit: int | None = None) -> NDArray[Any]:
     """Return the numbers (height, width) or colours (height, width, 3) of a mask as stored; black where transparent.
 
-    Raises ImageError when the file is damaged or has more than `limit` pixels, MaskError when it is a JPEG.
+    Raises ImageError if the file is damaged or has more than `limit` pixels, MaskError if it is a JPEG.
     """
     stored = _load(path, data, None, limit)
     picture = stored.picture
     if stored.format in ("JPEG", "MPO"):
         raise MaskError(
-            f"{path}: is a JPEG, which smears a mask's edge; save the mask as PNG, 0 outside and 255 inside"
+            f"{path}: is a JPEG, which blurs the edge of a mask; save the mask as PNG, 0 outside and 255 inside"
         )
     if stored.signed:
         return np.asarray(picture).view(np.int8)
@@ -107,7 +106,7 @@ def decode_picture_labels(path: Path, data: bytes, limit: int | None = None) -> 
     if picture.mode in ("1", "L") and not _has_alpha(picture):
         return np.asarray(picture)
     if stored.bits > 8:
-        raise MaskError(f"{path}: found a colour mask of more than 8 bits a channel; save it as an 8-bit grey PNG")
+        raise MaskError(f"{path}: found a colour mask with more than 8 bits per channel; save it as an 8-bit grey PNG")
     pixels = _rgba(path, picture)
     return pixels[:, :, :3] * (pixels[:, :, 3:] > 0)
 
@@ -118,7 +117,7 @@ def _load(path: Path, data: bytes, frame: int | None, limit: int | None) -> Stor
     try:
         with _whole_files_only():
             if data.startswith(PNG_SIGNATURE):
-                # Decoding alone does not look at a PNG's checksums, so that a flipped bit would pass as a grey level.
+                # Decoding skips a PNG's checksums, so a flipped bit would pass as a grey level.
                 Image.open(io.BytesIO(data), formats=("PNG",)).verify()
             opened = Image.open(io.BytesIO(data), formats=FORMATS)
             opened.seek(check_frame(path, frame, getattr(opened, "n_frames", 1)))
@@ -134,14 +133,14 @@ def _load(path: Path, data: bytes, frame: int | None, limit: int | None) -> Stor
             f"{path}: cannot be read as {', '.join(FORMATS)}, DICOM or NIfTI; check that it is a complete image file"
         ) from None
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{path}: is too large ({error}); cut out the part around the nodule") from None
-    # Damaged bytes make Pillow raise nearly anything: OSError, SyntaxError, ValueError, struct.error, zlib.error.
+        raise ImageError(f"{path}: is too large ({error}); crop it around the nodule") from None
+    # Pillow raises almost anything on damaged bytes: OSError, SyntaxError, ValueError, struct.error, zlib.error.
     except Exception as error:
-        raise ImageError(f"{path}: is damaged or cut short ({error}); copy, download or export it again") from error
+        raise ImageError(f"{path}: is damaged or truncated ({error}); copy, download or export it again") from error
 
 
 def _bits(picture: Image.Image, data: bytes) -> int:
-    """Bits a channel as stored: Pillow reads 16-bit colour as 8-bit without a word."""
+    """Bits per channel as stored: Pillow silently reads 16-bit colour as 8-bit."""
     bits = 32 if picture.mode in ("F", "I") else 16 if picture.mode.startswith("I;") else 8
     if data.startswith(PNG_SIGNATURE):
         return max(data[PNG_DEPTH], 8)
@@ -149,7 +148,7 @@ def _bits(picture: Image.Image, data: bytes) -> int:
 
 
 def _tag(picture: Image.Image, tag: int) -> tuple[int, ...]:
-    """The numbers of a TIFF's tag; (1,), TIFF's default for those that are asked for here, where it has none."""
+    """The values of a TIFF tag; (1,), the default of the tags used here, if absent or not a TIFF."""
     if not isinstance(picture, TiffImagePlugin.TiffImageFile):
         return (1,)
     value = picture.tag_v2.get(tag, 1)
@@ -159,7 +158,7 @@ def _tag(picture: Image.Image, tag: int) -> tuple[int, ...]:
 def _rgba(path: Path, picture: Image.Image) -> NDArray[np.uint8]:
     try:
         return np.asarray(picture.convert("RGBA"))
-    except (ValueError, TypeError, SystemError) as error:  # a transparency of another form than the pixels
+    except (ValueError, TypeError, SystemError) as error:  # transparency does not match the pixels
         raise ImageError(f"{path}: is damaged ({error}); copy, download or export it again") from error
 
 
@@ -169,7 +168,7 @@ def _has_alpha(picture: Image.Image) -> bool:
 
 @contextmanager
 def _whole_files_only() -> Iterator[None]:
-    """Hold Pillow's switch for cut-short files off: with it on, the missing rows come out grey."""
+    """Turn off Pillow's LOAD_TRUNCATED_IMAGES, which fills missing rows with grey."""
     if not ImageFile.LOAD_TRUNCATED_IMAGES:
         yield
         return

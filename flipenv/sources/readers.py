@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from flipenv.errors import ImageError, MaskError, OrientationWarning
 from flipenv.pixels import Grey, Mask
 from flipenv.sources.contents import check_frame, file_bytes
-from flipenv.sources.labels import inside
+from flipenv.sources.labels import as_mask
 from flipenv.sources.medical import count_dicom, decode_dicom, decode_nifti
 from flipenv.sources.orientation import UPRIGHT
 from flipenv.sources.pictures import count_pages, decode_picture, decode_picture_labels
@@ -23,21 +23,20 @@ def read_image(
 ) -> Grey:
     """Return the grey image in a file as a (height, width) uint8 array.
 
-    PNG, JPEG, TIFF and BMP must hold 8-bit grey levels: palettes and colour pictures are taken when their three
-    channels are equal, an alpha channel when it is opaque everywhere. Pixels stay as they are stored, in every format:
-    the orientation in EXIF data or TIFF tags, by which viewers mirror or turn a picture, is not applied, and an
-    OrientationWarning names the file. DICOM and NIfTI are windowed to 8 bits, see `flipenv.sources.medical`.
+    PNG, JPEG, TIFF and BMP must hold 8-bit grey levels: palette and colour images are accepted if their channels are
+    equal, an alpha channel if it is opaque. Pixels are returned as stored: an EXIF or TIFF orientation is not applied
+    but raises an OrientationWarning. DICOM and NIfTI are windowed to 8 bits, see `flipenv.sources.medical`.
 
     Args:
-        path: the file; DICOM is known by `.dcm` or its own mark, NIfTI by `.nii` or `.nii.gz`.
-        frame: which frame of a DICOM cine loop or page of a TIFF, from 0; may be left out where there is one.
-        limit: the most pixels that are decoded; None for files that are trusted.
-        upright: refuse a picture that viewers turn, instead of warning: for boxes that were drawn in a viewer.
+        path: the file; DICOM is recognised by `.dcm` or its magic bytes, NIfTI by `.nii` or `.nii.gz`.
+        frame: frame of a DICOM cine loop or page of a TIFF, from 0; optional if there is only one.
+        limit: maximum number of pixels; None for trusted files.
+        upright: raise instead of warning for an orientation, for boxes drawn in a viewer.
 
     Raises:
-        SourceError: there is no such file.
-        ImageError: it is damaged, larger than `limit`, not 8-bit grey, not `upright` where it has to be, or has several
-            frames and none is named; the message says what to do.
+        SourceError: the file is missing or unreadable.
+        ImageError: it is damaged, larger than `limit`, not 8-bit grey, not `upright`, or has several frames and none is
+            given.
         MissingDependencyError: DICOM or NIfTI without `pip install flip-learning[medical]`.
     """
     path = Path(path)
@@ -50,11 +49,11 @@ def read_image(
     pixels, orientation = decode_picture(path, data, frame, limit)
     if orientation != UPRIGHT:
         turned = (
-            f"viewers mirror or turn it (orientation {orientation}) and a box drawn there does not fit: save it upright"
+            f"viewers mirror or rotate it (orientation {orientation}), so boxes drawn there do not fit: save it upright"
         )
         if upright:
             raise ImageError(f"{path}: {turned}")
-        warnings.warn(f"{path}: pixels are taken as they are stored, but {turned}", OrientationWarning, stacklevel=2)
+        warnings.warn(f"{path}: pixels are read as stored, but {turned}", OrientationWarning, stacklevel=2)
     return _one_channel(pixels, path)
 
 
@@ -62,18 +61,18 @@ def read_mask(path: str | os.PathLike[str], shape: tuple[int, ...], *, limit: in
     """Return the mask in a file as a (height, width) bool array: True where a pixel is not 0, or not black.
 
     The file holds 0 and one other value, or labels: whole numbers from 0, or colours on black. Fully transparent pixels
-    are black. Pixels stay as they are stored, as in `read_image`. JPEG is refused: it smears the edge of a mask.
+    are black. Pixels are returned as stored. JPEG is rejected, as it blurs the edge of a mask.
 
     Args:
-        path: the file, in a format of `read_image`.
-        shape: (height, width) of the image that the mask belongs to.
+        path: the file, in any format of `read_image`.
+        shape: (height, width) of its image.
         limit: as `read_image`.
 
     Raises:
-        SourceError: there is no such file.
+        SourceError: the file is missing or unreadable.
         ImageError: it is damaged, or larger than `limit`.
-        MaskError: it is a JPEG, its size is not that of the image, or it holds other numbers: NaN, negative ones,
-            fractions, several values and no 0.
+        MaskError: it is a JPEG, differs in size from the image, or holds NaN, negatives, fractions, or several values
+            without 0.
         MissingDependencyError: DICOM or NIfTI without `pip install flip-learning[medical]`.
     """
     path = Path(path)
@@ -87,15 +86,15 @@ def read_mask(path: str | os.PathLike[str], shape: tuple[int, ...], *, limit: in
     if values.shape[:2] != tuple(shape):
         raise MaskError(
             f"{path}: mask is {_size(values.shape[:2])} but its image is {_size(shape)} (height x width); "
-            "they must be drawn on the same pixels: resample the mask with nearest neighbour, or find the right file"
+            "expected equal sizes: resample the mask with nearest neighbour, or use the right file"
         )
-    return inside(path, values)
+    return as_mask(path, values)
 
 
 def count_frames(path: Path) -> int:
-    """How many frames a DICOM cine loop has, or pages a TIFF; 1 for all else, and for what `read_image` refuses.
+    """Number of frames of a DICOM cine loop or pages of a TIFF; 1 for other and for damaged files.
 
-    Raises SourceError where there is no such file, MissingDependencyError as `read_image`.
+    Raises SourceError if the file is missing or unreadable, MissingDependencyError as `read_image`.
     """
     data = file_bytes(path)
     if is_nifti(path):
@@ -104,12 +103,12 @@ def count_frames(path: Path) -> int:
 
 
 def is_nifti(path: Path) -> bool:
-    """Whether a file is taken for NIfTI, which its name decides."""
+    """Whether a file is NIfTI, by its name."""
     return path.name.lower().endswith((".nii", ".nii.gz"))
 
 
 def is_dicom(path: Path, data: bytes) -> bool:
-    """Whether a file is taken for DICOM: by its name, or by the mark in the first 132 bytes of its `data`."""
+    """Whether a file is DICOM, by its name or the magic bytes in its `data`."""
     return path.suffix.lower() in (".dcm", ".dicom") or data[128:132] == b"DICM"
 
 

@@ -1,4 +1,4 @@
-"""Read a table of boxes: CSV rows with a header, and the box of a row."""
+"""Tables of boxes: CSV rows with a header, and the box of a row."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Row:
 def read_rows(path: Path, needed: Sequence[str]) -> list[Row]:
     """Return the rows of a comma-separated UTF-8 file with a header.
 
-    Raises SourceError when a needed column is missing, a row has too few or too many cells, or the file is no text.
+    Raises SourceError if a needed column is missing, a row has too few or too many cells, or the file is not UTF-8 CSV.
     """
     try:
         text = file_bytes(path).decode("utf-8-sig")
@@ -47,35 +47,33 @@ def read_rows(path: Path, needed: Sequence[str]) -> list[Row]:
     except UnicodeDecodeError:
         raise SourceError(f"{path}: is not UTF-8 text; save the table as CSV (UTF-8)") from None
     except csv.Error as error:
-        raise SourceError(f"{path}: is not a readable CSV ({error}); save the table as CSV (UTF-8, commas)") from None
+        raise SourceError(f"{path}: cannot be read as CSV ({error}); save the table as CSV (UTF-8, commas)") from None
     return rows
 
 
 def box_of(row: Row) -> Box:
     """Return the box in a row's `top,left,bottom,right` or `x0,y0,x1,y1`, half-open pixels of the image.
 
-    Raises SourceError when the columns are missing, both conventions are there, or a cell is not a whole number;
-    whether the box lies in its image shows when the case is loaded.
+    Raises SourceError if the columns are missing or in both conventions, a cell is not a whole number, or the box is
+    empty. Whether it fits the image is checked when the case is loaded.
     """
     names = box_columns(row)
-    corners = [whole(row, name, "pixels of the image") for name in names]
+    corners = [whole_number(row, name, "pixels of the image") for name in names]
     box = Box(*corners) if names == TLBR else Box.from_xyxy(*corners)
     if box.height <= 0 or box.width <= 0:
         raise SourceError(
-            f"{row.where}: box {','.join(f'{name}={row.cells[name]}' for name in names)} holds no pixel; expected "
+            f"{row.where}: box {','.join(f'{name}={row.cells[name]}' for name in names)} is empty; expected "
             f"{names[0]} < {names[2]} and {names[1]} < {names[3]}"
         )
     return box
 
 
 def box_columns(row: Row) -> tuple[str, ...]:
-    """The names of the box's columns, which are those of all rows; SourceError when they are missing or there twice."""
+    """The names of the box columns; SourceError if they are missing, or there in both conventions."""
     conventions = [names for names in (TLBR, XYXY) if all(name in row.cells for name in names)]
     if len(conventions) != 1:
         found = ", ".join(row.cells) if not conventions else "both"
-        raise SourceError(
-            f"{row.where}: expected box columns {','.join(TLBR)} or {','.join(XYXY)}, one set of them; found {found}"
-        )
+        raise SourceError(f"{row.where}: expected box columns {','.join(TLBR)} or {','.join(XYXY)}; found {found}")
     return conventions[0]
 
 
@@ -92,8 +90,8 @@ def _check_header(path: Path, header: list[str], needed: Sequence[str]) -> None:
         raise SourceError(f"{path} line 1: has no column {name!r}; {unknown('column', name, header)}")
 
 
-def whole(row: Row, name: str, expected: str) -> int:
-    """The whole number in a cell; SourceError that says what was `expected` where there is another thing."""
+def whole_number(row: Row, name: str, expected: str) -> int:
+    """The whole number in a cell; otherwise SourceError, saying what was `expected`."""
     try:
         number = float(row.cells[name])
     except ValueError:

@@ -1,4 +1,4 @@
-"""The mask in a COCO annotation: polygons, run lengths, or compressed run lengths."""
+"""COCO segmentations: polygons, run lengths, compressed run lengths."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ FORMS = "a list of polygons [[x0, y0, x1, y1, ...], ...] or run lengths {'size':
 
 
 def decode_segmentation(segmentation: Any, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
-    """Return a `segmentation` value of COCO as a (height, width) bool array, or None when it is absent or empty.
+    """Return a COCO `segmentation` as a (height, width) bool array, or None if it is absent or empty.
 
-    Polygons are united; a pixel belongs to one when its centre does. Polygons without a point draw nothing.
+    The union of its polygons; a pixel is inside if its centre is. Empty polygons are ignored.
 
-    Raises MaskError for any other form or size, MissingDependencyError for compressed run lengths without pycocotools.
+    Raises MaskError for other formats or sizes, MissingDependencyError for compressed run lengths without pycocotools.
     """
     if not segmentation:
         return None
@@ -35,16 +35,16 @@ def decode_segmentation(segmentation: Any, shape: tuple[int, ...]) -> NDArray[np
 
 
 def _fill(mask: NDArray[np.bool_], polygon: list[Any]) -> None:
-    """Add the pixels whose centres are inside by the even-odd rule.
+    """Add the pixels whose centres are inside, by the even-odd rule.
 
-    Not with OpenCV's fillPoly: it also fills every pixel that the outline touches, 8% more on a nodule 40 px across.
+    OpenCV's fillPoly would also fill every pixel the outline touches, 8% more on a nodule 40 px across.
     """
     try:
         points = np.array(polygon, dtype=np.float64).reshape(-1, 2)
     except (TypeError, ValueError):
         points = np.empty((0, 2))
     if len(points) < 3 or not np.isfinite(points).all():
-        raise MaskError(f"polygon {_brief(polygon)} is no outline; expected at least three x, y pairs: {FORMS}")
+        raise MaskError(f"polygon {_brief(polygon)} is not an outline; expected at least three x, y pairs: {FORMS}")
     height, width = mask.shape
     (x, y), (next_x, next_y) = points.T, np.roll(points, -1, axis=0).T
     centers = np.arange(height) + 0.5
@@ -67,7 +67,7 @@ def _run_lengths(segmentation: dict[str, Any], shape: tuple[int, ...]) -> NDArra
         tools = need("pycocotools.mask", extra="coco", purpose="reading compressed run lengths")
         try:
             mask = tools.decode({"size": size, "counts": counts.encode()}).astype(bool)
-        # pycocotools raises what its C code happens to meet.
+        # The errors of pycocotools have no common base.
         except Exception as error:
             raise MaskError(f"run lengths {_brief(counts)} cannot be decoded ({error}); export them again") from error
         return mask

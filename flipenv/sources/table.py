@@ -1,4 +1,4 @@
-"""Cases listed in a CSV file, one line a box."""
+"""Cases listed in a CSV file, one row per box."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flipenv.registry import unknown
 from flipenv.sources.base import BadEntry, Entry, ListedSource
 from flipenv.sources.contents import is_file
 from flipenv.sources.files import FileCase, file_at, folder_at, frame_name, image_name
-from flipenv.sources.rows import TLBR, XYXY, Row, box_columns, box_of, read_rows, whole
+from flipenv.sources.rows import TLBR, XYXY, Row, box_columns, box_of, read_rows, whole_number
 
 FILES = ("mask", "background", "coarse", "prior")
 
@@ -20,19 +20,18 @@ FILES = ("mask", "background", "coarse", "prior")
 class TableSource(ListedSource):
     """A CSV with a header: `image`, then `top,left,bottom,right` or `x0,y0,x1,y1`, half-open pixels of the image.
 
-    Optional columns: `id`; `frame`, from 0, where the image has several; and the files `mask`, `background`, `coarse`,
-    `prior`. An empty cell is an absent part. Any other column goes to the case's meta. Files are relative
-    to the CSV, or to `images`.
-    Without an `id` column, a case is called as its image file without image suffix, with `-frame12` where the frame is
-    named, and with `#2`, `#3` from the second box on the same image.
+    Optional columns: `id`; `frame`, from 0, of a multi-frame image; and the files `mask`, `background`, `coarse`,
+    `prior`. Empty cells mean absent. Other columns go to the case's meta. Files are relative to the CSV, or to
+    `images`. By default, an id is the image's file name without suffix, with `-frame12` if a frame is given, and with
+    `#2`, `#3` from the second box on the same image.
 
     Args:
         path: the CSV file.
-        keep: only the rows in which these columns have these values, for example {"split": "train"}.
-        images: the folder that files are relative to; None for that of the CSV.
+        keep: only rows with these values in these columns, for example {"split": "train"}.
+        images: the folder that files are relative to; None for the CSV's.
 
-    Raises SourceError for what is wrong with the table as a whole: a missing column or cell, ids that repeat. A row
-    with a missing file or a box that is no box raises it when it is loaded.
+    Raises SourceError for errors in the table as a whole, such as a missing column or duplicate ids. A row with a
+    missing file or an invalid box raises it when it is loaded.
     """
 
     def __init__(
@@ -42,10 +41,10 @@ class TableSource(ListedSource):
         table = file_at(Path(path), "a CSV file with columns image, top, left, bottom, right")
         rows = read_rows(table, ["image", *keep])
         if not rows:
-            raise SourceError(f"{table}: has a header but no rows; expected one line a box")
+            raise SourceError(f"{table}: has a header but no rows; expected one row per box")
         box_columns(rows[0])
         names: Counter[str] = Counter()
-        folder = table.parent if images is None else folder_at(Path(images), "the images that the table names")
+        folder = table.parent if images is None else folder_at(Path(images), "the images in the table")
         entries = [_entry(folder, row, names) for row in rows]
         for column, value in keep.items():
             if all(row.cells[column] != value for row in rows):
@@ -62,7 +61,7 @@ def _entry(folder: Path, row: Row, names: Counter[str]) -> Entry:
     frame: int | None = None
     fault: SourceError | None = None
     try:
-        frame = whole(row, "frame", "the number of a frame, from 0") if row.cells.get("frame") else None
+        frame = whole_number(row, "frame", "the number of a frame, from 0") if row.cells.get("frame") else None
         parts = _parts(folder, row)
     except SourceError as error:
         fault = error
@@ -76,13 +75,13 @@ def _entry(folder: Path, row: Row, names: Counter[str]) -> Entry:
 
 
 def _parts(folder: Path, row: Row) -> dict[str, Any]:
-    """Box, files and the rest of a row; SourceError for a box that is none, and for a file that is not there."""
+    """Box, files and meta of a row; SourceError for an invalid box or a missing file."""
     if not row.cells["image"]:
-        raise SourceError(f"{row.where}: the cell of 'image' is empty; expected a path relative to the table")
+        raise SourceError(f"{row.where}: column 'image' is empty; expected a path relative to the table")
     box = box_of(row)
     files = {name: folder / row.cells[name] for name in ("image", *FILES) if row.cells.get(name)}
     for name, path in files.items():
-        # The mask is looked for when it is needed: what makes masks works without.
+        # Masks are checked when loaded, as segmenting does not need them.
         if name != "mask" and not is_file(path):
             raise SourceError(
                 f"{row.where}: {name} {row.cells[name]!r} is not a file in {folder}; paths are relative to it"

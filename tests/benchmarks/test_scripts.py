@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +93,7 @@ def test_rows_of_table2(tmp_path: Path) -> None:
         assert [row.label for row in rows[: len(TABLE_2)]] == [
             *("× × ×, F", "× × ×, C", "√ × ×, F", "√ × ×, C", "√ √ ×, F", "√ √ ×, C", "√ × √", "√ √ √")
         ]
-        for row, (marl, idr, stages) in zip(rows, table2.EIGHT, strict=False):
+        for row, (marl, idr, stages) in zip(rows, table2.PAPER_ROWS, strict=False):
             envs = list(row.stages.values())
             assert [env.n_agents for env in envs] == [1 + marl] * len(stages)
             assert [env.cell_area for env in envs] == [{"coarse": COARSE, "fine": FINE}[each] for each in stages]
@@ -128,19 +129,19 @@ def test_table2_trains_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture
     assert [path.stat().st_mtime_ns for path in rows] == before
 
 
-def test_readings_of_rewards() -> None:
+def test_variants_of_rewards() -> None:
     import table_rewards
 
-    readings = table_rewards.readings()
-    assert len({each.name for each in readings}) == len(readings) == 45
+    variants = table_rewards.variants()
+    assert len({each.name for each in variants}) == len(variants) == 45
     base = flipenv.EnvConfig(beta=None)
-    first = readings[0].env(base)
+    first = variants[0].env(base)
     assert (first.csr, first.idr_weight, first.csr_weight, first.prior_weight) == ("sign", 0, 1, 0)
-    literal = next(each for each in readings if each.idr == "cumulative" and each.theta == 25).env(base)
+    literal = next(each for each in variants if each.idr == "cumulative" and each.theta == 25).env(base)
     assert (literal.idr, literal.theta, literal.idr_weight) == ("cumulative", 25, 1)
-    ours = next(each for each in readings if each.csr and each.prior == "contour").env(base)
+    ours = next(each for each in variants if each.csr and each.prior == "contour").env(base)
     assert (ours.csr, ours.csr_weight, ours.prior_weight, ours.idr_weight) == ("logit", 0.5, 1, 0)
-    last = readings[-1]
+    last = variants[-1]
     assert last.name == "greedy, CSR logit + IDR superpixel θ 25, n_agents=4"
     assert (last.env(base).n_agents, last.env(base).idr_weight) == (4, 1)
 
@@ -152,8 +153,8 @@ def test_the_maximiser_of_a_prior_erases_what_it_calls_nodule(phantoms: list[fli
     from flipagents.metrics import dice
 
     base = flipenv.EnvConfig(canvas={"height": 64, "width": 64}, beta=None, traversals=1, cell_area=16.0)  # type: ignore[arg-type]
-    reading = table_rewards.Reading("", prior="ellipse")
-    method = table_rewards.Greedy(None, "cpu", reading=reading, base=base)
+    variant = table_rewards.Variant("", prior="ellipse")
+    method = table_rewards.Greedy(None, "cpu", variant=variant, base=base)
     method.scorer = flipenv.ContrastScorer()
     masks = method(phantoms[:3])
     found = [dice(mask, ellipse(case.box, case.image.shape)) for case, mask in zip(phantoms, masks, strict=False)]
@@ -167,8 +168,8 @@ def test_figure5(tmp_path: Path) -> None:
     assert [each.case.id for each in panels] == ["phantom-0001"]
     assert {"figure5.png", "curves.json"} <= set(names(tmp_path))
     assert [mask.shape for mask in panels[0].masks] == [panels[0].case.image.shape] * 2
-    (told,) = json.loads((tmp_path / "curves.json").read_text())["cases"]
-    for stage, scene in zip(told["stages"], panels[0].scenes, strict=True):
+    (saved,) = json.loads((tmp_path / "curves.json").read_text())["cases"]
+    for stage, scene in zip(saved["stages"], panels[0].scenes, strict=True):
         assert len(stage["erased"]) == len(stage["dice"]) == len(stage["score"]) == len(scene.areas)
 
 
@@ -182,12 +183,26 @@ def test_typical_cases() -> None:
     assert found == {"best": "case 3", "median": "case 1", "worst": "case 6"}
 
 
-def test_options(tmp_path: Path) -> None:
-    from common import parser, read
+def test_tune_baselines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tune_baselines
 
-    found = read(parser("text", "name"), ["--data", "busi:PATH", "--split", "val", "--seeds", "2", "5"])
+    words = ["--source", "phantom:2?height=96&width=128", "--methods", "otsu", "--out", str(tmp_path / "table.md")]
+    monkeypatch.setattr(sys, "argv", ["tune_baselines", *words])
+    tune_baselines.main()
+    lines = (tmp_path / "table.md").read_text().splitlines()
+    assert lines[0] == "phantom , n = 2, boxes tight"
+    assert [line.split(" | ")[0] for line in lines[4:]] == [
+        *("| box", "| ellipse"),
+        *(f"| otsu: blur {value:g}" for value in tune_baselines.GRIDS["otsu"]["blur"]),
+    ]
+
+
+def test_options(tmp_path: Path) -> None:
+    from common import make_parser, read
+
+    found = read(make_parser("text", "name"), ["--data", "busi:PATH", "--split", "val", "--seeds", "2", "5"])
     assert (found.data, found.seeds, found.draws) == ("busi:PATH?split=val", [2, 5], 10_000)
-    assert read(parser("text", "name"), ["--data", "csv:a.csv?fold=1", "--split", "val"]).data.endswith(
+    assert read(make_parser("text", "name"), ["--data", "csv:a.csv?fold=1", "--split", "val"]).data.endswith(
         "?fold=1&split=val"
     )
     assert found.out.name == "name"

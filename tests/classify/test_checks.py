@@ -32,7 +32,7 @@ RNG = np.random.default_rng(0)
 def sites() -> Sites:
     source = flipenv.open_source("phantom:5?height=96&width=144")
     env = {"canvas": {"kind": "roi", "height": 48, "width": 64}, "cell_area": 40.0}
-    return make_sites(source, normal_images(source), PatchConfig.of({"env": env, "per_normal": 4}).as_asked())
+    return make_sites(source, normal_images(source), PatchConfig.of({"env": env, "per_normal": 4}).for_checks())
 
 
 def test_temperature_of_overconfident_logits() -> None:

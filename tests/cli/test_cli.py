@@ -149,7 +149,7 @@ def test_what_cannot_be_read(
     (tmp_path / "nothing").mkdir()
     for words, fault in (
         ([str(tmp_path / "none.png"), "--box", "1", "2", "3", "4"], "none.png"),
-        ([str(tmp_path / "2.png"), "--box", "1", "2", "3", "4"], "is damaged or cut short"),
+        ([str(tmp_path / "2.png"), "--box", "1", "2", "3", "4"], "is damaged or truncated"),
         ([scan[0]], "is one image; give --box"),
         ([str(tmp_path / "none")], "none does not exist; expected a file, a folder, or KIND:PATH"),
         (["phantoms:3"], "does not exist"),
@@ -182,7 +182,7 @@ def test_failures_do_not_stop_the_others(table: Path, tmp_path: Path, capsys: py
     assert f"2 segmented into {out}, 2 failed:" in captured.out
     lines = captured.err.splitlines()
     assert lines[0].startswith("  2: ")
-    assert "damaged or cut short" in lines[0]
+    assert "damaged or truncated" in lines[0]
     assert lines[1].startswith("  3: ")
     assert "reaches outside its image" in lines[1]
     assert names(out) == ["0_mask.png", "0_overlay.png", "1_mask.png", "1_overlay.png"]

@@ -68,7 +68,7 @@ def test_a_table_and_coco(film: Path, phantoms: list[Case], tmp_path: Path) -> N
     content = json.loads((out / "coco.json").read_text())
     content["images"][0]["frame"] = "first"
     (out / "coco.json").write_text(json.dumps(content))
-    with pytest.raises(SourceError, match="frame 'first' of its image is no number"):
+    with pytest.raises(SourceError, match="frame 'first' of its image is not a frame number"):
         CocoSource(out / "coco.json").load(0)
 
 

@@ -20,7 +20,7 @@ from flipenv.types import Case
 
 @pytest.fixture
 def table(phantoms: list[Case], tmp_path: Path) -> Path:
-    """Four images with masks; the picture of '1' is cut short, '2' has no mask, and '3' has a mask of another size."""
+    """Four images with masks; the picture of '1' is truncated, '2' has no mask, and '3' has a mask of another size."""
     folder = tmp_path / "data"
     folder.mkdir()
     lines = ["id,image,top,left,bottom,right,mask"]
@@ -47,7 +47,7 @@ def test_bad_cases_do_not_end_an_evaluation(table: Path, tmp_path: Path, capsys:
         told = capsys.readouterr()
         lines = told.err.splitlines()
         assert [line[:5] for line in lines] == ["  1: ", "  2: ", "  3: "]
-        assert "damaged or cut short" in lines[0]
+        assert "damaged or truncated" in lines[0]
         assert "has no mask" in lines[1]
         assert "mask" in lines[2]
         assert "all (2 cases)" in told.out

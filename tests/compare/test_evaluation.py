@@ -12,13 +12,14 @@ import pytest
 from flipagents import metrics
 from flipagents.compare import evaluation
 from flipagents.compare.evaluation import Candidate, Cases, Evaluation, Store
-from flipagents.compare.methods import METHODS, Method, box_method
+from flipagents.compare.methods import box_method
 from flipagents.maps.geometry import ellipse
 from flipenv.config import EnvConfig
 from flipenv.errors import ImageError, MissingDependencyError, SourceError
 from flipenv.pool import EpisodePool
 from flipenv.sources import CaseSource
 from flipenv.types import Case
+from tests.compare.conftest import REASON
 
 
 def test_moved_boxes(phantoms: list[Case]) -> None:
@@ -115,23 +116,6 @@ class Broken(CaseSource):
         return super().fingerprint(index)
 
 
-@pytest.fixture
-def picky() -> list[str]:
-    """A method that fails on the cases with these ids, and finds the ellipse elsewhere."""
-    disliked: list[str] = []
-
-    @METHODS.register("picky")
-    def make(weights: Path | None, device: str) -> Method:
-        def picky(cases: list[Case]) -> list[np.ndarray]:
-            if any(case.id in disliked for case in cases):
-                raise ImageError("not this one")
-            return [ellipse(case.box, case.image.shape) for case in cases]
-
-        return picky
-
-    return disliked
-
-
 def test_a_case_without_a_mask_is_left_out(phantoms: list[Case]) -> None:
     cases = Cases(CaseSource([phantoms[0], dataclasses.replace(phantoms[1], mask=None), phantoms[2]]))
     outcome = Evaluation(Candidate("box"), cases).run()
@@ -159,7 +143,7 @@ def test_bad_cases_leave_the_others_as_they_are(phantoms: list[Case], picky: lis
     assert told == {
         (phantoms[1].id, "cut short", ""),
         (phantoms[2].id, "no such file", ""),
-        (phantoms[4].id, "not this one", "picky"),
+        (phantoms[4].id, REASON, "picky"),
     }
     assert not outcome.whole
 

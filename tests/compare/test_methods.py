@@ -34,7 +34,7 @@ def test_the_tables_name_what_is_there() -> None:
     for where in (*RULES.values(), *MAKERS.values()):
         module, _, attribute = where.partition(":")
         path = Path(flipagents.__file__).parent.joinpath(*module.split(".")[1:]).with_suffix(".py")
-        assert re.search(rf"^(def|class) {attribute}\b", path.read_text(), flags=re.MULTILINE), where
+        assert re.search(rf"^((def|class) {attribute}\b|{attribute} = )", path.read_text(), flags=re.MULTILINE), where
     code = (
         "import sys; from flipagents.compare.methods import METHODS, make_method\n"
         "make_method('box')\n"

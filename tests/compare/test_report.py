@@ -20,7 +20,7 @@ from flipagents.compare.summaries import SIZES
 from flipagents.maps.geometry import ellipse, filled_box
 from flipagents.store.checkpoint import CheckpointError
 from flipagents.store.files import OutputError
-from flipenv.errors import ConfigError, ImageError, MissingDependencyError, SourceError
+from flipenv.errors import ConfigError, MissingDependencyError, SourceError
 from flipenv.types import Case
 
 
@@ -128,23 +128,6 @@ def test_what_cannot_be_evaluated(phantoms: list[Case], calls: list[str], tmp_pa
 def test_values_that_make_no_sense(phantoms: list[Case], options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         report.evaluate(phantoms, [], progress=False, **options)
-
-
-@pytest.fixture
-def picky() -> list[str]:
-    """Ids of the cases on which the method 'picky' fails; it finds the ellipse in others."""
-    disliked: list[str] = []
-
-    @METHODS.register("picky")
-    def make(weights: Path | None, device: str) -> Method:
-        def picky(cases: list[Case]) -> list[np.ndarray]:
-            if any(case.id in disliked for case in cases):
-                raise ImageError("not this one, see /home/me/log")
-            return [ellipse(case.box, case.image.shape) for case in cases]
-
-        return picky
-
-    return disliked
 
 
 def test_bad_cases_are_listed_and_the_others_done(phantoms: list[Case], picky: list[str], tmp_path: Path) -> None:

@@ -64,12 +64,12 @@ def test_actions_of_every_agent(name: str, device: str | None, options: dict[str
 @pytest.mark.parametrize("options", [{}, {"observation": "egocentric", "n_agents": 4}])
 @pytest.mark.parametrize("device", [None, "cpu"])
 @pytest.mark.parametrize("name", [*LEARNERS, "greedy", "oracle"])
-def test_agents_erase_what_they_weigh_above_nothing(name: str, device: str | None, options: dict[str, Any]) -> None:
+def test_agents_erase_where_their_preference_is_positive(name: str, device: str | None, options: dict[str, Any]) -> None:
     episodes = pool(**options)
     agent = oracle(episodes) if name == "oracle" else make_agent(name, episodes.config, LEARNING)
     batch = lanes(episodes, 4, device)
     for _ in range(6):
-        weights, actions = agent.weigh(batch), agent.act(batch)
+        weights, actions = agent.erase_preference(batch), agent.act(batch)
         assert isinstance(weights, np.ndarray if device is None else torch.Tensor)
         assert str(weights.dtype).endswith("float32")
         weights = to_numpy(weights)
@@ -81,6 +81,11 @@ def test_agents_erase_what_they_weigh_above_nothing(name: str, device: str | Non
         else:
             assert set(np.unique(weights)) <= {-1, 1}
         batch.step(actions)
+
+
+def test_the_old_name_of_a_preference_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"Mine.weigh: rename it to erase_preference"):
+        type("Mine", (Agent,), {"weigh": lambda self, batch: None})
 
 
 def test_epsilon_is_the_share_of_random_actions() -> None:

@@ -29,7 +29,7 @@ from flipagents.learn.learner import Learner
 from tests.learn.test_learner import TASK, phantoms, tiny
 
 task, folder, steps = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-with ranks.together("cpu"):
+with ranks.process_group("cpu"):
     assert ranks.count() == 2
     if task == "tiny":
         same = {"epsilon_start": 0.2, "epsilon_end": 0.2, "log_every": 50, "checkpoint_every": 100}
@@ -125,7 +125,7 @@ def test_the_newest_that_all_have_is_read(tmp_path: Path, monkeypatch: pytest.Mo
         return ranks.read(tmp_path / "c", "test", lambda about: int(about["steps"]))
 
     theirs: set[int] = set()
-    monkeypatch.setattr(ranks, "everybodys", lambda value: [value, theirs])
+    monkeypatch.setattr(ranks, "all_gather", lambda value: [value, theirs])
     assert read() is None
     put("c", 10)
     with pytest.raises(CheckpointError, match="have no checkpoint of the same step"):
@@ -138,11 +138,11 @@ def test_the_newest_that_all_have_is_read(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_alone_nothing_is_told() -> None:
-    with ranks.together("cpu") as device:
+    with ranks.process_group("cpu") as device:
         assert (device, ranks.count(), ranks.rank()) == ("cpu", 1, 0)
         tensor = torch.arange(4.0)
         ranks.average([tensor])
         assert tensor.tolist() == [0, 1, 2, 3]
         assert ranks.total(3, "cpu") == 3
-        assert ranks.everybodys("me") == ["me"]
-        assert ranks.first(lambda: 5) == 5
+        assert ranks.all_gather("me") == ["me"]
+        assert ranks.on_rank_0(lambda: 5) == 5

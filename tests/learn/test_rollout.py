@@ -66,7 +66,7 @@ class Doubter(Agent):
         super().__init__(env, LearnerConfig())
         self.weight = weight
 
-    def weigh(self, batch: Batch) -> Array:
+    def erase_preference(self, batch: Batch) -> Array:
         assert batch.state is not None
         return self.weight(batch.state.here.astype(np.float32), batch.state.step[:, None]).astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""Agents of Stable-Baselines3: they weigh, learn, resume and come back like this package's own."""
+"""Agents of Stable-Baselines3: they act, learn, resume and load like this package's own."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_it_erases_what_it_weighs_above_nothing(name: str, options: dict[str, An
     """Weights against SB3's own values and probabilities, joint actions taken apart by plain loops."""
     batch = lanes(options, device)
     agent = make_agent(name, batch.config, LEARNING)
-    weights, actions = agent.weigh(batch), agent.act(batch)
+    weights, actions = agent.erase_preference(batch), agent.act(batch)
     assert isinstance(weights, np.ndarray if device is None else torch.Tensor)
     assert (str(actions.dtype).split(".")[-1], str(weights.dtype).split(".")[-1]) == ("int64", "float32")
     seen = torch.as_tensor(to_numpy(batch.observation()))
@@ -102,8 +102,8 @@ def test_weights_come_back(name: str, tmp_path: Path) -> None:
     learner.fit(tmp_path, progress=False)
     batch = lanes({}, "cpu")
     loaded, fresh = load_agent(tmp_path / "agent"), make_agent(name, batch.config, {**LEARNING, "seed": 3})
-    assert torch.equal(loaded.weigh(batch), learner.agent.weigh(batch))
-    assert not torch.equal(fresh.weigh(batch), learner.agent.weigh(batch))
+    assert torch.equal(loaded.erase_preference(batch), learner.agent.erase_preference(batch))
+    assert not torch.equal(fresh.erase_preference(batch), learner.agent.erase_preference(batch))
     assert sorted(path.name for path in (tmp_path / "agent").iterdir()) == ["about.json", TENSORS], "no pickle"
     with pytest.raises(CheckpointError, match="do not fit this network"):
         make_agent(name, {**TINY, "window": 32}, LEARNING).load(tmp_path / "agent")

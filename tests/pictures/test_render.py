@@ -307,7 +307,7 @@ def test_bad_frames_are_refused_and_nothing_is_written(tmp_path, write, name):
 
 
 def test_an_mp4_is_known_by_its_name(tmp_path):
-    with pytest.raises(ConfigError, match=r"episode\.avi: expected a name that ends in \.mp4"):
+    with pytest.raises(ConfigError, match=r"episode\.avi: expected a name ending in \.mp4"):
         write_mp4(tmp_path / "episode.avi", small_frames(2))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from flipagents.cli import main
-from flipagents.scale.worker import Work, Worker, share_of, waiting
+from flipagents.scale.worker import Work, Worker, pending, shard_of
 from flipagents.segment.outputs import output_paths
 from flipagents.store.files import file_names
 from flipenv.errors import ConfigError
@@ -74,13 +74,13 @@ def test_a_killed_share_is_finished_by_the_same_command(tmp_path: Path) -> None:
 
 def test_a_share_is_every_nth() -> None:
     paths = {index: [Path(str(index))] for index in range(10)}
-    assert list(share_of(paths, "1/4")) == [0, 4, 8]
-    assert list(share_of(paths, "4/4")) == [3, 7]
-    assert list(share_of(paths, "1/1")) == list(paths)
-    assert list(share_of(paths, "11/12")) == []
+    assert list(shard_of(paths, "1/4")) == [0, 4, 8]
+    assert list(shard_of(paths, "4/4")) == [3, 7]
+    assert list(shard_of(paths, "1/1")) == list(paths)
+    assert list(shard_of(paths, "11/12")) == []
     for wrong in ("0/4", "5/4", "1", "a/b", "1/0", "-1/4", "1/4/2", ""):
         with pytest.raises(ConfigError, match="expected i/n with i from 1 to n, for example 3/100"):
-            share_of(paths, wrong)
+            shard_of(paths, wrong)
 
 
 def test_what_is_there_is_not_waited_for(tmp_path: Path) -> None:
@@ -89,9 +89,9 @@ def test_what_is_there_is_not_waited_for(tmp_path: Path) -> None:
     worker = Worker(Work(source, "ellipse"))
     outcomes = list(worker.run({index: paths[index] for index in (2, 5)}))
     assert [(each.index, each.error) for each in outcomes] == [(2, ""), (5, "")]
-    assert [each.told["area_px"] for each in outcomes] == [
+    assert [each.details["area_px"] for each in outcomes] == [
         read_image(paths[index][0]).astype(bool).sum() for index in (2, 5)
     ]
-    assert list(waiting(worker.work, paths)) == [0, 1, 3, 4, 6]
+    assert list(pending(worker.work, paths)) == [0, 1, 3, 4, 6]
     paths[2][1].unlink()
-    assert list(waiting(worker.work, paths)) == [0, 1, 2, 3, 4, 6]
+    assert list(pending(worker.work, paths)) == [0, 1, 2, 3, 4, 6]

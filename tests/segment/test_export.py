@@ -102,10 +102,10 @@ def test_every_kind_of_agent(name: str, env: dict[str, Any], config: dict[str, A
         batch = Batch(pool, n_lanes, scorer=None, device=device, progress=False)
         batch.seed(1)
         batch.reset()
-        weighed = theirs.weigh(batch)
-        assert isinstance(weighed, np.ndarray if device is None else torch.Tensor)
-        assert weighed.shape == (n_lanes, ours.env.n_agents)
-        np.testing.assert_allclose(to_numpy(weighed), to_numpy(ours.weigh(batch)), atol=1e-5)
+        preference = theirs.erase_preference(batch)
+        assert isinstance(preference, np.ndarray if device is None else torch.Tensor)
+        assert preference.shape == (n_lanes, ours.env.n_agents)
+        np.testing.assert_allclose(to_numpy(preference), to_numpy(ours.erase_preference(batch)), atol=1e-5)
         np.testing.assert_array_equal(to_numpy(theirs.act(batch)), to_numpy(ours.act(batch)))
 
 

@@ -243,7 +243,7 @@ def test_a_mask_that_is_cut_short_is_done_again(folder: Path, segment: Callable[
     segment("--only-masks")
     whole = (folder / "out" / "one_mask.png").read_bytes()
     (folder / "out" / "one_mask.png").write_bytes(whole[:-60])
-    assert "1 of them again (other mask, which is cut short)" in segment("--only-masks")[1]
+    assert "1 of them again (other mask, which is truncated)" in segment("--only-masks")[1]
     assert (folder / "out" / "one_mask.png").read_bytes() == whole
 
 

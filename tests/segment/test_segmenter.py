@@ -143,7 +143,7 @@ def test_masks_are_where_maps_are_positive(folder: Path, phantoms: list[Case]) -
 class Doubter(Agent):
     """Would erase everything, is in doubt, and is sure of the opposite where there are many superpixels."""
 
-    def weigh(self, batch: Batch) -> Array:
+    def erase_preference(self, batch: Batch) -> Array:
         assert batch.episodes is not None
         assert batch.state is not None
         sure = np.where(batch.episodes.steps > 60, -0.9, 0.3).astype(np.float32)

@@ -19,7 +19,7 @@ from PIL import Image
 from flipagents.maps.geometry import ellipse
 from flipagents.serve import http as server
 from flipagents.serve.label_studio import Backend, RequestError, read_box, read_tags
-from flipagents.serve.service import Desk
+from flipagents.serve.service import SegmentationService
 from flipenv import Box, Case
 from flipenv.errors import BoxError, ConfigError, FlipError, ImageError, SourceError
 from tests.formats.test_brush_rle import decoded
@@ -77,7 +77,7 @@ def asked(image: str, *regions: dict[str, Any], config: str = CONFIG) -> dict[st
 
 @pytest.mark.parametrize("address", ["/data/local-files/?d=sub%20folder/scan%201.png", "sub folder/scan 1.png", "data"])
 def test_a_box_becomes_a_brush_mask(case: Case, media: Path, address: str) -> None:
-    backend = Backend(Desk(), media, "ellipse")
+    backend = Backend(SegmentationService(), media, "ellipse")
     answer = backend.predict(asked(uri(case) if address == "data" else address, region(case, case.box)))
     (prediction,) = answer["results"]
     (found,) = prediction["result"]
@@ -96,7 +96,7 @@ def test_uploads_two_boxes_and_labels(case: Case, media: Path) -> None:
     other = region(case, Box(5, 6, 40, 30), type="rectangle")
     del other["value"]["rectanglelabels"]
     request = asked("/data/upload/7/a.png", region(case, case.box), other)
-    (prediction,) = Backend(Desk(), media, "box").predict(request)["results"]
+    (prediction,) = Backend(SegmentationService(), media, "box").predict(request)["results"]
     assert [each["value"]["brushlabels"] for each in prediction["result"]] == [["nodule"], ["cyst"]]
     areas = [decoded(each["value"]["rle"], *case.image.shape).sum() for each in prediction["result"]]
     assert areas == [case.box.height * case.box.width, 35 * 24]
@@ -118,7 +118,9 @@ def test_percents_are_those_of_whole_pixels() -> None:
 
 def test_no_box_no_mask(case: Case) -> None:
     for params in ({}, None, {"context": None}, {"context": {"result": []}}):
-        assert Backend(Desk(), None, "box").predict(asked(uri(case)) | {"params": params})["results"] == []
+        assert (
+            Backend(SegmentationService(), None, "box").predict(asked(uri(case)) | {"params": params})["results"] == []
+        )
 
 
 @pytest.mark.parametrize(
@@ -144,19 +146,19 @@ def test_no_box_no_mask(case: Case) -> None:
     ],
 )
 def test_no_file_outside_and_nothing_fetched(case: Case, media: Path, address: str) -> None:
-    backend = Backend(Desk(), media, "box")
+    backend = Backend(SegmentationService(), media, "box")
     with pytest.raises(FlipError) as told:
         backend.predict(asked(address, region(case, case.box)))
     assert isinstance(told.value, SourceError | RequestError)
     assert str(media.parent) not in str(told.value)
     with pytest.raises(FlipError):
-        Backend(Desk(), None, "box").predict(asked(address, region(case, case.box)))
+        Backend(SegmentationService(), None, "box").predict(asked(address, region(case, case.box)))
 
 
 def test_images_that_are_refused(case: Case, media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     colour = io.BytesIO()
     Image.fromarray(np.random.default_rng(1).integers(0, 255, (20, 30, 3), dtype=np.uint8)).save(colour, "PNG")
-    backend = Backend(Desk(), media, "box")
+    backend = Backend(SegmentationService(), media, "box")
     for data, told in [
         (f"data:image/png;base64,{base64.b64encode(colour.getvalue()).decode()}", "found colour"),
         ("data:image/png;base64,AAAA", "image"),
@@ -165,14 +167,14 @@ def test_images_that_are_refused(case: Case, media: Path, monkeypatch: pytest.Mo
     ]:
         with pytest.raises(ImageError, match=told):
             backend.image(data)
-    monkeypatch.setattr("flipagents.serve.label_studio.LARGEST", 100)
+    monkeypatch.setattr("flipagents.serve.label_studio.MAX_BYTES", 100)
     for address in (uri(case), "sub folder/scan 1.png"):
         with pytest.raises(ImageError, match="larger than 100 bytes"):
             backend.image(address)
     with pytest.raises(ConfigError, match="is not a folder"):
-        Backend(Desk(), media / "none")
+        Backend(SegmentationService(), media / "none")
     with pytest.raises(ConfigError, match="unheard"):
-        Backend(Desk(), media, "unheard")
+        Backend(SegmentationService(), media, "unheard")
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))
@@ -181,31 +183,33 @@ def test_images_that_a_browser_turns_are_refused(case: Case, media: Path, orient
     exif[0x0112] = orientation
     Image.fromarray(case.image).save(media / "phone.jpg", exif=exif)
     with pytest.raises(ImageError, match=rf"phone\.jpg: .*\(orientation {orientation}\).*save it upright"):
-        Backend(Desk(), media, "box").predict(asked("phone.jpg", region(case, case.box)))
+        Backend(SegmentationService(), media, "box").predict(asked("phone.jpg", region(case, case.box)))
 
 
 def test_boxes_that_are_refused(case: Case) -> None:
     shape = case.image.shape
     for changes, told in [
         ({"original_width": 7}, "another file"),
-        ({"image_rotation": 90}, "turned"),
+        ({"image_rotation": 90}, "rotated"),
         ({"value": {"x": 0, "y": 0, "width": 0, "height": 50}}, "no width"),
         ({"value": {"x": 60, "y": 0, "width": 50, "height": 50}}, "outside"),
         ({"value": {"x": float("nan"), "y": 0, "width": 50, "height": 50}}, "finite"),
         ({"value": {"x": "1", "y": 0, "width": 50, "height": 50}}, "percents"),
-        ({"value": {"x": 1, "y": 0, "width": 50, "height": 50, "rotation": 3}}, "turned"),
+        ({"value": {"x": 1, "y": 0, "width": 50, "height": 50, "rotation": 3}}, "rotated"),
     ]:
         with pytest.raises(BoxError, match=told):
             read_box(region(case, case.box, **changes), shape)
     with pytest.raises(BoxError, match="rectangle tool"):
-        Backend(Desk(), None, "box").predict(asked(uri(case), region(case, case.box, type="keypointlabels")))
+        Backend(SegmentationService(), None, "box").predict(
+            asked(uri(case), region(case, case.box, type="keypointlabels"))
+        )
     for request in (
         {"params": {"context": {"result": "all"}}},
         asked(uri(case), region(case, case.box)) | {"tasks": []},
         asked(uri(case), region(case, case.box)) | {"tasks": [{}]},
     ):
         with pytest.raises(RequestError):
-            Backend(Desk(), None, "box").predict(request)
+            Backend(SegmentationService(), None, "box").predict(request)
 
 
 def test_a_box_that_shows_one_grey_level_is_refused(case: Case) -> None:
@@ -213,13 +217,13 @@ def test_a_box_that_shows_one_grey_level_is_refused(case: Case) -> None:
     flat[case.box.rows, case.box.columns] = 0
     flat = Case(flat, case.box)
     with pytest.raises(ImageError, match="all pixels inside the box .* are grey level 0"):
-        Backend(Desk(), None, "box").predict(asked(uri(flat), region(flat, flat.box)))
+        Backend(SegmentationService(), None, "box").predict(asked(uri(flat), region(flat, flat.box)))
 
 
 def test_labelling_configs() -> None:
     assert read_tags(CONFIG).labels == ("cyst", "nodule")
     for config, told in [
-        ("", "no XML"),
+        ("", "not XML"),
         (None, "missing"),
         ('<!DOCTYPE x [<!ENTITY a "b">]><View/>', "declarations"),
         ('<View><Image name="scan" value="$picture"/></View>', "add one"),
@@ -233,7 +237,7 @@ def test_labelling_configs() -> None:
 
 @pytest.fixture
 def port(media: Path) -> Iterator[int]:
-    with server.make_server(Backend(Desk(), media, "ellipse"), "127.0.0.1", 0) as running:
+    with server.make_server(Backend(SegmentationService(), media, "ellipse"), "127.0.0.1", 0) as running:
         thread = threading.Thread(target=running.serve_forever, daemon=True)
         thread.start()
         yield running.server_address[1]
@@ -269,7 +273,7 @@ def test_over_http(port: int, case: Case) -> None:
     assert status == 200
     assert len(answer["results"][0]["result"]) == 1
     status, answer = ask(port, "POST", "/predict", json.dumps(asked("../secret.png", region(case, case.box))))
-    assert (status, answer) == (400, {"error": "the task's image is no file below --media-root"})
+    assert (status, answer) == (400, {"error": "the task's image is not a file in --media-root"})
 
 
 def test_what_http_refuses(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,7 +302,7 @@ def test_an_error_of_ours_is_told_briefly(
     def fails(*_: Any) -> None:
         raise RuntimeError("secret path")
 
-    monkeypatch.setattr(Desk, "masks", fails)
+    monkeypatch.setattr(SegmentationService, "masks", fails)
     request = json.dumps(asked("sub folder/scan 1.png", region(case, case.box)))
-    assert ask(port, "POST", "/predict", request) == (500, {"error": "RuntimeError; not answered"})
+    assert ask(port, "POST", "/predict", request) == (500, {"error": "internal error: RuntimeError"})
     assert "secret path" in capsys.readouterr().out

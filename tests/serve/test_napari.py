@@ -19,7 +19,7 @@ pytest.importorskip("napari", reason="napari is not installed; the plugin needs 
 
 from napari.components import ViewerModel
 
-from flipagents.serve.napari import look, segment_boxes, show
+from flipagents.serve.napari import read_frame, segment_boxes, show
 
 FIRST, SECOND = Box(20, 30, 60, 90), Box(64, 100, 90, 130)
 
@@ -73,10 +73,10 @@ def test_what_is_refused(image: NDArray[np.uint8]) -> None:
     shape = corners(FIRST)
     turned = shape + np.array([[0, 4], [4, 0], [0, -4], [-4, 0]])
     for rectangles, told in [
-        ([], "there are 0 boxes"),
+        ([], "found 0 boxes"),
         ([shape, shape + 60], r"box 2: box \(80, 90, 120, 150\) reaches outside .* 96x150 image"),
         ([shape - 40], "box 1: .* reaches outside"),
-        ([turned], "box 1 is turned"),
+        ([turned], "box 1 is rotated"),
         ([shape * np.nan], "not a finite number"),
     ]:
         with pytest.raises(BoxError, match=told):
@@ -97,14 +97,14 @@ def test_layers(image: NDArray[np.uint8]) -> None:
     viewer = ViewerModel()
     picture = viewer.add_image(image, name="scan", scale=(0.5, 0.25), translate=(7, -3))
     drawn = viewer.add_shapes([corners(FIRST), corners(SECOND)], scale=(0.5, 0.25), translate=(7, -3))
-    frame = look(viewer, picture, drawn)
+    frame = read_frame(viewer, picture, drawn)
     layer = show(viewer, picture, frame.index, segment_boxes(frame.image, frame.rectangles, "ellipse"))
     assert layer.name == "scan masks"
     assert np.unique(layer.data).tolist() == [0, 1, 2]
     np.testing.assert_array_equal(layer.scale, picture.scale)
     np.testing.assert_array_equal(layer.translate, picture.translate)
     drawn.data = drawn.data[1:]
-    frame = look(viewer, picture, drawn)
+    frame = read_frame(viewer, picture, drawn)
     assert show(viewer, picture, frame.index, segment_boxes(frame.image, frame.rectangles, "ellipse")) is layer
     np.testing.assert_array_equal(layer.data, ellipse(SECOND, image.shape))
     assert len(viewer.layers) == 3
@@ -115,7 +115,7 @@ def test_boxes_in_the_unit_of_another_layer(image: NDArray[np.uint8]) -> None:
     viewer = ViewerModel()
     picture = viewer.add_image(image, scale=(0.5, 0.25), translate=(7, -3))
     drawn = viewer.add_shapes([corners(FIRST) * [0.5, 0.25] + [7, -3]])
-    np.testing.assert_allclose(look(viewer, picture, drawn).rectangles, [corners(FIRST)])
+    np.testing.assert_allclose(read_frame(viewer, picture, drawn).rectangles, [corners(FIRST)])
 
 
 def test_the_current_frame_of_a_stack(image: NDArray[np.uint8]) -> None:
@@ -126,14 +126,14 @@ def test_the_current_frame_of_a_stack(image: NDArray[np.uint8]) -> None:
     on_frame_2 = viewer.add_shapes([np.insert(corners(SECOND), 0, 2, axis=1)], ndim=3, scale=(2, 1, 1))
     viewer.dims.set_current_step(0, 2)
     for drawn, box in ((anywhere, FIRST), (on_frame_2, SECOND)):
-        frame = look(viewer, picture, drawn)
+        frame = read_frame(viewer, picture, drawn)
         assert frame.index == (2,)
         np.testing.assert_array_equal(frame.image, stack[2])
         np.testing.assert_allclose(frame.rectangles, [corners(box)])
     layer = show(viewer, picture, (2,), segment_boxes(frame.image, frame.rectangles, "ellipse"))
     viewer.dims.set_current_step(0, 1)
-    assert look(viewer, picture, on_frame_2).rectangles == []
-    frame = look(viewer, picture, anywhere)
+    assert read_frame(viewer, picture, on_frame_2).rectangles == []
+    frame = read_frame(viewer, picture, anywhere)
     assert show(viewer, picture, frame.index, segment_boxes(frame.image, frame.rectangles, "ellipse")) is layer
     assert layer.data.shape == stack.shape
     assert layer.data.any(axis=(1, 2)).tolist() == [False, True, True, False]
@@ -145,21 +145,21 @@ def test_layers_that_are_refused(image: NDArray[np.uint8]) -> None:
     drawn = viewer.add_shapes([corners(FIRST)])
     round_one = viewer.add_shapes([corners(FIRST)], shape_type="ellipse")
     with pytest.raises(ImageError, match="no Image layer"):
-        look(viewer, None, drawn)
+        read_frame(viewer, None, drawn)
     with pytest.raises(BoxError, match="no Shapes layer"):
-        look(viewer, picture, None)
+        read_frame(viewer, picture, None)
     with pytest.raises(BoxError, match="of kind ellipse"):
-        look(viewer, picture, round_one)
+        read_frame(viewer, picture, round_one)
     viewer.dims.ndisplay = 3
-    with pytest.raises(ImageError, match="leave 3-D"):
-        look(viewer, picture, drawn)
+    with pytest.raises(ImageError, match="switch to 2-D"):
+        read_frame(viewer, picture, drawn)
     viewer.dims.ndisplay = 2
     viewer.dims.order = (1, 0, 2)
     with pytest.raises(ImageError, match="axes"):
-        look(viewer, picture, drawn)
+        read_frame(viewer, picture, drawn)
     colours = viewer.add_image(np.stack([image] * 3, axis=2), rgb=True)
     viewer.dims.order = (0, 1, 2)
-    frame = look(viewer, colours, drawn)
+    frame = read_frame(viewer, colours, drawn)
     with pytest.raises(ImageError, match="3 channels"):
         segment_boxes(frame.image, frame.rectangles, "ellipse")
 

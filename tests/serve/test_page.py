@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flipagents.serve.service import Desk
+from flipagents.serve.service import SegmentationService
 from flipenv.sources import open_source, read_mask
 
 pytest.importorskip("gradio", reason="the page needs the extra app")
@@ -38,7 +38,7 @@ class Served:
     """A page that runs."""
 
     page: Any
-    desk: Desk
+    service: SegmentationService
     address: str
 
 
@@ -49,9 +49,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    desk = Desk()
-    page = build(desk, tmp_path_factory.mktemp("page"))
-    yield Served(page, desk, launch(page, "127.0.0.1", port))
+    service = SegmentationService()
+    page = build(service, tmp_path_factory.mktemp("page"))
+    yield Served(page, service, launch(page, "127.0.0.1", port))
     page.close()
 
 
@@ -272,7 +272,7 @@ def test_numbers_and_keys_move_the_box(tab: Any, tmp_path: Path) -> None:
         tab.wait_for_function("document.querySelector('#status').innerText.trim() === ''")
     tab.fill("#x1 input", "10")
     tab.press("#x1 input", "Enter")
-    expect_status(tab, "The box holds nothing")
+    expect_status(tab, "The box is empty")
     tab.fill("#x1 input", "60")
     tab.press("#x1 input", "Enter")
     tab.wait_for_function("document.querySelector('#status').innerText.trim() === ''")
@@ -328,14 +328,14 @@ def test_a_second_window_says_that_it_waits(
     served: Served, browser: Any, tab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     began, go_on = threading.Event(), threading.Event()
-    segment = served.desk.segment
+    segment = served.service.segment
 
     def slow(*values: Any) -> Any:
         began.set()
         assert go_on.wait(120)
         return segment(*values)
 
-    monkeypatch.setattr(served.desk, "segment", slow)
+    monkeypatch.setattr(served.service, "segment", slow)
     other = opened(browser, served.address)
     for each in (tab, other):
         load(each, picture(tmp_path / "scan.png", 100, 150))

@@ -15,7 +15,7 @@ from flipagents.compare.methods import make_method, run_method
 from flipagents.metrics import dice
 from flipagents.serve.page_actions import Actions, Session
 from flipagents.serve.page_messages import briefly, refused
-from flipagents.serve.service import Desk, offered
+from flipagents.serve.service import SegmentationService, available_methods
 from flipenv.errors import BoxError, ConfigError, EpisodeError, FlipError, ImageError, MaskError
 from flipenv.sources import open_source, read_image
 from flipenv.types import Case
@@ -26,7 +26,7 @@ pytest.importorskip("pycocotools")
 
 @pytest.fixture
 def actions(tmp_path: Path) -> Actions:
-    return Actions(Desk(), tmp_path / "made")
+    return Actions(SegmentationService(), tmp_path / "made")
 
 
 @pytest.fixture
@@ -158,10 +158,10 @@ def test_sides_that_are_none(actions: Actions, loaded: Session, sides: Any) -> N
     [
         ([0, 0, 0, 0], "there is no box yet"),
         ([None, None, None, None], "there is no box yet"),
-        ([1, 2, None, 4], "the box has four whole numbers"),
-        ([1, 2, 30.5, 40], "the box has four whole numbers"),
-        ([5, 5, 5, 9], "the box holds nothing"),
-        ([30, 5, 20, 9], "the box holds nothing"),
+        ([1, 2, None, 4], "expected four whole numbers for the box"),
+        ([1, 2, 30.5, 40], "expected four whole numbers for the box"),
+        ([5, 5, 5, 9], "the box is empty"),
+        ([30, 5, 20, 9], "the box is empty"),
         ([5, 5, 9999, 9], "the box leaves the image; X goes from 0 to "),
         ([-59, 5, 50, 9], "the box leaves the image; X goes from 0 to "),
         ([5, -1, 50, 9], "the box leaves the image; X goes from 0 to "),
@@ -239,7 +239,7 @@ def test_bad_files(actions: Actions, loaded: Session, phantoms: list[Case], tmp_
     for name, data, fault in (
         ("colour.png", cv2.imencode(".png", colour)[1].tobytes(), "found colour"),
         ("deep.png", cv2.imencode(".png", image.astype(np.uint16) * 256)[1].tobytes(), "found 16-bit"),
-        ("cut.png", whole[: len(whole) // 2], "damaged or cut short"),
+        ("cut.png", whole[: len(whole) // 2], "damaged or truncated"),
         ("text.png", b"hello", "cannot be read as"),
         ("clear.png", cv2.imencode(".png", np.dstack([colour, image]))[1].tobytes(), "alpha channel"),
         ("large.png", cv2.imencode(".png", np.zeros((4001, 4000), np.uint8))[1].tobytes(), "is 4001x4000 pixels"),
@@ -261,7 +261,7 @@ def test_bad_files(actions: Actions, loaded: Session, phantoms: list[Case], tmp_
 def test_what_comes_too_early_or_is_unknown(actions: Actions, loaded: Session, phantoms: list[Case]) -> None:
     with pytest.raises(EpisodeError, match="there is no picture yet"):
         last(actions.superpixels(Session(), 1, 2, 3, 4))
-    with pytest.raises(EpisodeError, match="there is no walk to film yet"):
+    with pytest.raises(EpisodeError, match="there is no walk yet"):
         actions.gif(loaded)
     with pytest.raises(ConfigError, match="unknown method"):
         last(actions.segment(loaded, None, "unet:/etc/passwd", 0, *corners(phantoms[1])))
@@ -274,7 +274,7 @@ def test_what_comes_too_early_or_is_unknown(actions: Actions, loaded: Session, p
 def test_methods_that_want_truth_or_a_file_are_not_offered(
     name: str, actions: Actions, loaded: Session, phantoms: list[Case]
 ) -> None:
-    assert name not in offered()
+    assert name not in available_methods()
     with pytest.raises(ConfigError, match="unknown method"):
         last(actions.segment(loaded, None, name, 0, *corners(phantoms[1])))
 
@@ -286,7 +286,7 @@ def test_agents_are_watched(phantoms: list[Case], loaded: Session, tmp_path: Pat
     from tests.segment.test_segmenter import tiny_pipeline
 
     tiny_students(tiny_pipeline(tmp_path / "weights"))
-    actions = Actions(Desk(tmp_path / "weights"), tmp_path / "made")
+    actions = Actions(SegmentationService(tmp_path / "weights"), tmp_path / "made")
     box = corners(phantoms[1])
     cells = last(actions.superpixels(loaded, *box))
     assert int(cells["count"]["value"].split()[0]) > 3
@@ -314,7 +314,7 @@ def test_agents_are_watched(phantoms: list[Case], loaded: Session, tmp_path: Pat
 
 def test_errors_are_this_projects_own(actions: Actions, loaded: Session, phantoms: list[Case]) -> None:
     """A pipeline that is not there is told on the page as on the command line."""
-    lost = Actions(Desk(Path("nowhere")), actions.folder)
+    lost = Actions(SegmentationService(Path("nowhere")), actions.folder)
     with pytest.raises(FlipError, match="nowhere"):
         last(lost.superpixels(loaded, *corners(phantoms[1])))
 

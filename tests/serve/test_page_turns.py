@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flipagents.serve.page_turns import WAITING, LeftError, Turns, Visit
+from flipagents.serve.page_turns import WAITING, PictureChangedError, Turns, Visit
 
 
 def end_of(turn: Any) -> tuple[list[str | None], Any]:
@@ -52,7 +52,7 @@ def test_one_at_a_time() -> None:
     third = turns.take(left, "three", compute)
     assert [next(third), next(third)] == ["three", WAITING]
     left.over = True
-    with pytest.raises(LeftError):
+    with pytest.raises(PictureChangedError):
         next(third)
     go_on.set()
     first.join(60)
@@ -61,7 +61,7 @@ def test_one_at_a_time() -> None:
 
 def test_nothing_is_computed_for_somebody_who_left() -> None:
     left = Visit(over=True)
-    with pytest.raises(LeftError):
+    with pytest.raises(PictureChangedError):
         end_of(Turns().take(left, "adding", lambda: pytest.fail("computed")))
 
 

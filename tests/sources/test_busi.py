@@ -91,7 +91,7 @@ def test_a_split_needs_its_table_and_all_its_images(busi):
 
 def test_missing_mask(busi):
     (busi / "Dataset_BUSI_with_GT" / "benign" / "benign (1)_mask.png").unlink()
-    with pytest.raises(SourceError, match=r"benign \(1\)\.png: has no mask file benign \(1\)_mask\.png.*boxes=FILE"):
+    with pytest.raises(SourceError, match=r"benign \(1\)\.png: mask file benign \(1\)_mask\.png.*boxes=FILE"):
         BusiSource(busi)
 
 
@@ -113,10 +113,10 @@ def test_boxes_instead_of_masks(busi):
     table.write_text(table.read_text().replace("7,5,21,10", "7,5,22,10"))
     assert BusiSource(busi, boxes=table).fingerprint(0) != before
     table.write_text("image,x0,y0,x1,y1\nbenign (1),7,5,21,10\n")
-    with pytest.raises(SourceError, match=r"boxes\.csv: has no box for 'benign/benign \(2\)\.png'"):
+    with pytest.raises(SourceError, match=r"boxes\.csv: no box for 'benign/benign \(2\)\.png'"):
         BusiSource(busi, boxes=table)
     table.write_text("image,x0,y0,x1,y1\nbenign (1),7,5,21,10\nbenign (1).png,7,5,21,11\n")
-    with pytest.raises(SourceError, match=r"boxes\.csv line 3: a second box for 'benign \(1\)'"):
+    with pytest.raises(SourceError, match=r"boxes\.csv line 3: second box for 'benign \(1\)'"):
         BusiSource(busi, boxes=table)
 
 
@@ -153,14 +153,14 @@ def test_bad_masks_name_their_file(busi):
         source.load(0)
     path = folder / "benign (10).png"
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(ImageError, match=r"benign \(10\)\.png: is damaged or cut short"):
+    with pytest.raises(ImageError, match=r"benign \(10\)\.png: is damaged or truncated"):
         source.load(2)
 
 
 def test_folders_that_are_not_busi(tmp_path):
     with pytest.raises(SourceError, match="nowhere: does not exist"):
         BusiSource(tmp_path / "nowhere")
-    with pytest.raises(SourceError, match=r"holds no BUSI images; expected Dataset_BUSI_with_GT/"):
+    with pytest.raises(SourceError, match=r"no BUSI images found; expected Dataset_BUSI_with_GT/"):
         BusiSource(tmp_path)
 
 

@@ -48,10 +48,10 @@ def test_a_bad_mask_matters_only_where_it_is_needed(tmp_path, segmentation):
         ),
         ({"categories": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]}, r"ids of categories are not unique: 1 \(2"),
         ({"annotations": [{"id": 3, "image_id": 4, "bbox": [1, 2, 3, 4]}] * 3}, r"ids of annotations .* 3 \(3 times\)"),
-        ({"images": [{"id": [4], "file_name": "a.png"}]}, r"images\[0\] has the id \[4\]; expected a number or a text"),
-        ({"images": [{"id": None, "file_name": "a.png"}]}, r"images\[0\] has the id None"),
-        ({"categories": [{"id": {}, "name": "a"}]}, r"categories\[0\] has the id \{\}"),
-        ({"annotations": [{"id": float("nan"), "image_id": 4}]}, r"annotations\[0\] has the id nan"),
+        ({"images": [{"id": [4], "file_name": "a.png"}]}, r"images\[0\] has id \[4\]; expected a number or a string"),
+        ({"images": [{"id": None, "file_name": "a.png"}]}, r"images\[0\] has id None"),
+        ({"categories": [{"id": {}, "name": "a"}]}, r"categories\[0\] has id \{\}"),
+        ({"annotations": [{"id": float("nan"), "image_id": 4}]}, r"annotations\[0\] has id nan"),
     ],
 )
 def test_ids_that_tell_nothing_apart(tmp_path, changes, found):
@@ -62,10 +62,10 @@ def test_ids_that_tell_nothing_apart(tmp_path, changes, found):
 def test_crowds_are_no_cases(tmp_path):
     path = write(tmp_path, {"iscrowd": 1}, {"iscrowd": 0}, {"iscrowd": 1, "segmentation": {"size": [1], "counts": []}})
     assert CocoSource(path).ids == ("scan a-12",)
-    with pytest.raises(SourceError, match=r"holds no cases: its 2 annotations are crowds \(iscrowd 1\)"):
+    with pytest.raises(SourceError, match=r"no cases found: all 2 annotations are crowds \(iscrowd 1\)"):
         CocoSource(write(tmp_path, {"iscrowd": 1}, {"iscrowd": 1}))
     path = write(tmp_path, {"iscrowd": 1, "category_id": 2}, {"iscrowd": 0})
-    with pytest.raises(SourceError, match="its 1 annotations are crowds"):
+    with pytest.raises(SourceError, match="all 1 annotations are crowds"):
         CocoSource(path, category="cyst")
 
 
@@ -95,14 +95,14 @@ def test_a_box_on_an_image_of_another_size_is_refused(tmp_path, told, found):
 @pytest.mark.parametrize(
     ("record", "found"),
     [
-        ({}, "file_name None of its image is no name of a file"),
+        ({}, "file_name None of its image is not a file name"),
         ({"file_name": 7}, "file_name 7 of its image"),
         ({"file_name": "images"}, "image 'images' is neither in"),
         ({"file_name": "a\0.png"}, r"image 'a\\x00\.png' is neither in"),
         ({"file_name": "x" * 300}, r"cannot be read \(File name too long\); shorten it"),
         ({"file_name": "scan a.png", "frame": -1}, "frame -1 of its image"),
-        ({"file_name": "scan a.png", "height": "40"}, "height '40' of its image is no whole number"),
-        ({"file_name": "scan a.png", "width": float("inf")}, "width inf of its image is no whole number"),
+        ({"file_name": "scan a.png", "height": "40"}, "height '40' of its image is not a whole number"),
+        ({"file_name": "scan a.png", "width": float("inf")}, "width inf of its image is not a whole number"),
     ],
 )
 def test_a_bad_image_fails_alone(tmp_path, record, found):
@@ -117,14 +117,14 @@ def test_a_bad_image_fails_alone(tmp_path, record, found):
 def test_files_that_are_not_coco(tmp_path):
     path = tmp_path / "instances.json"
     path.write_text('{"images": [')
-    with pytest.raises(SourceError, match=r"instances\.json: is not readable JSON"):
+    with pytest.raises(SourceError, match=r"instances\.json: cannot be read as JSON"):
         CocoSource(path)
     path.write_text("[1]")
-    with pytest.raises(SourceError, match=r"instances\.json: holds list; expected a COCO instances file"):
+    with pytest.raises(SourceError, match=r"instances\.json: found list; expected a COCO instances file"):
         CocoSource(path)
     with pytest.raises(SourceError, match=r"none\.json: does not exist"):
         CocoSource(tmp_path / "none.json")
-    with pytest.raises(SourceError, match="holds no cases"):
+    with pytest.raises(SourceError, match="no cases found"):
         CocoSource(write(tmp_path))
 
 

@@ -41,7 +41,7 @@ def test_a_folder_is_a_case(tmp_path):
 
 
 def test_missing_parts(tmp_path):
-    with pytest.raises(SourceError, match=r"none of its folders holds data\.png"):
+    with pytest.raises(SourceError, match=r"no folder with data\.png"):
         FolderSource(tmp_path)
     (add(tmp_path, "a") / "nodule.npy").unlink()
     (add(tmp_path, "b") / "data.png").unlink()

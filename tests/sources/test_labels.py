@@ -57,9 +57,9 @@ def test_masks(tmp_path: Path, names: list[str], array: NDArray[Any]) -> None:
 @pytest.mark.parametrize(
     ("names", "array", "found"),
     [
-        (FLOATS, np.where(INSIDE, 1, np.nan).astype(np.float32), "holds 1, nan, one of which is no number"),
-        (FLOATS, np.where(INSIDE, np.nan, 0).astype(np.float32), "holds 0, nan, one of which is no number"),
-        (FLOATS, np.where(INSIDE, np.inf, 0).astype(np.float32), "holds 0, inf, one of which is no number"),
+        (FLOATS, np.where(INSIDE, 1, np.nan).astype(np.float32), "holds 1, nan, one of which is not a number"),
+        (FLOATS, np.where(INSIDE, np.nan, 0).astype(np.float32), "holds 0, nan, one of which is not a number"),
+        (FLOATS, np.where(INSIDE, np.inf, 0).astype(np.float32), "holds 0, inf, one of which is not a number"),
         (FLOATS, np.where(INSIDE, 1, -1).astype(np.float32), "holds -1, 1, one of which is negative"),
         (FLOATS, np.where(INSIDE, -0.5, 0).astype(np.float32), "holds -0.5, 0, one of which is negative"),
         (FLOATS, RAMP.astype(np.float32), r"holds 0, .*, \.\.\. \(14 values\), one of which is a fraction"),

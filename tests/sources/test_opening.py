@@ -75,7 +75,7 @@ def test_fingerprints_of_phantoms_cover_every_module_that_draws():
         ),
         ("phantom:3?height=", SourceError, "option 'height' has no value"),
         ("phantom:3?height=9&height=8", SourceError, "option 'height' is given twice"),
-        ("busi", SourceError, r"source 'busi' needs a path; expected for example 'busi:PATH\?split=train'"),
+        ("busi", SourceError, r"source 'busi' needs a path, for example 'busi:PATH\?split=train'"),
         ("busi:x?splits=train", SourceError, "did you mean 'split'"),
         ("folders:x?split=train", SourceError, "unknown option 'split': folders takes none"),
         ("coco:x.json?split=train", SourceError, "unknown option 'split'"),
@@ -114,7 +114,7 @@ def test_what_is_no_collection_of_cases():
         open_source([case(), IMAGE])
     with pytest.raises(SourceError, match=r"cases in memory: ids are not unique: 'a' \(2 times\)"):
         open_source([case(), case("b"), case()])
-    with pytest.raises(SourceError, match="cases in memory: holds no cases"):
+    with pytest.raises(SourceError, match="cases in memory: no cases found"):
         open_source([])
 
 

@@ -49,7 +49,7 @@ def save(array: NDArray[Any], path: Path, orientation: int, way: str) -> Path:
 def test_images(tmp_path: Path, way: str, orientation: int) -> None:
     path = save(GREY, tmp_path / "scan", orientation, way)
     frame = 0 if way == "multiple" else None
-    with pytest.warns(OrientationWarning, match=rf"scan\..*as they are stored.*\(orientation {orientation}\)") as told:
+    with pytest.warns(OrientationWarning, match=rf"scan\..*read as stored.*\(orientation {orientation}\)") as told:
         image = read_image(path, frame=frame)
     assert len(told) == 1
     assert image.shape == GREY.shape

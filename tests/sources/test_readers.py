@@ -157,7 +157,7 @@ def test_masks_that_do_not_fit(tmp_path):
         read_mask(save(LEVELS.T.copy(), tmp_path / "mask.png"), (30, 50))
     with pytest.raises(MaskError, match=r"mask\.jpg: is a JPEG"):
         read_mask(save(LEVELS, tmp_path / "mask.jpg"), (30, 50))
-    with pytest.raises(MaskError, match=r"deep\.png: found a colour mask of more than 8 bits"):
+    with pytest.raises(MaskError, match=r"deep\.png: found a colour mask with more than 8 bits"):
         read_mask(png16(tmp_path / "deep.png", 2, 3), (3, 4))
     with pytest.raises(SourceError, match=r"none\.png: no such file"):
         read_mask(tmp_path / "none.png", (30, 50))

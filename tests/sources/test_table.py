@@ -76,13 +76,13 @@ def test_ids_come_from_the_image(folder):
         ("scans/a.png,5,7.5,25,50", r"line 3: left='7\.5' is not a whole number"),
         ("scans/a.png,5,,25,50", r"line 3: left='' is not a whole number"),
         ("scans/a.png,5,inf,25,50", r"line 3: left='inf' is not a whole number"),
-        ("scans/a.png,25,7,5,50", r"line 3: box top=25,left=7,bottom=5,right=50 holds no pixel"),
-        ("scans/a.png,5,7,5,50", r"line 3: box top=5,left=7,bottom=5,right=50 holds no pixel"),
+        ("scans/a.png,25,7,5,50", r"line 3: box top=25,left=7,bottom=5,right=50 is empty"),
+        ("scans/a.png,5,7,5,50", r"line 3: box top=5,left=7,bottom=5,right=50 is empty"),
         ("scans/c.png,5,7,25,50", r"line 3: image 'scans/c\.png' is not a file in"),
         ("scans,5,7,25,50", r"line 3: image 'scans' is not a file in"),
         (f"{'c' * 300}.png,5,7,25,50", r"c\.png: cannot be read \(File name too long\); shorten it"),
         ("c\0.png,5,7,25,50", r"line 3: image 'c\\x00\.png' is not a file in"),
-        (",5,7,25,50", "line 3: the cell of 'image' is empty"),
+        (",5,7,25,50", "line 3: column 'image' is empty"),
     ],
 )
 def test_a_bad_line_fails_alone_and_is_named(folder, line, found):
@@ -106,7 +106,7 @@ def test_a_bad_line_fails_alone_and_is_named(folder, line, found):
     [
         ("scans/a.png,5,7,25", r"line 3: has 4 cells; expected 5: image, top, left, bottom, right"),
         ("scans/a.png,5,7,25,50,1", "line 3: has 6 cells; expected 5"),
-        ('"scans/a.png,5,7,25,50', "is not a readable CSV"),
+        ('"scans/a.png,5,7,25,50', "cannot be read as CSV"),
     ],
 )
 def test_lines_that_are_no_rows_are_named(folder, line, found):

@@ -15,7 +15,7 @@ from flipagents.store.checkpoint import CheckpointError
 from flipagents.store.files import OutputError
 from flipagents.store.run_folder import LOG, RUN, begin, check, log, merged, unfinished
 from flipenv.errors import FlipError, SourceError
-from flipenv.progress import say
+from flipenv.progress import log_line
 
 PHANTOMS = "phantom:3?height=80&width=112"
 WHAT: dict[str, Any] = {"preset": "small", "agent": "ddqn", "data": PHANTOMS, "val": None}
@@ -189,10 +189,10 @@ def test_an_unfinished_run_as_weights(tmp_path: Path) -> None:
 def test_the_log_is_the_first_process_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "1")
     with log(tmp_path):
-        say("second", quiet=True)
+        log_line("second", quiet=True)
     monkeypatch.setenv("RANK", "0")
     with log(tmp_path):
-        say("first", quiet=True)
+        log_line("first", quiet=True)
     assert (tmp_path / LOG).read_text().splitlines()[0].endswith(" first")
     assert len((tmp_path / LOG).read_text().splitlines()) == 1
 

@@ -1,10 +1,10 @@
-"""What the agents are compared with: masks from an image and a box without any agent.
+"""Baselines: methods that segment an image in a box without agents.
 
-The tables name each method of this package and where it is, `module:attribute`; a module is imported when its method is
-made, so that one method's dependencies are no other's.
+Each table maps a method's name to `module:attribute`. A module is imported only when its method is made, so a method
+does not need the dependencies of the others.
 """
 
-RULES = {  # functions of an image (height, width) uint8 and its Box that give a mask (height, width) bool
+RULES = {  # functions: image (height, width) uint8 and its Box -> mask (height, width) bool
     "box": "flipagents.maps.geometry:box_mask",
     "ellipse": "flipagents.maps.geometry:ellipse_mask",
     "otsu": "flipagents.compare.baselines.otsu:otsu",
@@ -16,7 +16,7 @@ RULES = {  # functions of an image (height, width) uint8 and its Box that give a
     "polar": "flipagents.maps.polar:polar",
     "polar+grey": "flipagents.maps.polar_grey:polar_grey",
 }
-MAKERS = {  # called with a folder of trained weights, None for those that ship, and a torch device; they give a Method
+MAKERS = {  # (folder of trained weights or None for the shipped ones, torch device) -> Method
     "oracle": "flipagents.compare.baselines.oracle:Oracle",
     "litemedsam": "flipagents.compare.baselines.litemedsam:LiteMedSAM",
     "adversarial-erasing": "flipagents.compare.baselines.adversarial_erasing:method",
@@ -27,7 +27,7 @@ MAKERS = {  # called with a folder of trained weights, None for those that ship,
     "sdi": "flipagents.compare.baselines.sdi:method",
     "unet": "flipagents.compare.baselines.unet:method",
 }
-TRAINED = {  # what trains the methods of the same names, see `flipagents.compare.trainers`
+TRAINED = {  # trainers of the methods of the same names, see `flipagents.compare.trainers`
     "adversarial-erasing": "flipagents.compare.baselines.adversarial_erasing:train",
     "box-unet": "flipagents.compare.baselines.box_unet:train",
     "sdi": "flipagents.compare.baselines.sdi:train",

@@ -1,9 +1,8 @@
-"""What a box says about the mask in it, as losses: it touches the sides, and alike neighbours belong together.
+"""Losses from a box alone: the mask touches all four sides, and similar neighbours share a label.
 
 Z. Tian, C. Shen, X. Wang, H. Chen, BoxInst: high-performance instance segmentation with box annotations, CVPR 2021,
-doi 10.1109/CVPR46437.2021.00540: its projection loss and its pairwise affinity loss. Theirs compares the colours of
-pixels; here grey levels are all there is. A third loss is ours: the middle of a nodule's box is nodule, and what lies
-well beyond its ellipse is not.
+doi 10.1109/CVPR46437.2021.00540: the projection loss and the pairwise affinity loss, here on grey levels instead of
+colours. The third loss is ours: the middle of the box is nodule, and what lies well outside its ellipse is not.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ from torch import Tensor, nn
 
 from flipagents.maps.training import CropLoss
 
-STEP = 2  # crop px between the pixels of a pair: their dilation
-CORE, BEYOND = 0.6, 1.2  # radii of the ellipse: nodule within, none outside
+STEP = 2  # crop px between the pixels of a pair, the dilation of BoxInst
+CORE, BEYOND = 0.6, 1.2  # in radii of the ellipse: nodule within CORE, none outside BEYOND
 
 
 def box_loss(pairs: float, ring: float, alike: float) -> CropLoss:
-    """Projection loss, and with these weights the pairs' loss and the ring's; maps are filled boxes."""
+    """Projection loss + `pairs` * affinity loss + `ring` * ring loss; the target maps are filled boxes."""
     project = projection()
 
     def loss(logits: Tensor, wanted: Tensor, seen: Tensor) -> Tensor:
@@ -34,7 +33,7 @@ def box_loss(pairs: float, ring: float, alike: float) -> CropLoss:
 
 
 def projection() -> Callable[[Tensor, Tensor], Tensor]:
-    """Dice loss between the largest probability of each row and column and the box's, both (B, 1, H, W)."""
+    """Dice loss between the row and column maxima of the probabilities and of the box, both (B, 1, H, W)."""
     from monai.losses.dice import DiceLoss  # noqa: PLC0415 - takes seconds to import
 
     judge = DiceLoss(squared_pred=True)
@@ -48,7 +47,7 @@ def projection() -> Callable[[Tensor, Tensor], Tensor]:
 
 
 def affinity(logits: Tensor, box: Tensor, grey: Tensor, alike: float) -> Tensor:
-    """Mean of -log P(both nodule or both not) over pairs that look alike, one of them in the box; all (B, 1, H, W)."""
+    """Mean of -log P(same label) over similar pairs with at least one pixel in the box; all (B, 1, H, W)."""
     nodule, other = nn.functional.logsigmoid(logits), nn.functional.logsigmoid(-logits)
     total, count = logits.new_zeros(()), logits.new_zeros(())
     for rows, columns in ((0, STEP), (STEP, 0), (STEP, STEP), (STEP, -STEP)):
@@ -66,7 +65,7 @@ def affinity(logits: Tensor, box: Tensor, grey: Tensor, alike: float) -> Tensor:
 
 
 def ring_loss(logits: Tensor, radius: Tensor) -> Tensor:
-    """Cross entropy where the radius, less 1, says nodule or none; the ring between says nothing. All (B, 1, H, W)."""
+    """Cross entropy inside CORE and outside BEYOND; radius: in radii of the ellipse, minus 1. All (B, 1, H, W)."""
     known = (radius < CORE - 1) | (radius > BEYOND - 1)
     wanted = (radius < CORE - 1).to(logits.dtype)
     return nn.functional.binary_cross_entropy_with_logits(logits[known], wanted[known])

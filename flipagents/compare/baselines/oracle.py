@@ -1,6 +1,6 @@
-"""The most that an agent can reach with these superpixels: it erases each that is more than half nodule.
+"""The upper bound for agents on given superpixels: erase every superpixel that is more than half nodule.
 
-It reads the true masks and segments nothing; the method `oracle` is for evaluations alone.
+The method `oracle` reads the true masks, so it is for evaluations only.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from flipenv.types import Case
 
 
 class Oracle:
-    """Masks of the environment's default superpixels; MaskError for a case without a mask.
+    """Best masks on the environment's superpixels; MaskError for a case without a mask.
 
-    weights, device: not used. cell_area: px² a superpixel, None for the environment's.
+    weights, device: ignored. cell_area: px² per superpixel.
     """
 
     sees_masks = True
@@ -31,12 +31,12 @@ class Oracle:
         self.config = EnvConfig(cell_area=cell_area)
 
     def __call__(self, cases: list[Case]) -> list[NDArray[np.bool_]]:
-        """One mask (height, width) a case; empty where no superpixel is more than half nodule."""
+        """One mask (height, width) per case; empty if no superpixel is more than half nodule."""
         return [self._mask(case) for case in cases]
 
     def _mask(self, case: Case) -> NDArray[np.bool_]:
         if case.mask is None:
-            raise MaskError(f"case {case.id!r} has no mask, which the method 'oracle' reads; leave the method out")
+            raise MaskError(f"case {case.id!r} has no mask, which the method 'oracle' reads; omit the method")
         episode = prepare(Case(case.image, case.box), self.config)
         erased = mostly_nodule(episode, case.mask, self.config.canvas)
         return mask_on_image((episode.labels >= 0) & erased[episode.labels], episode.geometry)

@@ -16,12 +16,12 @@ from flipenv.types import Box
 
 
 def otsu(image: NDArray[np.uint8], box: Box, *, blur: float = 0.0) -> NDArray[np.bool_]:
-    """The largest dark piece in the box, its holes filled; empty where the box has one grey level alone.
+    """The largest dark component in the box, holes filled; empty if the box has a single grey level.
 
     Args:
         image: (height, width) uint8.
         box: in pixels of the image.
-        blur: deviation of the Gaussian that smooths the image first, share of the box's size (square root of its area).
+        blur: standard deviation of a Gaussian applied first, as a share of the box's size (square root of its area).
     """
     smooth = smoothed(image, box, blur)[box.rows, box.columns]
     mask = np.zeros(image.shape, np.bool_)
@@ -30,7 +30,7 @@ def otsu(image: NDArray[np.uint8], box: Box, *, blur: float = 0.0) -> NDArray[np
 
 
 def above_otsu(picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Where a picture exceeds Otsu's threshold for it; nowhere where it has one grey level alone."""
+    """Where a picture exceeds its Otsu threshold; nowhere if it has a single grey level."""
     threshold, _ = cv2.threshold(picture, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
     above: NDArray[np.bool_] = picture > max(threshold, int(picture.min()))
     return above

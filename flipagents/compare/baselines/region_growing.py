@@ -1,6 +1,6 @@
-"""SP-RG: a region that grows from the centre's superpixel over neighbours whose grey levels look like its own.
+"""SP-RG: region growing from the central superpixel over neighbours with similar grey levels.
 
-The row SP-RG of the Flip Learning paper (MICCAI 2021, doi 10.1007/978-3-030-87193-2_47), which says no more than
+The row SP-RG of the Flip Learning paper (MICCAI 2021, doi 10.1007/978-3-030-87193-2_47), described there only as
 'superpixel-level region growing based on intensity distribution'. Superpixels and distance are the environment's.
 """
 
@@ -19,14 +19,14 @@ from flipenv.types import Box, Case
 def region_growing(
     image: NDArray[np.uint8], box: Box, *, theta: float = 60.0, cell_area: float = 75.0
 ) -> NDArray[np.bool_]:
-    """One piece without holes in the box, mask (height, width); empty only where it is narrower than a pixel.
+    """One component without holes in the box, mask (height, width); empty only if narrower than a pixel.
 
     Args:
         image: (height, width) uint8.
         box: in pixels of the image.
-        theta: grey levels; the region takes the neighbour nearest to it in Wasserstein-1 distance, again and again,
-            as long as that is nearer than theta.
-        cell_area: px² a superpixel, on the environment's default canvas.
+        theta: grey levels; the region keeps adding the neighbour nearest in Wasserstein-1 distance while that is
+            below theta.
+        cell_area: px² per superpixel, on the environment's default canvas.
     """
     episode = prepare(Case(image, box), EnvConfig(cell_area=cell_area))
     inside = episode.labels[episode.area.rows, episode.area.columns]
@@ -36,7 +36,7 @@ def region_growing(
 
 
 def grow(histograms: NDArray[np.integer], touch: NDArray[np.bool_], seed: int, theta: float) -> NDArray[np.bool_]:
-    """Superpixels (S,) bool that the region holds in the end; cumulative histograms (S, K), touch (S, S)."""
+    """Superpixels of the grown region, (S,) bool, from cumulative histograms (S, K) and adjacency `touch` (S, S)."""
     region: NDArray[np.bool_] = np.arange(len(histograms)) == seed
     while (rim := np.flatnonzero(touch[region].any(axis=0) & ~region)).size:
         apart = wasserstein(histograms[rim], histograms[region].sum(axis=0))
@@ -47,7 +47,7 @@ def grow(histograms: NDArray[np.integer], touch: NDArray[np.bool_], seed: int, t
 
 
 def neighbours(labels: NDArray[np.integer], count: int) -> NDArray[np.bool_]:
-    """Which of `count` superpixels share an edge, (S, S) bool, symmetric; labels (h, w) in 0..S-1."""
+    """Adjacency of `count` superpixels by shared edges, (S, S) bool, symmetric; labels (h, w) in 0..S-1."""
     touch = np.zeros((count, count), np.bool_)
     for one, other in ((labels[1:], labels[:-1]), (labels[:, 1:], labels[:, :-1])):
         touch[one, other] = touch[other, one] = True

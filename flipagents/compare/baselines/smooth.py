@@ -1,4 +1,4 @@
-"""Lengths that follow the box, so that a method does the same at every scale of an image."""
+"""Lengths relative to the box, so that methods do not depend on the image's scale."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ def box_size(box: Box) -> float:
 
 
 def smoothed(image: NDArray[np.uint8], box: Box, blur: float) -> NDArray[np.uint8]:
-    """The image (height, width) after a Gaussian whose deviation is `blur` box sizes; itself where that is 0."""
+    """The image (height, width) after a Gaussian with standard deviation `blur` box sizes; unchanged if that is 0."""
     deviation = blur * box_size(box)
     return np.asarray(cv2.GaussianBlur(image, (0, 0), deviation), np.uint8) if deviation else image

@@ -1,4 +1,4 @@
-"""What the baselines that are networks in a box crop share: their folders, and how a mask comes out of them."""
+"""What baselines with a network on a box crop share: cases without masks, checkpoints, and map to mask."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ SHIPPED = Path(str(files("flipagents") / "weights" / "busi-baselines"))
 
 
 class CropNetwork:
-    """Segments with a network that a baseline's trainer left in `weights`/`name`; weights: None for those that ship.
+    """Segments with the network that a trainer saved in `weights`/`name`; weights: None for the shipped ones.
 
-    Raises CheckpointError where there is none.
+    Raises CheckpointError if there is none.
     """
 
     def __init__(self, name: str, weights: Path | None, device: str) -> None:
         self.network = Student.load((weights or SHIPPED) / name, device)
 
     def __call__(self, cases: list[Case]) -> list[NDArray[np.bool_]]:
-        """One mask (height, width) a case: the largest piece of where the map exceeds a half."""
+        """One mask (height, width) per case: the largest component where the map exceeds a half, holes filled."""
         maps = self.network.maps([case.image for case in cases], [case.box for case in cases])
         return [tidy(seen > 0.5) for seen in maps]
 
 
-def keep(network: Student, folder: str | Path, name: str) -> Path:
-    """Write what was trained into `folder`/`name`, in place of what was there; return that."""
-    into = Path(folder) / name
-    network.save(into)
-    return into
+def save(network: Student, folder: str | Path, name: str) -> Path:
+    """Save a trained network as `folder`/`name`, replacing an earlier one; return that path."""
+    path = Path(folder) / name
+    network.save(path)
+    return path
 
 
 def unlabelled(source: SourceLike) -> list[Case]:

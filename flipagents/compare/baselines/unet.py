@@ -1,13 +1,14 @@
-"""Fully supervised U-Net in a box crop: what masks are worth. It alone of all methods here learns from masks."""
+"""Fully supervised U-Net on a box crop, the only method here that is trained on masks: the value of masks."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from flipagents.compare.baselines.trained import CropNetwork, keep
+from flipagents.compare.baselines.trained import CropNetwork, save
 from flipagents.maps.network import StudentConfig
 from flipagents.maps.training import distil
 from flipenv.errors import MaskError
@@ -25,9 +26,9 @@ def train(
     progress: bool = True,
     **options: Any,
 ) -> Path:
-    """Train on the MASKS of `source`, which no other trainer reads; `val` is not looked at.
+    """Train on the MASKS of `source`, which no other trainer reads; `val` is not used.
 
-    options: of `StudentConfig`. Raises MaskError where a case has no mask.
+    options: of `StudentConfig`. Raises MaskError if a case has no mask.
     """
     opened = open_source(source)
     cases = [opened.load(index) for index in range(len(opened))]
@@ -37,9 +38,7 @@ def train(
             raise MaskError(f"case {case.id!r} has no mask, and {NAME!r} learns from masks; 'box-unet' needs none")
         masks.append(np.asarray(case.mask, np.float32))
     config = StudentConfig(epochs=EPOCHS).replace(**options)
-    return keep(distil(cases, masks, config, device=device, progress=progress, title=NAME), folder, NAME)
+    return save(distil(cases, masks, config, device=device, progress=progress, title=NAME), folder, NAME)
 
 
-def method(weights: Path | None, device: str) -> CropNetwork:
-    """Maker for the registry of methods; CheckpointError where no such network lies in `weights`."""
-    return CropNetwork(NAME, weights, device)
+method = partial(CropNetwork, NAME)

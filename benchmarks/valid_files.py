@@ -1,4 +1,4 @@
-"""Files that are in order, for `fuzz_readers.py` to spoil: one of each form that `flip segment` reads."""
+"""Valid files for `fuzz_readers.py` to corrupt: one of each form that `flip segment` reads."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ HEIGHT, WIDTH = 24, 36
 Files: TypeAlias = dict[str, list[tuple[str, bytes]]]  # kind -> name and content of each
 
 
-def sound_files(folder: Path) -> Files:
-    """Files of each kind that are in order; those that tables and COCO files name are written to the folder."""
+def valid_files(folder: Path) -> Files:
+    """Valid files of each kind; the images that tables and COCO files refer to are written to the folder."""
     grey = np.add.outer(np.arange(HEIGHT) * 5, np.arange(WIDTH) * 3).astype(np.uint8)
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     mask[6:18, 8:28] = 255
@@ -136,7 +136,7 @@ def _table() -> bytes:
 
 def _instances() -> dict[str, Any]:
     lengths = {"size": [HEIGHT, WIDTH], "counts": [100, 50, HEIGHT * WIDTH - 150]}
-    drawn = ([[8, 6, 28, 6, 28, 18, 8, 18]], lengths, {"size": [HEIGHT, WIDTH], "counts": "T3b1f4\\OP<"}, [])
+    segmentations = ([[8, 6, 28, 6, 28, 18, 8, 18]], lengths, {"size": [HEIGHT, WIDTH], "counts": "T3b1f4\\OP<"}, [])
     return {
         "images": [
             {"id": 1, "file_name": "good.png", "height": HEIGHT, "width": WIDTH},
@@ -152,6 +152,6 @@ def _instances() -> dict[str, Any]:
                 "segmentation": segmentation,
                 "iscrowd": 0,
             }
-            for number, segmentation in enumerate(drawn)
+            for number, segmentation in enumerate(segmentations)
         ],
     }

@@ -1,4 +1,4 @@
-"""The many ways in which files are spoilt for `fuzz_readers.py`."""
+"""The ways in which `fuzz_readers.py` corrupts files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import zlib
 from typing import Any
 
 import numpy as np
-from sound import Files
+from valid_files import Files
 
 KINDS = ("image", "dicom", "nifti", "csv", "coco")
 SHARES = (0.4, 0.2, 0.1, 0.15, 0.15)  # of the inputs
@@ -25,7 +25,7 @@ ODD_CELLS = (
     *("", "nan", "inf", "-1", "1e400", "1e30", "0.5", "٣", "good.png", "missing.png", "../good.png", "x" * 300, "a\0b"),
     *('"', ";", ",", "\n", "\r", "é", "7", "20", "1_0", "0x10", " 5 ", "spoilt"),
 )
-TAGS = (  # of DICOM: those that say how pixels are stored and shown
+TAGS = (  # DICOM tags on how pixels are stored and shown
     *("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "SamplesPerPixel"),
     *("PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "WindowCenter", "WindowWidth"),
     *("RescaleSlope", "RescaleIntercept", "VOILUTFunction", "PixelPaddingValue", "PixelPaddingRangeLimit"),
@@ -37,20 +37,20 @@ TAG_VALUES: tuple[Any, ...] = (
 )
 
 
-def spoilt(given: Files, random: np.random.Generator) -> tuple[str, str, bytes]:
-    """Return kind, name and content of one input; the same generator gives the same."""
+def corrupted(valid: Files, random: np.random.Generator) -> tuple[str, str, bytes]:
+    """Return kind, name and content of one corrupted file; deterministic in the generator's state."""
     kind = KINDS[random.choice(len(KINDS), p=SHARES)]
-    name, data = given[kind][random.integers(len(given[kind]))]
+    name, data = valid[kind][random.integers(len(valid[kind]))]
     for _ in range(random.integers(1, 4)):
         data = _change(kind, name, data, random)
     return kind, name, data
 
 
 def _change(kind: str, name: str, data: bytes, random: np.random.Generator) -> bytes:
-    """Spoil what the file says, so that it is still one of its kind, or else its bytes."""
+    """Corrupt the content such that the file keeps its format, or else arbitrary bytes."""
     suffix = name.rpartition(".")[2]
-    meant = {"coco": _json, "csv": _cells, "dicom": _tags}.get(kind) or SPOILERS.get(suffix, _header)
-    return meant(data, random) if random.random() < 0.7 and len(data) >= 16 else _bytes(data, random)
+    structured = {"coco": _json, "csv": _cells, "dicom": _tags}.get(kind) or BY_SUFFIX.get(suffix, _header)
+    return structured(data, random) if random.random() < 0.7 and len(data) >= 16 else _bytes(data, random)
 
 
 def _bytes(data: bytes, random: np.random.Generator) -> bytes:
@@ -84,7 +84,7 @@ def _header(data: bytes, random: np.random.Generator) -> bytes:
 
 
 def _checked(data: bytes, random: np.random.Generator) -> bytes:
-    """Spoil a PNG and set the checksums that its chunks should have, so that the decoder meets what is spoilt."""
+    """Corrupt a PNG and repair the checksums of its chunks, so that the decoder reaches the corrupted data."""
     data = _bytes(data, random)
     out, place = bytearray(data[:8]), 8
     while place + 12 <= len(data):
@@ -104,7 +104,7 @@ def _packed(data: bytes, random: np.random.Generator) -> bytes:
 
 
 def _tiff_entry(data: bytes, random: np.random.Generator) -> bytes:
-    """Change tag, type, count or value in a little-endian TIFF's table, or take the entry out of it."""
+    """Change tag, type, count or value of an entry in a little-endian TIFF's directory, or remove the entry."""
     content = bytearray(data)
     start = int.from_bytes(content[4:8], "little")
     count = int.from_bytes(content[start : start + 2], "little")
@@ -125,14 +125,13 @@ def _tiff_entry(data: bytes, random: np.random.Generator) -> bytes:
         case _:
             end = start + 2 + 12 * count
             kept = content[start + 2 : entry] + content[entry + 12 : end + 4]
-            content[start : end + 4] = (
-                (count - 1).to_bytes(2, "little") + kept + bytes(12)
-            )  # the rest stays where it is
+            # padded, so that the rest keeps its offsets
+            content[start : end + 4] = (count - 1).to_bytes(2, "little") + kept + bytes(12)
     return bytes(content)
 
 
 def _tags(data: bytes, random: np.random.Generator) -> bytes:
-    """Write a tag of a DICOM file anew, with another value, none, or not at all."""
+    """Change or remove a tag of a DICOM file."""
     import pydicom
 
     tag, value = TAGS[random.integers(len(TAGS))], TAG_VALUES[random.integers(len(TAG_VALUES))]
@@ -170,12 +169,12 @@ def _cells(data: bytes, random: np.random.Generator) -> bytes:
 def _json(data: bytes, random: np.random.Generator) -> bytes:
     try:
         return json.dumps(_odd(json.loads(data), random)).encode()
-    except (ValueError, RecursionError):  # no longer JSON, or nested too deeply to be worked on
+    except (ValueError, RecursionError):  # no longer JSON, or nested too deeply
         return _bytes(data, random)
 
 
 def _odd(content: Any, random: np.random.Generator) -> Any:
-    """Put an odd value somewhere, take something out, or say something twice."""
+    """Replace, remove, duplicate or nest a value."""
     places: list[tuple[Any, Any]] = []
 
     def walk(node: Any) -> None:
@@ -206,4 +205,4 @@ def _odd(content: Any, random: np.random.Generator) -> Any:
     return content
 
 
-SPOILERS = {"png": _checked, "tif": _tiff_entry, "gz": _packed}
+BY_SUFFIX = {"png": _checked, "tif": _tiff_entry, "gz": _packed}
