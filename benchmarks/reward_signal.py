@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import parser, read, save_figures, told, write_json
+from common import make_parser, provenance, read, save_figures, write_json
 from numpy.typing import NDArray
 from signal_learner import Averager
 from signal_records import Records, judge, mean_by_superpixel, record
@@ -53,7 +53,7 @@ MAPS = 6  # cases shown
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Run the script; return all its numbers."""
-    options = parser(__doc__, "reward_signal")
+    options = make_parser(__doc__, "reward_signal")
     options.add_argument("--classifier", type=Path, help="its folder; default: that of --weights")
     options.add_argument("--train", help="cases without masks for the averaging learner, such as busi:PATH?split=train")
     options.add_argument("--contexts", type=int, default=8, help="per case: one with nothing erased, the rest drawn")
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         sections.append(beyond_prior(source, weights, scorer, base.replace(cell_area=FINE), found))
     pictures["maps.png"] = maps_figure(pool, records, theta, averaged.get(name_of(theta)))
     head = f"What the rewards know: {found.data}, n = {len(source)} cases, classifier {name_of_classifier(found)}"
-    ending = told({"source": without_folders(found.data), "seeds": found.seeds, **about(Path(__file__))})
+    ending = provenance({"source": without_folders(found.data), "seeds": found.seeds, **about(Path(__file__))})
     text = "\n\n".join([head, *sections, ending]) + "\n"
     write_texts({found.out / "table.md": text})
     save_figures(found.out, pictures)
@@ -175,10 +175,10 @@ def averaging(
 ) -> tuple[str, dict[str, list[NDArray[np.float32]]]]:
     """Dice of the averaging learners beside box, ellipse and oracle on the same superpixels; their values by name."""
     learnt = record(boxes, scorer, max(options.contexts // 2, 2), options.seeds[0] + 1)
-    found = {}
-    for each in (None, 25.0, 45.0, 55.0, theta):
-        averager = Averager(options.epochs, options.seeds[0]).fit(boxes, learnt, learnt.rewards(each))
-        found[name_of(each)] = averager.values(pool)
+    thetas = (None, 25.0, 45.0, 55.0, theta)
+    averager = Averager(len(thetas), options.epochs, options.seeds[0])
+    values = averager.fit(boxes, learnt, [learnt.rewards(each) for each in thetas]).values(pool)
+    found = {name_of(each): [own[number] for own in values] for number, each in enumerate(thetas)}
     erased: dict[str, Callable[[int], NDArray[np.bool_]]] = {
         "box": lambda index: np.ones(pool.episode(index).n_superpixels, np.bool_),
         "ellipse": lambda index: radii(pool.episode(index)) < 1,

@@ -15,31 +15,32 @@ from flipenv.pool import EpisodePool
 from flipenv.progress import track
 from flipenv.types import Episode
 
-FEATURES = (16, 16, 32, 64, 128, 16)
+FEATURES = (8, 8, 16, 32, 64, 8)
 BATCH = 16
 LEARNING_RATE = 4e-3  # largest of the one-cycle schedule
 
-Maps = NDArray[np.float32]  # (S,)
+Maps = NDArray[np.float32]  # (K, S)
 
 
 class Averager:
-    """Mean rewards of superpixels from canvas and box, for one reward.
+    """Mean rewards of superpixels from canvas and box, for K rewards at once.
 
     epochs, seed: of the training. No mask is read.
     """
 
-    def __init__(self, epochs: int, seed: int = 0) -> None:
+    def __init__(self, rewards: int, epochs: int, seed: int = 0) -> None:
         from monai.networks.nets import BasicUNet
 
         torch.manual_seed(seed)
         self.epochs, self.draw = epochs, np.random.default_rng(seed)
-        self.network: nn.Module = BasicUNet(2, 2, 1, FEATURES)
+        self.network: nn.Module = BasicUNet(2, 2, rewards, FEATURES)
 
-    def fit(self, pool: EpisodePool, records: Records, rewards: NDArray[np.float64]) -> Averager:
-        """Train on the records of a pool; rewards (N,) of each erasure."""
+    def fit(self, pool: EpisodePool, records: Records, rewards: Sequence[NDArray[np.float64]]) -> Averager:
+        """Train on the records of a pool; K rewards (N,) of each erasure."""
         network, count = self.network.train(), len(pool)
         targets = [
-            mean_by_superpixel(records, rewards, index, pool.episode(index).n_superpixels) for index in range(count)
+            np.stack([mean_by_superpixel(records, each, index, pool.episode(index).n_superpixels) for each in rewards])
+            for index in range(count)
         ]
         steps = self.epochs * -(-count // BATCH)
         optimiser = torch.optim.AdamW(network.parameters(), weight_decay=1e-3)
@@ -63,7 +64,7 @@ class Averager:
         return self
 
     def values(self, pool: EpisodePool) -> list[Maps]:
-        """Mean reward expected of each superpixel of each case."""
+        """Mean rewards (K, S) expected in each case."""
         found: list[Maps] = []
         with torch.inference_mode():
             for start in range(0, len(pool), BATCH):
@@ -72,18 +73,18 @@ class Averager:
         return found
 
     def _values(self, episodes: Sequence[Episode], flips: NDArray[np.bool_]) -> list[Tensor]:
-        """Outputs averaged over superpixels, (S,) each; flipped pictures are seen from left to right."""
+        """Outputs averaged over superpixels, (K, S) each; flipped pictures are seen from left to right."""
         pictures = np.stack([np.stack([each.image, CHANNELS["box"](each.image, each.box)]) for each in episodes])
         seen = torch.from_numpy(pictures).float() / 255
         turned = torch.from_numpy(flips)
         seen = torch.where(turned[:, None, None, None], seen.flip(-1), seen)
-        outputs = self.network(seen)[:, 0]
-        outputs = torch.where(turned[:, None, None], outputs.flip(-1), outputs)
+        outputs = self.network(seen)
+        outputs = torch.where(turned[:, None, None, None], outputs.flip(-1), outputs)
         return [_means(output, each) for output, each in zip(outputs, episodes, strict=True)]
 
 
 def _means(output: Tensor, episode: Episode) -> Tensor:
     labels = torch.from_numpy(episode.labels).long()
     inside = labels >= 0
-    sums = torch.zeros(episode.n_superpixels).index_add(0, labels[inside], output[inside])
+    sums = torch.zeros(len(output), episode.n_superpixels).index_add(1, labels[inside], output[:, inside])
     return sums / torch.bincount(labels[inside], minlength=episode.n_superpixels)

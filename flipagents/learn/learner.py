@@ -304,7 +304,7 @@ class Learner:
         theta = {}
         if self._theta is not None:
             at = self._theta.theta(self.config.fallen(self.progress))
-            theta["theta"] = ranks.everybodys(at)[0]
+            theta["theta"] = ranks.all_gather(at)[0]
             self.batch.config = self.batch.config.replace(**theta)
         nothing = dict.fromkeys(("return", "length", "erased", "score", "flipped"))
         about = {"step": self.steps, "episodes": self.episodes, "epsilon": self.config.epsilon(self.progress)}
