@@ -1,12 +1,14 @@
 """Table 2 of the paper: two agents or one (MARL), intensity reward (IDR), coarse to fine (C2F), coarse or fine only.
 
     python benchmarks/table2.py --data busi:PATH --split val --epochs 2                  # the paper's rewards
+    python benchmarks/table2.py --data busi:PATH --split val --rewards boxes --seeds 0 1 2
     python benchmarks/table2.py --data busi:PATH --split val --rewards ours --epochs 3   # ours, with an ablation
 
 Each row trains its own agents on the split `train` of the data (`--train`), one pipeline per seed. All rows share one
 classifier (`ours` also the shipped contour network), and the small trunk on the `roi` canvas is small enough for a CPU.
-Rewards `paper` are CSR by sign and IDR by superpixel, the defaults of `flipenv.EnvConfig`; `ours` are those of the
-preset small, plus IDR where it is on. `ours` has further rows: without the prior's channel, without the classification
+Rewards `paper` are CSR by sign and IDR by superpixel, the defaults of `flipenv.EnvConfig`; `boxes` are the same with
+theta from the boxes and the other settings of the preset paper-small, which they need to be learned; `ours` are those
+of the preset small, plus IDR where it is on. `ours` has further rows: without the prior's channel, without the classification
 reward, without stage 1, and the student alone. Rows with equal settings are trained once. A stopped run resumes;
 finished rows are reused.
 """
@@ -42,6 +44,7 @@ from flipagents.train.presets import presets
 from flipenv.config import COARSE, FINE, EnvConfig
 from flipenv.sources import CaseSource, Source, open_source
 
+PRESET_OF = {"paper": "paper", "boxes": "paper-small", "ours": "small"}  # by rewards
 TRAIN = "train"  # as --classifier: train one first
 FINISHED = "row.json"  # in a row's folder: its options and the cost of its training
 QUICK_TRAIN = "phantom:6?first=100&height=112&width=152"
@@ -93,8 +96,9 @@ class Row:
 def main(arguments: Sequence[str] | None = None) -> Report:
     """Run the script."""
     parser = make_parser(__doc__, "table2")
-    parser.add_argument("--rewards", default="paper", choices=("paper", "ours"))
-    parser.add_argument("--epochs", type=int, default=1, help="per stage; the paper has 100")
+    parser.add_argument("--rewards", default="paper", choices=tuple(PRESET_OF))
+    parser.add_argument("--epochs", type=int, default=1, help="per stage; the paper has 100; not with boxes")
+    parser.add_argument("--steps", type=int, default=100_000, help="joint steps per stage, with boxes")
     parser.add_argument("--train", help="training cases; default: the split train of --data")
     parser.add_argument("--train-cases", type=int, help="use only the first of them")
     parser.add_argument("--classifier", help=f"its folder, or '{TRAIN}'; default: the shipped one")
@@ -110,8 +114,10 @@ def main(arguments: Sequence[str] | None = None) -> Report:
     table = [(row.label, report.row(row.label), printed.get(row.label)) for row in chosen]
     head, cells = cost_table(costs, report)
     notes = [NOTE, f"Training, mean over seeds:\n\n{markdown_table(head, cells)}", *saved(costs)]
-    epochs = f"{options.epochs} epoch{'s' * (options.epochs != 1)} a stage"
-    title = f"Ablation (Table 2), rewards: {options.rewards}, {epochs}"
+    length = f"{options.epochs} epoch{'s' * (options.epochs != 1)}"
+    if options.rewards == "boxes":
+        length = f"{options.steps:,} joint steps"
+    title = f"Ablation (Table 2), rewards: {options.rewards}, {length} a stage"
     print(write(options.out, report, title, beside_paper(table), notes, {"dice.png": dice_figure(report)}))
     (options.out / "training.tex").write_text(latex_table(head, {"": cells}))
     return report
@@ -119,9 +125,10 @@ def main(arguments: Sequence[str] | None = None) -> Report:
 
 def rows_of(options: argparse.Namespace) -> list[Row]:
     """The paper's eight rows; with our rewards also an ablation of our pipeline."""
-    preset = presets()["paper" if options.rewards == "paper" else "small"]
-    learner = presets()["small"].learner if options.rewards == "ours" else LearnerConfig.small(lanes=32)
-    learner = learner.replace(epochs=options.epochs, device=options.device, **(QUICK_LEARNER if options.quick else {}))
+    preset = presets()[PRESET_OF[options.rewards]]
+    learner = LearnerConfig.small(lanes=32) if options.rewards == "paper" else preset.learner
+    length = {"train_steps": options.steps} if options.rewards == "boxes" else {"epochs": options.epochs}
+    learner = learner.replace(device=options.device, **length, **(QUICK_LEARNER if options.quick else {}))
     base = EnvConfig() if options.rewards == "paper" else preset.env[-1].replace(coarse_channels=False)
     base = base.replace(**(QUICK_ENV if options.quick else {}))
 
@@ -130,10 +137,10 @@ def rows_of(options: argparse.Namespace) -> list[Row]:
 
     found = []
     for marl, idr, stages in PAPER_ROWS:
-        if options.rewards == "paper":
-            env = base.replace(n_agents=1 + marl, idr="superpixel" if idr else "none")
-        else:
+        if options.rewards == "ours":
             env = base.replace(n_agents=1 + marl, idr_weight=float(idr))
+        else:
+            env = base.replace(n_agents=1 + marl, idr="superpixel" if idr else "none")
         found.append(row(label_of(marl, idr, stages), stages, env))
     if options.rewards == "ours":
         both = ("coarse", "fine")

@@ -292,7 +292,10 @@ def _add_train(two: argparse.ArgumentParser) -> None:
     two.add_argument(
         "--method", default="flip", help="flip (default), unet, box-unet, sdi, or another trainable method"
     )
-    two.add_argument("--preset", help="preset of flip: small (default, for CPUs) or paper")
+    two.add_argument(
+        "--preset",
+        help="preset of flip: small (default, for CPUs), paper-small (the paper's rewards, for CPUs) or paper",
+    )
     two.add_argument(
         "--agent", metavar="NAME", help="agent of flip: ddqn (default), independent, vdn, sb3-dqn, sb3-ppo, or your own"
     )

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from flipagents.compare.baselines import TRAINED
 from flipagents.learn.agents import AGENTS
-from flipagents.learn.config import PRESETS, LearnerConfig
+from flipagents.learn.config import LearnerConfig
 from flipagents.machine.devices import check_device
 from flipagents.store.files import check_writable
 from flipagents.store.run_folder import check, log, merged
@@ -28,7 +28,8 @@ from flipenv.registry import LazyRegistry, unknown
 from flipenv.sources import SourceLike
 
 GROUP = "flipagents.trainers"  # entry points
-PRESET, AGENT = "small", "ddqn"  # defaults of our pipeline
+PRESETS = ("small", "paper-small", "paper")  # of our pipeline, see `flipagents.train.presets`
+PRESET, AGENT = "small", "ddqn"  # its defaults
 
 
 class Trainer(Protocol):

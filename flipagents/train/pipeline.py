@@ -179,7 +179,7 @@ def train_stages(
         trained.fit(folder / name, progress=progress)
         costs[name] = Cost(trained.episodes, trained.steps, trained.seconds)
         if len(costs) < len(stages):
-            walk = EpisodePool(pool.source, walking(env).replace(jitter=env.jitter))
+            walk = EpisodePool(pool.source, walking(pool.config).replace(jitter=env.jitter))
             learnt = load_agent(folder / name / AGENT, device)
             masks = ranks.on_rank_0(partial(masks_of, learnt, walk, device=learnt.batch_device, progress=progress))
     whole = dataclasses.replace(recipe, stages=tuple(f"{name}/{AGENT}" for name in stages))

@@ -1,4 +1,4 @@
-"""The two pipelines: ours, and the paper's as far as it is specified."""
+"""The pipelines: ours, and the paper's as far as it is specified, at its size and at one for CPUs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from flipagents.classify.classifier import ClassifierConfig
 from flipagents.learn.config import LearnerConfig
 from flipagents.maps.network import StudentConfig
 from flipagents.store.recipe import CONTOUR, Recipe
-from flipenv.config import COARSE, PAPER_COARSE, PAPER_FINE, EnvConfig
+from flipenv.config import AUTO, COARSE, PAPER_COARSE, PAPER_FINE, EnvConfig
 
 CONTEXTS = (0.45, 0.55)  # of the voting canvases; trained on 0.5
 SMOOTH = 0.03  # chosen with CONTEXTS on BUSI val, see docs/experiments.md
@@ -30,7 +30,11 @@ class Preset:
 
 
 def presets() -> dict[str, Preset]:
-    """`paper`: as faithful as the text allows. `small`: our best, small enough for two CPU cores."""
+    """All presets by name.
+
+    `paper`: as faithful as the text allows. `small`: our best, small enough for two CPU cores. `paper-small`: the
+    paper's rewards at that size, with theta from the boxes, and what they need to be learned (docs/paper.md).
+    """
     ours = EnvConfig(
         channels=("superpixel", "box", "ellipse", "prior"),
         frames=2,
@@ -42,6 +46,8 @@ def presets() -> dict[str, Preset]:
         beta=None,
         traversals=1,
     )
+    votes = tuple({"canvas": {"kind": "roi", "context": context}} for context in CONTEXTS)
+    rewarded = EnvConfig(theta=AUTO, standardise=True, credit="sequential", beta=None)
     return {
         "paper": Preset(
             env=(EnvConfig.paper(1), EnvConfig.paper(2)),
@@ -55,11 +61,18 @@ def presets() -> dict[str, Preset]:
             classifier=ClassifierConfig.preset("small"),
             recipe=Recipe(
                 prior=CONTOUR,
-                votes=tuple({"canvas": {"kind": "roi", "context": context}} for context in CONTEXTS),
+                votes=votes,
                 mirror=False,
                 smooth=SMOOTH,
             ),
             contour=StudentConfig(warp=WARP),
+            students=(("student", StudentConfig(warp=WARP)), ("locator", StudentConfig.loose())),
+        ),
+        "paper-small": Preset(
+            env=(rewarded.replace(cell_area=COARSE), rewarded.replace(coarse_channels=True)),
+            learner=LearnerConfig.small(gamma=0.5, lanes=32, train_steps=100_000, replay=20_000),
+            classifier=ClassifierConfig.preset("small"),
+            recipe=Recipe(votes=votes, smooth=SMOOTH),
             students=(("student", StudentConfig(warp=WARP)), ("locator", StudentConfig.loose())),
         ),
     }

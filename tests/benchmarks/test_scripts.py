@@ -87,8 +87,8 @@ def test_rows_of_table2(tmp_path: Path) -> None:
     import table2
     from paper import TABLE_2
 
-    for rewards in ("paper", "ours"):
-        options = table2.argparse.Namespace(rewards=rewards, quick=False, epochs=3, device="cpu")
+    for rewards in ("paper", "boxes", "ours"):
+        options = table2.argparse.Namespace(rewards=rewards, quick=False, epochs=3, steps=70, device="cpu")
         rows = table2.rows_of(options)
         assert [row.label for row in rows[: len(TABLE_2)]] == [
             *("× × ×, F", "× × ×, C", "√ × ×, F", "√ × ×, C", "√ √ ×, F", "√ √ ×, C", "√ × √", "√ √ √")
@@ -99,7 +99,8 @@ def test_rows_of_table2(tmp_path: Path) -> None:
             assert [env.cell_area for env in envs] == [{"coarse": COARSE, "fine": FINE}[each] for each in stages]
             assert [env.coarse_channels for env in envs] == [False, True][: len(stages)]
             assert all((env.idr_weight > 0 and env.idr != "none") == idr for env in envs)
-            assert row.learner.epochs == 3
+            assert (row.learner.epochs, row.learner.train_steps) == ((100, 70) if rewards == "boxes" else (3, None))
+            assert {env.theta for env in envs} == {"auto" if rewards == "boxes" else 25.0}
     folders = {row.label: row.folder(tmp_path) for row in rows}
     assert folders["ours"] == folders["√ × √"] == folders["ours, student alone"]
     assert folders["ours without stage 1"] == folders["√ × ×, F"]

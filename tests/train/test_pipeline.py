@@ -22,7 +22,8 @@ from flipagents.classify.classifier import ClassifierConfig
 from flipagents.classify.sites import PatchConfig
 from flipagents.compare.methods import make_method, run_method
 from flipagents.compare.ours import Found
-from flipagents.learn.config import PRESETS, LearnerConfig
+from flipagents.compare.trainers import PRESETS
+from flipagents.learn.config import LearnerConfig
 from flipagents.maps.network import StudentConfig
 from flipagents.metrics import dice
 from flipagents.segment.segmenter import Segmenter
@@ -208,7 +209,7 @@ def test_a_part_that_nobody_registered_is_named_at_once(option: str, tmp_path: P
 
 
 def test_presets() -> None:
-    assert set(presets()) == {"paper", "small"} == set(PRESETS), "those that are known without torch"
+    assert set(presets()) == {"paper", "paper-small", "small"} == set(PRESETS), "those that are known without torch"
     paper = presets()["paper"]
     assert paper.recipe.prior is None
     assert paper.students == ()
