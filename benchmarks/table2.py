@@ -8,9 +8,9 @@ Each row trains its own agents on the split `train` of the data (`--train`), one
 classifier (`ours` also the shipped contour network), and the small trunk on the `roi` canvas is small enough for a CPU.
 Rewards `paper` are CSR by sign and IDR by superpixel, the defaults of `flipenv.EnvConfig`; `boxes` are the same with
 theta from the boxes and the other settings of the preset paper-small, which they need to be learned; `ours` are those
-of the preset small, plus IDR where it is on. `ours` has further rows: without the prior's channel, without the classification
-reward, without stage 1, and the student alone. Rows with equal settings are trained once. A stopped run resumes;
-finished rows are reused.
+of the preset small, plus IDR where it is on. `ours` has further rows: without the prior's channel, without the
+classification reward, without stage 1, and the student alone. Rows with equal settings are trained once. A stopped run
+resumes; finished rows are reused.
 """
 
 from __future__ import annotations

@@ -294,7 +294,7 @@ def _add_train(two: argparse.ArgumentParser) -> None:
     )
     two.add_argument(
         "--preset",
-        help="preset of flip: small (default, for CPUs), paper-small (the paper's rewards, for CPUs) or paper",
+        help="preset of flip: small (default), paper-small (the paper's rewards, for CPUs), paper",
     )
     two.add_argument(
         "--agent", metavar="NAME", help="agent of flip: ddqn (default), independent, vdn, sb3-dqn, sb3-ppo, or your own"
