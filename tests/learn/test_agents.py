@@ -64,13 +64,7 @@ def test_actions_of_every_agent(name: str, device: str | None, options: dict[str
 @pytest.mark.parametrize("options", [{}, {"observation": "egocentric", "n_agents": 4}])
 @pytest.mark.parametrize("device", [None, "cpu"])
 @pytest.mark.parametrize("name", [*LEARNERS, "greedy", "oracle"])
-<<<<<<< HEAD
-def test_agents_erase_where_their_preference_is_positive(
-    name: str, device: str | None, options: dict[str, Any]
-) -> None:
-=======
 def test_agents_erase_where_they_prefer_to(name: str, device: str | None, options: dict[str, Any]) -> None:
->>>>>>> main
     episodes = pool(**options)
     agent = oracle(episodes) if name == "oracle" else make_agent(name, episodes.config, LEARNING)
     batch = lanes(episodes, 4, device)
