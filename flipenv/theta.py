@@ -30,7 +30,8 @@ def radii(episode: Episode) -> NDArray[np.float64]:
     box = episode.box
     centre = np.array([box.top + box.bottom, box.left + box.right]) / 2
     offset = episode.centers + 0.5 - centre
-    return np.hypot(offset[:, 0] / (box.height / 2), offset[:, 1] / (box.width / 2))
+    radius: NDArray[np.float64] = np.hypot(offset[:, 0] / (box.height / 2), offset[:, 1] / (box.width / 2))
+    return radius
 
 
 def core_distances(pool: EpisodePool, *, seed: int = 0) -> NDArray[np.float64]:
