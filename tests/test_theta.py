@@ -60,7 +60,7 @@ def test_auto_becomes_grey_levels() -> None:
         assert EnvConfig.of(episodes.config.to_dict()) == episodes.config
     env = flipenv.parallel_env(pool(theta="auto"), scorer="contrast")
     env.reset(seed=0)
-    assert isinstance(env.step({agent: 1 for agent in env.agents})[1][env.possible_agents[0]], float)
+    assert isinstance(env.step(dict.fromkeys(env.agents, 1))[1][env.possible_agents[0]], float)
 
 
 def test_no_mask_is_read() -> None:
