@@ -7,7 +7,8 @@ how often and how far the score falls, and how often the intensity reward flags 
 the core and the corners of the box, which needs no mask (centre within 0.6 radii of the box's ellipse, beyond 1.2);
 the mean reward over theta; the theta that the boxes give. With --train: the Dice of an averaging learner, a small U-Net
 that regresses mean rewards from image and box and erases where they are positive. With masks and a pipeline with a
-learned prior: what both rewards add to it near its outline. Pictures: mean reward over theta, and reward maps.
+learned prior: what both rewards add to it near its outline. With --agent, a trained stage: how often it erases where
+the mean reward is positive. Pictures: mean reward over theta, and reward maps.
 
 It answers whether the method can work on your images with your classifier, and which theta to take.
 """
@@ -30,18 +31,21 @@ from flipagents.classify.classifier import Classifier
 from flipagents.classify.figures import BLUE, GREEN, INK, ORANGE, new_figure
 from flipagents.compare.tables import markdown_table
 from flipagents.learn.fixed import mostly_nodule
+from flipagents.learn.rollout import weights_of
 from flipagents.maps.enriched import Enriched
 from flipagents.metrics import dice
-from flipagents.segment.loading import find_prior
+from flipagents.segment.loading import find_prior, load_agent
+from flipagents.segment.segmenter import walking
 from flipagents.store.checkpoint import SHIPPED
 from flipagents.store.files import write_texts
 from flipagents.store.provenance import about, without_folders
 from flipagents.store.recipe import CLASSIFIER, CONTOUR
 from flipenv.config import AUTO, COARSE, FINE, EnvConfig, quantile_of
 from flipenv.episode import mask_on_canvas, mask_on_image
+from flipenv.errors import ConfigError
 from flipenv.pool import EpisodePool
 from flipenv.sources import Source, open_source
-from flipenv.theta import core_distances, radii
+from flipenv.theta import CORE, core_distances, radii
 
 THETAS = (25.0, 35.0, 45.0, 55.0, 65.0, 80.0)  # grey levels
 QUANTILES = (0.7, 0.8, 0.83, 0.9)
@@ -57,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     options.add_argument("--classifier", type=Path, help="its folder; default: that of --weights")
     options.add_argument("--train", help="cases without masks for the averaging learner, such as busi:PATH?split=train")
     options.add_argument("--contexts", type=int, default=8, help="per case: one with nothing erased, the rest drawn")
+    options.add_argument("--agent", type=Path, help="folder of a trained agent on the same superpixels")
     options.add_argument("--env", nargs="*", default=[], metavar="NAME=VALUE", help="changes of the environment")
     options.add_argument("--epochs", type=int, default=25, help="of the averaging learner")
     options.set_defaults(out=Path("benchmarks/results/reward_signal"))
@@ -81,6 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     if found.train:
         section, averaged = averaging(found, boxes, pool, scorer, theta)
         sections.append(section)
+    if found.agent:
+        sections.append(agent_table(found.agent, pool, records, theta, averaged))
     if records.has_masks and (weights / CONTOUR).exists():
         sections.append(beyond_prior(source, weights, scorer, base.replace(cell_area=FINE), found))
     pictures["maps.png"] = maps_figure(pool, records, theta, averaged.get(name_of(theta)))
@@ -193,6 +200,33 @@ def averaging(
         rows.append([name, f"{np.mean(dices):.4f} ± {np.std(dices, ddof=1):.3f}", f"{np.mean(fills):.2f}"])
     table = markdown_table(["erase where positive", f"Dice, n = {len(masked(pool))}", "share of the box"], rows)
     return f"Averaging learner, trained on {len(boxes)} boxes; superpixels, not tidied:\n\n{table}", found
+
+
+def agent_table(
+    folder: Path, pool: EpisodePool, records: Records, theta: float, averaged: dict[str, list[NDArray[np.float32]]]
+) -> str:
+    """Where an agent erases, against the sign of the mean reward and against the averaging learner, by place."""
+    agent = load_agent(folder)
+    own = EpisodePool(pool.source, walking(agent.env))
+    if any((own.episode(index).labels != pool.episode(index).labels).any() for index in range(len(pool))):
+        raise ConfigError(f"{folder} was trained on other superpixels; give its canvas and cell_area with --env")
+    preferences = weights_of(agent, own)
+    rewards = records.rewards(theta)
+    values = [mean_by_superpixel(records, rewards, each, pool.episode(each).n_superpixels) for each in range(len(pool))]
+    learner = averaged.get(name_of(theta))
+    places = {"all": np.inf, "core": CORE}
+    rows = []
+    for name, reach in places.items():
+        which = [radii(pool.episode(index)) < reach for index in range(len(pool))]
+        erased, paid, expected = (
+            np.concatenate([each[index][which[index]] > 0 for index in range(len(pool))])
+            for each in (preferences, values, learner or values)
+        )
+        agreement = [f"{(erased == other).mean():.2f}" for other in (paid, expected)]
+        rows.append([name, f"{erased.mean():.2f}", f"{paid.mean():.2f}", *(agreement if learner else agreement[:1])])
+    head = ["superpixels", "erased by the agent", "mean reward positive", "agent agrees with it"]
+    head += ["agrees with the averaging learner"] if learner else []
+    return f"The agent in {folder.name}:\n\n{markdown_table(head, rows)}"
 
 
 def masked(pool: EpisodePool) -> list[int]:
