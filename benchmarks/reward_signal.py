@@ -337,7 +337,6 @@ def maps_figure(pool: EpisodePool, records: Records, theta: float, averaged: lis
     names = ["image, mask", f"mean reward, θ {theta:.0f}", "averaging learner"]
     for row, name in enumerate(names[: len(axes)]):
         axes[row, 0].set_ylabel(name, fontsize=8)
-    figure.tight_layout()
     return figure
 
 
