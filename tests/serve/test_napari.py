@@ -148,7 +148,7 @@ def test_layers_that_are_refused(image: NDArray[np.uint8]) -> None:
         read_frame(viewer, None, drawn)
     with pytest.raises(BoxError, match="no Shapes layer"):
         read_frame(viewer, picture, None)
-    with pytest.raises(BoxError, match="of kind ellipse"):
+    with pytest.raises(BoxError, match="of type ellipse"):
         read_frame(viewer, picture, round_one)
     viewer.dims.ndisplay = 3
     with pytest.raises(ImageError, match="switch to 2-D"):
