@@ -109,7 +109,10 @@ def main(arguments: Sequence[str] | None = None) -> Report:
     every = rows_of(options)
     chosen = [row for number, row in enumerate(every, 1) if not options.rows or number in options.rows]
     costs = train_all(options, chosen)
-    report = run(options, [Candidate(row.method, row.label, row.folder(options.out)) for row in chosen])
+    bars = [label_of(True, False, stages) for marl, idr, stages in PAPER_ROWS if marl and idr]  # the same without IDR
+    references = ("ellipse", *(each.label for each in chosen if each.label in bars))
+    rows = [Candidate(row.method, row.label, row.folder(options.out)) for row in chosen]
+    report = run(options, rows, references=references)
     printed = dict(zip([row.label for row in every], TABLE_2, strict=False))
     table = [(row.label, report.row(row.label), printed.get(row.label)) for row in chosen]
     head, cells = cost_table(costs, report)
@@ -142,8 +145,14 @@ def rows_of(options: argparse.Namespace) -> list[Row]:
         else:
             env = base.replace(n_agents=1 + marl, idr="superpixel" if idr else "none")
         found.append(row(label_of(marl, idr, stages), stages, env))
+    both = ("coarse", "fine")
+    if options.rewards == "boxes":
+        found += [
+            row("√ √ ×, C, theta 25", ("coarse",), base.replace(theta=25.0)),
+            row("√ √ ×, C, credit joint", ("coarse",), base.replace(credit="joint")),
+            row("√ √ √, student alone", both, base, "flip+student"),
+        ]
     if options.rewards == "ours":
-        both = ("coarse", "fine")
         channels = tuple(name for name in base.channels if name != "prior")
         found += [
             row("ours", both, base),
