@@ -189,7 +189,7 @@ def make_parser() -> Parser:
     answering.add_argument(
         "--media-root", type=Path, metavar="FOLDER", help="folder of the local images that tasks may name"
     )
-    answering.add_argument("--method", default="flip", help="as for `flip segment` (default flip)")
+    answering.add_argument("--method", help="as for `flip segment`")
     for each, port in ((page, 7860), (answering, 9090)):
         each.add_argument("--port", type=_between(0, 65535), default=port, help=f"port to listen on (default {port})")
         each.add_argument(
@@ -262,11 +262,11 @@ def _add_segment(one: argparse.ArgumentParser) -> None:
     one.add_argument("--frame", type=int, metavar="K", help="frame of a multi-frame DICOM or TIFF, from 0")
     one.add_argument(
         "--method",
-        default="flip",
-        help="flip (default), flip+student, polar, otsu, unet, ... (docs/baselines.md); NAME:PATH for own weights",
+        help="contour (the prior alone; default), flip (the agents; default with --gif, --mp4, or weights without a "
+        "prior), flip+student, polar, otsu, unet, ... (docs/baselines.md); NAME:PATH for own weights",
     )
-    one.add_argument("--gif", action="store_true", help="also write the agents' walk as a GIF")
-    one.add_argument("--mp4", action="store_true", help="also write the walk as a video")
+    one.add_argument("--gif", action="store_true", help="by the agents; also write their walk as a GIF")
+    one.add_argument("--mp4", action="store_true", help="the same as a video")
     one.add_argument("--only-masks", action="store_true", help="write no overlay and no curve: twice as fast")
     one.add_argument("--overwrite", action="store_true", help="replace existing results")
     one.add_argument("--json", action="store_true", help="print one line of JSON per image: mask, box, area, seconds")

@@ -24,7 +24,7 @@ EXPORTS = {"coco": ("pycocotools.mask", "coco"), "nifti": ("nibabel", "medical")
 def segment(options: argparse.Namespace) -> int:
     """Write mask, overlay, erase curve and film of every case of the input."""
     from flipagents.cli.inputs import open_input
-    from flipagents.compare.methods import check_method
+    from flipagents.compare.methods import check_method, default_method
     from flipagents.formats.dicom_seg import check_scan
     from flipagents.formats.scans import scan_of
     from flipagents.machine.devices import check_device
@@ -34,8 +34,9 @@ def segment(options: argparse.Namespace) -> int:
     from flipenv.errors import ConfigError
     from flipenv.sources.extras import need
 
-    agents = options.method.partition(":")[0] == "flip"
     film = "--gif" if options.gif else "--mp4" if options.mp4 else None
+    options.method = options.method or ("flip" if film is not None else default_method(options.weights))
+    agents = options.method.partition(":")[0] == "flip"
     if film is not None and not agents:
         raise ConfigError(f"{film} shows the agents' walk; method {options.method!r} has no agents: omit it")
     if options.overwrite and options.engine == "ray":
@@ -80,7 +81,7 @@ def segment(options: argparse.Namespace) -> int:
 def _print_summary(options: argparse.Namespace, cases: int, changed: Mapping[int, str], failed: int) -> None:
     """Print counts of new, redone, existing and failed masks; to stderr if JSON lines go to stdout."""
     again = Counter(change for change in changed.values() if change)
-    parts = [f"{len(changed) - failed} segmented into {options.out}"]
+    parts = [f"{len(changed) - failed} segmented by {options.method} into {options.out}"]
     parts += [f"{sum(again.values())} of them again (other {', other '.join(again)})"] if again else []
     parts += [f"{cases - len(changed)} already done (--overwrite replaces them)"] if len(changed) < cases else []
     parts += [f"{failed} failed:"] if failed else []

@@ -23,12 +23,14 @@ def app(options: argparse.Namespace) -> int:
 def serve(options: argparse.Namespace) -> int:
     """Serve Label Studio, which sends an image and a box and gets a brush mask; Ctrl-C stops it."""
     device = _listening(options, "send requests, and segment the images below --media-root")
+    from flipagents.compare.methods import default_method
     from flipagents.serve import http as server
     from flipagents.serve.label_studio import Backend
     from flipagents.serve.service import SegmentationService
 
+    method = options.method or default_method(options.weights)
     service = SegmentationService(options.weights, device, options.runtime)
-    server.serve(Backend(service, options.media_root, options.method, options.margin), options.host, options.port)
+    server.serve(Backend(service, options.media_root, method, options.margin), options.host, options.port)
     return 0
 
 

@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from flipagents.compare.baselines import MAKERS, RULES
+from flipagents.store import checkpoint
+from flipagents.store.checkpoint import SHIPPED
+from flipagents.store.recipe import CONTOUR
 from flipenv.checks import check_companion
 from flipenv.errors import ConfigError, MaskError
 from flipenv.pixels import Grey, Mask
@@ -61,6 +64,15 @@ def box_method(name: str) -> Callable[[BoxFunction], BoxFunction]:
 
 def _each(function: BoxFunction) -> Method:
     return lambda cases: [function(case.image, case.box) for case in cases]
+
+
+def default_method(weights: str | Path | None = None) -> str:
+    """The method of a pipeline if none is named: its learned prior alone, otherwise its agents.
+
+    On BUSI no agents are better than the prior that pays them, and they take four times as long (benchmarks/README.md).
+    weights: folder of the pipeline, None for the shipped weights.
+    """
+    return "contour" if checkpoint.exists((SHIPPED if weights is None else Path(weights)) / CONTOUR) else "flip"
 
 
 def make_method(

@@ -27,8 +27,10 @@ def load_mapper(folder: str | Path, device: str = "cpu") -> Mapper:
         from flipagents.segment.onnx import OnnxMapper  # noqa: PLC0415 - optional
 
         return OnnxMapper.load(folder, device)
-    from flipagents.maps.network import Student  # noqa: PLC0415 - torch
-
+    try:
+        from flipagents.maps.network import Student  # noqa: PLC0415 - torch
+    except ModuleNotFoundError as error:
+        raise checkpoint.without_torch(Path(folder), error) from error
     return Student.load(folder, device)
 
 

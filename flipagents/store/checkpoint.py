@@ -112,13 +112,18 @@ def read(folder: str | Path, kind: str) -> Snapshot:
 
         tensors = load_file(path)
     except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            f"{path} holds weights for {error.name}: pip install flip-learning[agents]; or, where `flip export` wrote "
-            "a copy of them, as of those that ship, flip-learning[onnx]"
-        ) from error
+        raise without_torch(path, error) from error
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}); {_REMEDY}") from error
     return Snapshot(tensors, about)
+
+
+def without_torch(path: Path, error: ImportError) -> MissingDependencyError:
+    """The error for weights whose library is not installed."""
+    return MissingDependencyError(
+        f"{path} holds weights for {error.name}: pip install flip-learning[agents]; or, where `flip export` wrote "
+        "a copy of them, as of those that ship, flip-learning[onnx]"
+    )
 
 
 def open_file(folder: str | Path, name: str, kind: str) -> tuple[Path, dict[str, Any]]:

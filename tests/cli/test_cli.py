@@ -175,11 +175,28 @@ def test_usage(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert "usage: flip" in capsys.readouterr().err
 
 
+def test_the_default_is_the_prior_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The agents are one option away, or where their walk is asked for, or where a pipeline has no such prior."""
+    pytest.importorskip("onnxruntime", reason="the shipped weights run")
+    from flipagents.compare.methods import default_method
+    from flipagents.store.checkpoint import SHIPPED
+
+    words = ["segment", "phantom:1?height=80&width=112", "--json", "-o"]
+    found = []
+    for number, more in enumerate(([], ["--method", "flip"], ["--gif"])):
+        assert main([*words, str(tmp_path / str(number)), *more]) == 0
+        found.append(json.loads(capsys.readouterr().out)["method"])
+    assert found == ["contour", "flip", "flip"]
+    assert not list((tmp_path / "0").glob("*_curve.png"))
+    assert len(list((tmp_path / "1").glob("*_curve.png"))) == 1
+    assert (default_method(SHIPPED), default_method(tmp_path)) == ("contour", "flip")
+
+
 def test_failures_do_not_stop_the_others(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     assert main(["segment", str(table), "-o", str(out), "--method", "ellipse"]) == 1
     captured = capsys.readouterr()
-    assert f"2 segmented into {out}, 2 failed:" in captured.out
+    assert f"2 segmented by ellipse into {out}, 2 failed:" in captured.out
     lines = captured.err.splitlines()
     assert lines[0].startswith("  2: ")
     assert "damaged or truncated" in lines[0]
@@ -215,7 +232,7 @@ def test_what_is_there_is_left_alone(table: Path, tmp_path: Path, capsys: pytest
     capsys.readouterr()
     before = (out / "0_mask.png").stat()
     assert main(words) == 1
-    assert f"1 segmented into {out}, 1 already done" in capsys.readouterr().out
+    assert f"1 segmented by box into {out}, 1 already done" in capsys.readouterr().out
     assert (out / "1_overlay.png").exists()
     assert (out / "0_mask.png").stat().st_mtime_ns == before.st_mtime_ns
     main([*words, "--overwrite"])

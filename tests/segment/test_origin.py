@@ -51,7 +51,7 @@ def extent(where: np.ndarray) -> tuple[int, int, int, int]:
 
 
 def test_the_same_work_is_skipped_and_its_files_are_left(folder: Path, segment: Callable[..., tuple[int, str]]) -> None:
-    assert segment() == (0, f"2 segmented into {folder / 'out'}\n")
+    assert segment() == (0, f"2 segmented by ellipse into {folder / 'out'}\n")
     before = {path: path.stat().st_mtime_ns for path in (folder / "out").iterdir()}
     code, told = segment()
     assert (code, "0 segmented" in told, "2 already done" in told) == (0, True, True)
