@@ -88,7 +88,7 @@ class EnvConfig:
     credit: Credit = "joint"  # how the effect of simultaneous erasures is shared out as classification reward
     idr: Idr = "superpixel"  # what Eq. 2 compares; `cumulative` is its literal reading
     theta: float | str = 25.0  # grey levels (paper); "auto" or "auto:QUANTILE": set from the boxes, see `quantile_of`
-    standardise: bool = False  # measure theta on images scaled to a deviation of 41.5 grey levels in the area
+    standardise: bool | Literal["core"] = False  # scale distances: to the area's deviation, or to the box's own core
     # end of the episode
     beta: float | None = 0.05  # nodule score below which the tag counts as flipped (paper); None: no early end
     traversals: int = 2  # N (paper)
@@ -100,8 +100,9 @@ class EnvConfig:
             jitter = several("jitter", self.jitter, float, 2)
             object.__setattr__(self, "jitter", tuple(float(shift) for shift in jitter))
             object.__setattr__(self, "channels", several("channels", self.channels, str))
-            for name in ("coarse_channels", "standardise"):
-                flag(name, getattr(self, name))
+            flag("coarse_channels", self.coarse_channels)
+            if self.standardise != "core":
+                flag("standardise", self.standardise)
             between("margin", self.margin, 0, 4096, whole=True)
             between("cell_area", self.cell_area, 1.0, math.inf)
             if not 0 <= self.jitter[0] <= self.jitter[1] < math.inf:

@@ -15,6 +15,7 @@ from flipenv.checks import check_companion, check_image
 from flipenv.config import CanvasSpec, EnvConfig
 from flipenv.errors import MaskError
 from flipenv.observation import LIVE_CHANNELS
+from flipenv.theta import core_gain, radii_of
 from flipenv.types import Array, Box, Case, Episode, Episodes, Geometry
 from flipenv.walks import walking_order
 
@@ -60,24 +61,37 @@ def prepare(case: Case, config: EnvConfig) -> Episode:
         for name in config.channels
         if name not in LIVE_CHANNELS
     ]
-    deviation = max(float(inside.std()), 1.0)
+    histograms = _histograms(inside, own)
+    on_whole = centers + np.array([on_canvas.top, on_canvas.left], np.int16)
     coarse = np.zeros_like(canvas) if case.coarse is None else _coarse(case.coarse, geometry.window, config.canvas)
     return Episode(
         image=canvas,
         background=background,
         labels=labels,
         order=order,
-        centers=centers + np.array([on_canvas.top, on_canvas.left], np.int16),
-        histograms=_histograms(inside, own),
+        centers=on_whole,
+        histograms=histograms,
         channels=np.stack(prepared) if prepared else np.zeros((0, *canvas.shape), np.uint8),
         coarse=coarse,
         prior=_means(shown, labels),
-        deviation_gain=TYPICAL_DEVIATION / deviation if config.standardise else 1.0,
+        deviation_gain=_gain(inside, histograms, radii_of(on_whole, box), config),
         area=on_canvas,
         box=box,
         geometry=geometry,
         id=case.id,
     )
+
+
+def _gain(
+    inside: npt.NDArray[np.uint8],
+    histograms: npt.NDArray[np.int32],
+    radius: npt.NDArray[np.float64],
+    config: EnvConfig,
+) -> float:
+    """Factor on the distances of one episode, see `EnvConfig.standardise`."""
+    if config.standardise == "core":
+        return core_gain(histograms, radius)
+    return TYPICAL_DEVIATION / max(float(inside.std()), 1.0) if config.standardise else 1.0
 
 
 def stack(episodes: Sequence[Episode]) -> Episodes:
