@@ -44,7 +44,7 @@ OPTIONS = {
     "csr_weight": (1.0, 0.5),
     "idr_weight": (1.0, 2.0),
     "prior_weight": (0.0, 0.75),
-    "standardise": (False, True),
+    "standardise": (False, True, "core"),
     "traversals": (1, 2, 3),
 }
 CHANNEL_NAMES = ("superpixel", "erased", "box", "ellipse", "prior", "stripes")

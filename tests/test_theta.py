@@ -11,7 +11,7 @@ from scipy.stats import wasserstein_distance
 import flipenv
 from flipenv.config import QUANTILE, EnvConfig, quantile_of
 from flipenv.errors import ConfigError, SourceError
-from flipenv.theta import CORE, SETS, core_distances, radii
+from flipenv.theta import CORE, SETS, core_distances, distances_within, radii
 
 SMALL = {"canvas": {"kind": "roi", "height": 64, "width": 80}, "cell_area": 40.0, "window": 32}
 
@@ -32,8 +32,8 @@ def test_radii_are_those_of_the_ellipse_in_the_box() -> None:
     assert (radii(episode) > 1.4).any()
 
 
-@pytest.mark.parametrize("standardise", [False, True])
-def test_distances_are_those_of_the_reward(standardise: bool) -> None:
+@pytest.mark.parametrize("standardise", [False, True, "core"])
+def test_distances_are_those_of_the_reward(standardise: Any) -> None:
     """Each distance is that of one core superpixel to some set: every one lies between the least and largest pair."""
     episodes = pool(standardise=standardise)
     found = core_distances(episodes)
@@ -61,6 +61,22 @@ def test_auto_becomes_grey_levels() -> None:
     env = flipenv.parallel_env(pool(theta="auto"), scorer="contrast")
     env.reset(seed=0)
     assert isinstance(env.step(dict.fromkeys(env.agents, 1))[1][env.possible_agents[0]], float)
+
+
+def test_core_scales_each_box_to_its_own_core() -> None:
+    """The same share of every box's core is flagged, however its grey levels spread; other options do not do that."""
+
+    def flagged(standardise: Any) -> list[float]:
+        episodes = pool("phantom:8?height=96&width=140", standardise=standardise)
+        return [
+            (distances_within(each.histograms, radii(each), np.random.default_rng(0)) * each.deviation_gain > 50).mean()
+            for each in map(episodes.episode, range(8))
+        ]
+
+    assert max(abs(share - (1 - QUANTILE)) for share in flagged("core")) < 0.02
+    assert max(abs(share - (1 - QUANTILE)) for share in flagged(True)) > 0.05
+    with pytest.raises(ConfigError, match="standardise='cores'"):
+        EnvConfig(standardise="cores")  # type: ignore[arg-type]
 
 
 def test_no_mask_is_read() -> None:
