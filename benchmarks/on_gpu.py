@@ -86,7 +86,9 @@ def measuring(options: argparse.Namespace) -> list[Part]:
         return Part(name, [sys.executable, f"benchmarks/{name}.py", *words, *quick, "--out", str(out)], SPEED, results)
 
     return [
-        Part("parity", [sys.executable, "-m", "pytest", "-q", "tests/test_cuda.py"], SPEED),
+        Part(
+            "parity", [sys.executable, "-m", "pytest", "-q", "tests/test_cuda.py", "tests/test_core_parity.py"], SPEED
+        ),
         script("step_rate", "--device", device),
         script("train_rate", *paper, *lanes, "--seconds", "3", "--repeats", "3"),
         script("latency", "--device", device, "--batches", "1", "64", "--starts", "0"),
@@ -97,7 +99,7 @@ def training(options: argparse.Namespace, seconds: float) -> Part:
     """The paper preset with theta from the boxes: as many joint steps a stage as fit into the seconds."""
     data = "phantom:6?height=96&width=136" if options.quick else _split(options.data, "train")
     words = [sys.executable, "-m", "flipagents", "train", "--data", data, "--out", str(options.work / "run")]
-    changes = ["env.theta=auto", "env.standardise=true", "env.credit=sequential", "learner.checkpoint_minutes=1.0"]
+    changes = ["env.theta=auto", "env.standardise=core", "env.credit=sequential", "learner.checkpoint_minutes=1.0"]
     if options.quick:
         changes += ["learner.trunk=small", "learner.epochs=1", "learner.lanes=4", "learner.warmup=16"]
         changes += ["learner.replay=400", "learner.batch_size=16", "classifier.network=small", "classifier.epochs=1"]
