@@ -35,7 +35,6 @@ class LearnerConfig:
     n_step: int = 1  # joint steps of reward before bootstrapping; 1 in the paper's Eq. 3
     # optimiser
     learning_rate: float = 5e-5  # paper, Adam
-    learning_rate_end: float | None = None  # to which it falls linearly over the training; None: constant
     weight_decay: float = 1e-4  # L2, inside Adam
     batch_size: int = 64  # transitions, paper
     gradient_clip: float | None = 10.0  # largest L2 norm of an update's gradient
@@ -81,8 +80,6 @@ class LearnerConfig:
             if self.theta_quantile is not None:
                 between("theta_quantile", self.theta_quantile, 0.0, 1.0)
             between("learning_rate", self.learning_rate, 1e-12, 10.0)
-            if self.learning_rate_end is not None:
-                between("learning_rate_end", self.learning_rate_end, 0.0, self.learning_rate)
             between("updates_per_step", self.updates_per_step, 0.0, 1000.0)
             if self.gradient_clip is not None:
                 between("gradient_clip", self.gradient_clip, 1e-12, math.inf)
@@ -112,11 +109,6 @@ class LearnerConfig:
         """Share of random actions at `progress`."""
         fallen = self.fallen(progress)
         return (1 - fallen) * self.epsilon_start + fallen * self.epsilon_end
-
-    def rate(self, progress: float) -> float:
-        """Learning rate at `progress`."""
-        end = self.learning_rate if self.learning_rate_end is None else self.learning_rate_end
-        return self.learning_rate + progress * (end - self.learning_rate)
 
     @classmethod
     def paper(cls, **options: Any) -> LearnerConfig:

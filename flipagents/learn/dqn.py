@@ -109,8 +109,6 @@ class QAgent(Agent):
         ranks.average(self.online.buffers())  # means and variances of batch normalisation
         limit = float("inf") if config.gradient_clip is None else config.gradient_clip
         gradient = torch.nn.utils.clip_grad_norm_(self.online.parameters(), limit)
-        for group in self.optimiser.param_groups:
-            group["lr"] = config.rate(progress)
         self.optimiser.step()
         if config.prioritised:
             self.replay.reprioritise(sample.index, error)
