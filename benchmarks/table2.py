@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> Report:
     parser = make_parser(__doc__, "table2")
     parser.add_argument("--rewards", default="paper", choices=tuple(PRESET_OF))
     parser.add_argument("--epochs", type=int, default=1, help="per stage; the paper has 100; not with boxes")
-    parser.add_argument("--steps", type=int, default=100_000, help="joint steps per stage, with boxes")
+    parser.add_argument("--steps", type=int, default=30_000, help="joint steps per stage, with boxes")
     parser.add_argument("--train", help="training cases; default: the split train of --data")
     parser.add_argument("--train-cases", type=int, help="use only the first of them")
     parser.add_argument("--classifier", help=f"its folder, or '{TRAIN}'; default: the shipped one")
