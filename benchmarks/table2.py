@@ -106,6 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> Report:
     parser.set_defaults(out=None)
     options = read(parser, arguments)
     options.out = options.out or Path("benchmarks/results") / f"table2-{options.rewards}"
+    options.steps = 100 if options.quick else options.steps
     every = rows_of(options)
     chosen = [row for number, row in enumerate(every, 1) if not options.rows or number in options.rows]
     costs = train_all(options, chosen)
