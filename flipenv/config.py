@@ -123,7 +123,7 @@ class EnvConfig:
             if isinstance(self.theta, str):
                 quantile_of(self.theta)
             else:
-                between("theta", self.theta, 0.0, 255.0)
+                between("theta", self.theta, 0.0, 1e6)
             if self.beta is not None:
                 between("beta", self.beta, 0.0, 1.0)
             between("traversals", self.traversals, 1, 1000, whole=True)

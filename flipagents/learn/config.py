@@ -51,9 +51,7 @@ class LearnerConfig:
     epsilon_end: float = 0.05
     epsilon_share: float = 0.5  # of the training, over which epsilon falls linearly
     # reward
-    theta_quantile: float | None = (
-        None  # theta falls with epsilon to this quantile of the distances in the boxes' cores
-    )
+    theta_quantile: float | None = None  # theta falls with epsilon to this quantile of distances in the boxes' cores
     # length
     epochs: int = 100  # paper; an epoch has as many episodes as the pool
     train_steps: int | None = None  # joint steps after which training ends, unless the epochs end first

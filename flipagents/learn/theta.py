@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flipenv.pool import EpisodePool
 
 STEPS = 256  # most recent steps of all lanes whose distances are kept
-HIGHEST = 255.0  # grey levels; no distance exceeds it
+HIGHEST = 1e6  # grey levels; the largest that an environment takes, and no scaled distance reaches it
 
 
 class FallingTheta:
