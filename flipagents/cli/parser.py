@@ -238,7 +238,10 @@ def make_parser() -> Parser:
         )
     for each in (one, page, answering, three, four, five, seven):
         each.add_argument(
-            "--weights", type=Path, metavar="FOLDER", help="output of `flip train` (default: shipped weights)"
+            "--weights",
+            type=_weights,
+            metavar="FOLDER",
+            help="output of `flip train`, or busi-paper (default: busi-small); both names ship",
         )
     for each in (one, two, three, four, five, six, nine):
         each.add_argument("-q", "--quiet", action="store_true", help="no progress and no summary")
@@ -248,6 +251,12 @@ def make_parser() -> Parser:
             "-o", "--out", type=Path, required=required, default=default, help="output folder, created if missing"
         )
     return parser
+
+
+def _weights(folder: str) -> Path:
+    from flipagents.store.checkpoint import weights_folder  # noqa: PLC0415 - `flip --help` must not wait for it
+
+    return weights_folder(folder)
 
 
 def _add_segment(one: argparse.ArgumentParser) -> None:

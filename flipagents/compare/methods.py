@@ -17,7 +17,6 @@ from typing import Any, TypeAlias
 
 from flipagents.compare.baselines import MAKERS, RULES
 from flipagents.store import checkpoint
-from flipagents.store.checkpoint import SHIPPED
 from flipagents.store.recipe import CONTOUR
 from flipenv.checks import check_companion
 from flipenv.errors import ConfigError, MaskError
@@ -70,9 +69,9 @@ def default_method(weights: str | Path | None = None) -> str:
     """The method of a pipeline if none is named: its learned prior alone, otherwise its agents.
 
     On BUSI no agents are better than the prior that pays them, and they take four times as long (benchmarks/README.md).
-    weights: folder of the pipeline, None for the shipped weights.
+    weights: as for `make_method`.
     """
-    return "contour" if checkpoint.exists((SHIPPED if weights is None else Path(weights)) / CONTOUR) else "flip"
+    return "contour" if checkpoint.exists(checkpoint.weights_folder(weights) / CONTOUR) else "flip"
 
 
 def make_method(

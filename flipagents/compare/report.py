@@ -19,7 +19,7 @@ from flipagents.compare.methods import METHODS, Maker, Method, check_method
 from flipagents.compare.scoring import CaseScore, Failure, to_csv
 from flipagents.compare.summaries import ALL, Summary, summarise
 from flipagents.machine.devices import check_device
-from flipagents.store.checkpoint import SHIPPED
+from flipagents.store.checkpoint import weights_folder
 from flipagents.store.files import check_writable, write_texts
 from flipagents.store.provenance import about, without_folders
 from flipagents.store.recipe import PIPELINE, pipeline_digest
@@ -176,7 +176,7 @@ def evaluate(
 
 def _weights(folder: str | Path | None) -> str | None:
     """Digest of the pipeline used by methods without weights of their own; None if its folder holds none."""
-    where = SHIPPED if folder is None else Path(folder)
+    where = weights_folder(folder)
     return pipeline_digest(where) if (where / PIPELINE).exists() else None
 
 

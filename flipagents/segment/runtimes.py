@@ -12,7 +12,7 @@ import warnings
 from pathlib import Path
 
 from flipagents.store import checkpoint
-from flipagents.store.checkpoint import SHIPPED, CheckpointError
+from flipagents.store.checkpoint import CheckpointError, weights_folder
 from flipagents.store.onnx import has_onnxruntime
 from flipagents.store.recipe import PIPELINE, Recipe, networks
 from flipagents.store.run_folder import unfinished
@@ -26,14 +26,14 @@ COPY = "onnx"  # folder in a pipeline's folder
 def pipeline_folder(folder: str | Path | None = None, runtime: str = "auto", device: str = "cpu") -> Path:
     """Return the folder with the networks to run: the pipeline's own, or that of its ONNX copy.
 
-    folder: of a pipeline, None for the shipped weights. runtime: "onnx"; "torch"; "auto" for onnx if the device is a
-    CPU, the copy exists and onnxruntime is installed, otherwise torch. A copy of other weights is ignored with a
-    RuntimeWarning. A folder without a pipeline is returned unchanged. Raises ConfigError for any other runtime,
-    CheckpointError if the requested one is not available.
+    folder: of a pipeline, a name of shipped weights, None for the default. runtime: "onnx"; "torch"; "auto" for onnx if
+    the device is a CPU, the copy exists and onnxruntime is installed, otherwise torch. A copy of other weights is
+    ignored with a RuntimeWarning. A folder without a pipeline is returned unchanged. Raises ConfigError for any other
+    runtime, CheckpointError if the requested one is not available.
     """
     if runtime not in RUNTIMES:
         raise ConfigError(unknown("runtime", runtime, RUNTIMES))
-    where = SHIPPED if folder is None else Path(folder)
+    where = weights_folder(folder)
     if not (where / PIPELINE).exists():
         state = unfinished(where)
         if state is not None:

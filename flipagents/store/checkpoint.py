@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT = 1  # incremented when older versions cannot read the new checkpoints
-SHIPPED = Path(str(files("flipagents") / "weights" / "busi-small"))  # default pipeline
+WEIGHTS = Path(str(files("flipagents") / "weights"))  # shipped, by name
+SHIPPED = WEIGHTS / "busi-small"  # default pipeline
 TENSORS, ABOUT = "tensors.safetensors", "about.json"
 
 
@@ -163,6 +164,17 @@ def replace(newer: Path, folder: Path) -> None:
 def digest_of(folder: str | Path) -> str:
     """Hex digest of a checkpoint's contents; CheckpointError if there is none."""
     return str(_about(_whole(Path(folder)))["digest"])
+
+
+def weights_folder(folder: str | Path | None = None) -> Path:
+    """A folder of weights: as given; the default pipeline's for None, or of shipped weights by name.
+
+    A folder of that name in the working directory comes first.
+    """
+    if folder is None:
+        return SHIPPED
+    named = WEIGHTS / Path(folder).name
+    return named if Path(folder).name == str(folder) and not Path(folder).exists() and named.is_dir() else Path(folder)
 
 
 def exists(folder: str | Path) -> bool:

@@ -177,3 +177,13 @@ def test_nothing_there(tmp_path: Path) -> None:
 def test_plain_data() -> None:
     given = {"a": (np.float32(0.5), float("nan")), 3: np.arange(2), "t": torch.tensor([1.0, float("inf")]), "n": None}
     assert checkpoint.plain(given) == {"a": [0.5, None], "3": [0, 1], "t": [1.0, None], "n": None}
+
+
+def test_shipped_weights_have_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert checkpoint.weights_folder() == checkpoint.SHIPPED
+    assert checkpoint.weights_folder("busi-small") == checkpoint.SHIPPED
+    assert checkpoint.weights_folder("runs/busi-small") == Path("runs/busi-small")
+    assert checkpoint.weights_folder("mine") == Path("mine")
+    Path("busi-small").mkdir()
+    assert checkpoint.weights_folder("busi-small") == Path("busi-small"), "one's own comes first"
