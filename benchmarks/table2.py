@@ -146,14 +146,13 @@ def rows_of(options: argparse.Namespace) -> list[Row]:
         else:
             env = base.replace(n_agents=1 + marl, idr="superpixel" if idr else "none")
         found.append(row(label_of(marl, idr, stages), stages, env))
-    both = ("coarse", "fine")
     if options.rewards == "boxes":
         found += [
             row("√ √ ×, C, theta 25", ("coarse",), base.replace(theta=25.0)),
             row("√ √ ×, C, credit joint", ("coarse",), base.replace(credit="joint")),
-            row("√ √ √, student alone", both, base, "flip+student"),
         ]
     if options.rewards == "ours":
+        both = ("coarse", "fine")
         channels = tuple(name for name in base.channels if name != "prior")
         found += [
             row("ours", both, base),

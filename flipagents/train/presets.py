@@ -49,7 +49,7 @@ def presets() -> dict[str, Preset]:
     )
     votes = tuple({"canvas": {"kind": "roi", "context": context}} for context in CONTEXTS)
     rewarded = EnvConfig(
-        channels=("superpixel", "box", "ellipse"),
+        channels=("superpixel", "box"),
         frames=2,
         credit="sequential",
         theta=AUTO,
@@ -82,6 +82,5 @@ def presets() -> dict[str, Preset]:
             learner=LearnerConfig.small(gamma=0.5, lanes=32, train_steps=30_000, replay=20_000, weight_decay=DECAY),
             classifier=ClassifierConfig.preset("small"),
             recipe=Recipe(votes=votes, smooth=SMOOTH),
-            students=(("student", StudentConfig(warp=WARP)), ("locator", StudentConfig.loose())),
         ),
     }
