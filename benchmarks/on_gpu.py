@@ -68,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, str]:
     for part in measuring(options):
         go(part)
     go(training(options, left() - RESERVE))
-    go(evaluating(options), reserve=0)
+    if ended["training"].startswith("finished"):
+        go(evaluating(options), reserve=0)
     pack(options.work, options.out)
     (options.out / "parts.json").write_text(json.dumps(ended, indent=1) + "\n")
     return ended
@@ -78,7 +79,7 @@ def measuring(options: argparse.Namespace) -> list[Part]:
     """Parity and speed."""
     device, quick, work = options.device, ["--quick"] if options.quick else [], options.work
     lanes = [] if options.quick else ["--lanes", *LANES]
-    paper = ["--preset", "paper", "--device", device]
+    paper = ["--preset", "small" if options.quick else "paper", "--device", device]
 
     def script(name: str, *words: str) -> Part:
         out = work / name
