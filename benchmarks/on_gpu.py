@@ -7,7 +7,7 @@ In turn: the tests that compare the GPU with NumPy; `step_rate.py` and `train_ra
 (rates, and the shares of classifier, updates and environment); `latency.py` at 1 and 64 images per call; then the
 training of the preset paper (whole canvas, ResNet18) with theta from the boxes, for the time that is left, and its
 Dice on `val`. The training is as long as the measured rate allows. A part that has finished is not run again; the
-training resumes from its checkpoint. A part that fails does not stop the others. --out gets seven files: how the parts
+agents resume from their checkpoint. A part that fails does not stop the others. --out gets seven files: how the parts
 ended, their logs, the tables, and the trained pipeline; everything else stays in --work.
 """
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from flipagents.machine.devices import check_device
+from flipagents.store.provenance import about
 
 ROOT = Path(__file__).resolve().parents[1]
 LANES = ("64", "256", "1024", "4096")
@@ -52,22 +56,25 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, str]:
     parser.add_argument("--work", type=Path, default=Path("runs/on_gpu"), help="folder in which the parts run")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/on_gpu"))
     options = parser.parse_args(arguments)
+    device = check_device(options.device)
+    options.device = device
     options.out, options.work = options.out.resolve(), options.work.resolve()  # parts run in this checkout
     for folder in (options.out, options.work):
         folder.mkdir(parents=True, exist_ok=True)
+    reserve = 10.0 if options.quick else RESERVE
     until = time.monotonic() + 60 * options.minutes
     ended: dict[str, str] = {}
 
     def left() -> float:
         return until - time.monotonic()
 
-    def go(part: Part, reserve: float = RESERVE) -> None:
-        ended[part.name] = run(part, min(part.seconds, left() - reserve), options.work)
+    def go(part: Part, reserve: float = reserve) -> None:
+        ended[part.name] = run(part, min(part.seconds, left() - reserve), options)
         print(f"{part.name}: {ended[part.name]}, {max(left(), 0):.0f} s left", flush=True)
 
     for part in measuring(options):
         go(part)
-    go(training(options, left() - RESERVE))
+    go(training(options, left() - reserve))
     if ended["training"].startswith("finished"):
         go(evaluating(options), reserve=0)
     pack(options.work, options.out)
@@ -104,6 +111,7 @@ def training(options: argparse.Namespace, seconds: float) -> Part:
     if options.quick:
         changes += ["learner.trunk=small", "learner.epochs=1", "learner.lanes=4", "learner.warmup=16"]
         changes += ["learner.replay=400", "learner.batch_size=16", "classifier.network=small", "classifier.epochs=1"]
+        changes += ["classifier.examples=64", "classifier.val_examples=64", "learner.train_steps=100"]
     else:
         lanes, steps = _pace(options.work / "train_rate.json")
         changes += [f"learner.lanes={lanes}", f"learner.train_steps={max(int(SHARE * seconds * steps), 1000)}"]
@@ -138,22 +146,31 @@ def _split(data: str, name: str) -> str:
     return f"{data}{'&' if '?' in data else '?'}split={name}"
 
 
-def run(part: Part, seconds: float, work: Path) -> str:
-    """Run one part with its log; say how it ended."""
-    done = work / f"{part.name}.done"
-    if done.exists():
+def run(part: Part, seconds: float, options: argparse.Namespace) -> str:
+    """Run one part with its log; say how it ended. A part of another device, checkout or length runs again."""
+    work, done = options.work, options.work / f"{part.name}.done"
+    mark = json.dumps([options.device, options.quick, about(Path(__file__))["commit"]])
+    if done.exists() and done.read_text() == mark:
         return "finished before"
     if seconds <= 0:
         return "no time left"
     with (work / f"{part.name}.log").open("ab") as log:
         try:
-            ended = subprocess.run(part.words, cwd=ROOT, stdout=log, stderr=log, timeout=seconds, check=False)
+            ended = subprocess.run(
+                part.words,
+                cwd=ROOT,
+                stdout=log,
+                stderr=log,
+                timeout=seconds,
+                check=False,
+                env={**os.environ, "FLIP_DEVICE": options.device},
+            )
         except subprocess.TimeoutExpired:
             return "stopped at its time"
     missing = [path.name for path in part.results if not path.exists()]
     if ended.returncode or missing:
         return f"failed with exit status {ended.returncode}{f', no {missing}' if missing else ''}; see the log"
-    done.touch()
+    done.write_text(mark)
     return "finished"
 
 
@@ -171,4 +188,4 @@ def pack(work: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(0 if all(state.startswith("finished") for state in main().values()) else 1)

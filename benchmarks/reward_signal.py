@@ -10,6 +10,8 @@ that regresses mean rewards from image and box and erases where they are positiv
 learned prior: what both rewards add to it near its outline. With --agent, a trained stage: how often it erases where
 the mean reward is positive. Pictures: mean reward over theta, and reward maps.
 
+Distances are scaled to each box's own core (`standardise="core"`) unless --env says otherwise; so is theta.
+
 It answers whether the method can work on your images with your classifier, and which theta to take.
 """
 
@@ -43,6 +45,7 @@ from flipagents.store.recipe import CLASSIFIER, CONTOUR
 from flipenv.config import AUTO, COARSE, FINE, EnvConfig, quantile_of
 from flipenv.episode import mask_on_canvas, mask_on_image
 from flipenv.errors import ConfigError
+from flipenv.options import between
 from flipenv.pool import EpisodePool
 from flipenv.sources import Source, open_source
 from flipenv.theta import CORE, core_distances, radii
@@ -53,6 +56,11 @@ SHARES = ((0.0, 0.0), (0.0, 0.2), (0.2, 0.4), (0.4, 0.7))  # erased before: more
 UNSURE = (0.08, 0.92)  # of the prior, near its outline
 FOLDS = 10
 MAPS = 6  # cases shown
+SCALED = {
+    False: "distances in the image's grey levels",
+    True: "distances scaled to the area's deviation",
+    "core": "distances scaled to each box's core",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
@@ -66,11 +74,13 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     options.add_argument("--epochs", type=int, default=25, help="of the averaging learner")
     options.set_defaults(out=Path("benchmarks/results/reward_signal"))
     found = read(options, arguments)
+    between("--contexts", found.contexts, 2, 1000, whole=True)
+    between("--epochs", found.epochs, 1, 100_000, whole=True)
     if found.quick:
         found.contexts, found.epochs, found.train = 3, 1, "phantom:4?first=50&height=112&width=152"
     weights = Path(found.weights) if found.weights else SHIPPED
     scorer = Classifier.load(found.classifier or weights / CLASSIFIER).scorer(found.device)
-    base = EnvConfig(theta=AUTO, standardise=True, cell_area=COARSE, beta=None).replace(**settings(found.env))
+    base = EnvConfig(theta=AUTO, standardise="core", cell_area=COARSE, beta=None).replace(**settings(found.env))
     source = open_source(found.data)
     boxes = EpisodePool(open_source(found.train) if found.train else source, base)
     pool = EpisodePool(source, boxes.config)
@@ -91,7 +101,10 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     if records.has_masks and (weights / CONTOUR).exists():
         sections.append(beyond_prior(source, weights, scorer, base.replace(cell_area=FINE), found))
     pictures["maps.png"] = maps_figure(pool, records, theta, averaged.get(name_of(theta)))
-    head = f"What the rewards know: {found.data}, n = {len(source)} cases, classifier {name_of_classifier(found)}"
+    head = (
+        f"What the rewards know: {without_folders(found.data)}, n = {len(source)} cases, classifier "
+        f"{name_of_classifier(found)}, superpixels of {base.cell_area:g} px², {SCALED[base.standardise]}"
+    )
     ending = provenance({"source": without_folders(found.data), "seeds": found.seeds, **about(Path(__file__))})
     text = "\n\n".join([head, *sections, ending]) + "\n"
     write_texts({found.out / "table.md": text})
@@ -143,6 +156,7 @@ def score_table(records: Records, theta: float) -> str:
     return f"Scores and intensity reward ({EXPLAINED}):\n\n{markdown_table(head, rows)}"
 
 
+PLACES = {"in": "inside the mask", "out": "outside", "core": "core of the box", "corner": "corners of the box"}
 COLUMNS = ("P(score falls)", "mean sign(CSR)", "flagged, θ 25", "flagged, θ {theta:.0f}")
 EXPLAINED = (
     "in, out: at least 70% inside, outside the mask; core, corner: by the box alone; flagged: distance above θ, as the "
@@ -182,7 +196,7 @@ def averaging(
 ) -> tuple[str, dict[str, list[NDArray[np.float32]]]]:
     """Dice of the averaging learners beside box, ellipse and oracle on the same superpixels; their values by name."""
     learnt = record(boxes, scorer, max(options.contexts // 2, 2), options.seeds[0] + 1)
-    thetas = (None, 25.0, 45.0, 55.0, theta)
+    thetas = (None, *sorted({25.0, 45.0, 55.0, theta}))
     averager = Averager(len(thetas), options.epochs, options.seeds[0])
     values = averager.fit(boxes, learnt, [learnt.rewards(each) for each in thetas]).values(pool)
     found = {name_of(each): [own[number] for own in values] for number, each in enumerate(thetas)}
@@ -300,13 +314,13 @@ def theta_figure(records: Records, theta: float) -> Any:
     axes = figure.subplots()
     grid = np.linspace(5, 120, 47)
     for (name, which), colour in zip(records.groups().items(), (BLUE, ORANGE, GREEN, INK), strict=False):
-        axes.plot(grid, [records.rewards(each)[which].mean() for each in grid], color=colour, label=name)
+        label = PLACES[name]
+        axes.plot(grid, [records.rewards(each)[which].mean() for each in grid], color=colour, label=label)
         axes.axhline(records.rewards(None)[which].mean(), color=colour, lw=0.8, ls=":")
-    axes.axvline(25, color="0.6", lw=1)
     axes.axvline(theta, color="0.3", lw=1, ls="--")
     axes.axhline(0, color="0.8", lw=1, zorder=0)
     axes.set(
-        xlabel=f"θ, grey levels (paper: 25, from boxes: {theta:.0f}); dotted: without IDR",
+        xlabel=f"θ (from boxes: {theta:.0f}); dotted: without IDR",
         ylabel="mean reward of erasing",
     )
     axes.legend(frameon=False)
@@ -328,12 +342,13 @@ def maps_figure(pool: EpisodePool, records: Records, theta: float, averaged: lis
             each.imshow(episode.image, cmap="gray", vmin=0, vmax=255)
             if values is not None:
                 shown = np.where(episode.labels >= 0, values[episode.labels], np.nan)
-                each.imshow(shown, cmap="RdBu_r", vmin=-1, vmax=1, alpha=0.75)
+                colours = each.imshow(shown, cmap="RdBu_r", vmin=-1, vmax=1, alpha=0.75)
             if case.mask is not None:
                 nodule = mask_on_canvas(case.mask, episode.geometry, pool.config.canvas)
                 each.contour(nodule, [0.5], colors="#F0E442" if values is None else "k", linewidths=1)
             each.set(xticks=[], yticks=[])
         axes[0, column].set_title(case.id[:18], fontsize=7)
+    figure.colorbar(colours, ax=axes, label="reward of erasing", shrink=0.6, pad=0.01)
     names = ["image, mask", f"mean reward, θ {theta:.0f}", "averaging learner"]
     for row, name in enumerate(names[: len(axes)]):
         axes[row, 0].set_ylabel(name, fontsize=8)

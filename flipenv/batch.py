@@ -53,10 +53,13 @@ class Batch:
         **options: Any,
     ) -> None:
         if isinstance(pool, EpisodePool):
-            if EnvConfig.of(pool.config if config is None else config, **options) != pool.config:
+            given, own = EnvConfig.of(pool.config if config is None else config, **options), pool.config
+            if given != own:
+                mine, theirs = given.to_dict(), own.to_dict()
+                other = ", ".join(f"{name}={mine[name]!r}" for name in mine if mine[name] != theirs[name])
                 raise ConfigError(
-                    f"options {options or config} differ from the config of the EpisodePool, which prepares the "
-                    "episodes; pass them to EpisodePool(source, config)"
+                    f"{other}: the EpisodePool, which prepares the episodes, was made with other values; pass options to "
+                    "EpisodePool(source, config), or use pool.config, where a theta of 'auto' is a number"
                 )
             self.pool = pool
         else:

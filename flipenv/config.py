@@ -101,8 +101,8 @@ class EnvConfig:
             object.__setattr__(self, "jitter", tuple(float(shift) for shift in jitter))
             object.__setattr__(self, "channels", several("channels", self.channels, str))
             flag("coarse_channels", self.coarse_channels)
-            if self.standardise != "core":
-                flag("standardise", self.standardise)
+            if not isinstance(self.standardise, bool) and self.standardise != "core":
+                raise ConfigError(f"standardise={self.standardise!r}; expected True, False or 'core'")
             between("margin", self.margin, 0, 4096, whole=True)
             between("cell_area", self.cell_area, 1.0, math.inf)
             if not 0 <= self.jitter[0] <= self.jitter[1] < math.inf:

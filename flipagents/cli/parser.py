@@ -274,9 +274,9 @@ def _add_segment(one: argparse.ArgumentParser) -> None:
         help="contour (the prior alone; default), flip (the agents; default with --gif, --mp4, or weights without a "
         "prior), flip+student, polar, otsu, unet, ... (docs/baselines.md); NAME:PATH for own weights",
     )
-    one.add_argument("--gif", action="store_true", help="by the agents; also write their walk as a GIF")
+    one.add_argument("--gif", action="store_true", help="let the agents segment, and write their walk as a GIF")
     one.add_argument("--mp4", action="store_true", help="the same as a video")
-    one.add_argument("--only-masks", action="store_true", help="write no overlay and no curve: twice as fast")
+    one.add_argument("--only-masks", action="store_true", help="write no overlay and no curve")
     one.add_argument("--overwrite", action="store_true", help="replace existing results")
     one.add_argument("--json", action="store_true", help="print one line of JSON per image: mask, box, area, seconds")
     one.add_argument(

@@ -22,7 +22,7 @@ EXPORTS = {"coco": ("pycocotools.mask", "coco"), "nifti": ("nibabel", "medical")
 
 
 def segment(options: argparse.Namespace) -> int:
-    """Write mask, overlay, erase curve and film of every case of the input."""
+    """Write the mask and an overlay of every case; by the agents also the erase curve, and a film if asked for."""
     from flipagents.cli.inputs import open_input
     from flipagents.compare.methods import check_method, default_method
     from flipagents.formats.dicom_seg import check_scan
@@ -38,7 +38,9 @@ def segment(options: argparse.Namespace) -> int:
     options.method = options.method or ("flip" if film is not None else default_method(options.weights))
     agents = options.method.partition(":")[0] == "flip"
     if film is not None and not agents:
-        raise ConfigError(f"{film} shows the agents' walk; method {options.method!r} has no agents: omit it")
+        raise ConfigError(
+            f"{film} shows the agents' walk; method {options.method!r} has no agents: omit {film}, or --method"
+        )
     if options.overwrite and options.engine == "ray":
         raise ConfigError("--engine ray tracks progress by output files: omit --overwrite and give a new folder")
     for name in options.export:  # before a million images are segmented

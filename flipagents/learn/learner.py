@@ -73,7 +73,7 @@ class Learner:
                 f"agent '{self.agent.name}' was made with configs that differ from this learner's; make it with "
                 "make_agent(name, pool.config, config)"
             )
-        check_processes(self.agent)
+        check_agent(self.agent, self.config)
         self.batch = Batch(pool, lanes, scorer=scorer, device=device, workers=workers, progress=progress)
         self.batch.seed(self.config.seed + ranks.rank() * lanes)
         self.steps = 0  # joint steps of all lanes together
@@ -90,11 +90,6 @@ class Learner:
         config, quantile = self.config, self.config.theta_quantile
         if quantile is None:
             return None
-        if isinstance(self.agent, SelfTaught):
-            raise ConfigError(
-                f"theta_quantile={quantile}: agent '{self.agent.name}' has a training loop of its own, in which theta "
-                'cannot fall; set theta="auto" for the environment instead'
-            )
         self.batch.config = self.batch.config.replace(theta=HIGHEST)
         return FallingTheta(self.batch.pool, quantile, config.lanes, config.device)
 
@@ -344,8 +339,13 @@ class Learner:
             )
 
 
-def check_processes(agent: Agent) -> None:
-    """Raise ConfigError if there are several ranks (see `flipagents.learn.ranks`) and the agent supports only one."""
+def check_agent(agent: Agent, config: LearnerConfig) -> None:
+    """Raise ConfigError for what an agent cannot do: several ranks (`flipagents.learn.ranks`), a theta that falls."""
+    if config.theta_quantile is not None and isinstance(agent, SelfTaught):
+        raise ConfigError(
+            f"theta_quantile={config.theta_quantile}: agent '{agent.name}' has a training loop of its own, in which "
+            'theta cannot fall; set theta="auto" for the environment instead'
+        )
     if ranks.count() > 1 and not agent.learns_together:
         raise ConfigError(f"agent '{agent.name}' cannot be trained by {ranks.count()} processes; start one")
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from flipenv.arrays import pick
 from flipenv.distance import wasserstein
+from flipenv.errors import SourceError
 from flipenv.theta import CORE, radii
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ HIGHEST = 1e6  # grey levels; the largest that an environment takes, and no scal
 class FallingTheta:
     """Theta by quantile of the distances that agents meet in the cores of their boxes.
 
-    The quantile falls linearly from 1 to `quantile` while epsilon falls. quantile: 0..1.
+    The quantile falls linearly from 1 to `quantile` while epsilon falls. It replaces the environment's own theta.
+    quantile: 0..1. SourceError if no box has a core.
     """
 
     def __init__(self, pool: EpisodePool, quantile: float, lanes: int, device: str) -> None:
@@ -38,6 +40,10 @@ class FallingTheta:
         for index in range(len(pool)):
             episode = pool.episode(index)
             self._core[index, : episode.n_superpixels] = torch.from_numpy(radii(episode) < CORE)
+        if not self._core.any():
+            raise SourceError(
+                f"theta_quantile={quantile}: no box has a superpixel near its centre; choose a smaller cell_area"
+            )
         self._core = self._core.to(device)
         self.distances = torch.full((STEPS, lanes, pool.config.n_agents), torch.nan, dtype=torch.float64, device=device)
 

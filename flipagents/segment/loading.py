@@ -47,9 +47,7 @@ def load_student(
     """
     where = pipeline_folder(folder, runtime, device)
     if not checkpoint.exists(where / name):
-        raise CheckpointError(
-            unfinished(where) or f"{where} holds no {name}; `flip train` makes one after the agents, preset 'small'"
-        )
+        raise CheckpointError(unfinished(where) or f"{where} holds no {name}; `flip train --preset small` makes one")
     return load_mapper(where / name, device)
 
 

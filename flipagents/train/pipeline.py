@@ -21,7 +21,7 @@ from flipagents.classify.training import train_classifier
 from flipagents.learn import ranks
 from flipagents.learn.agents import make_agent
 from flipagents.learn.config import LearnerConfig
-from flipagents.learn.learner import Learner, check_processes
+from flipagents.learn.learner import Learner, check_agent
 from flipagents.learn.rollout import masks_of
 from flipagents.machine.devices import check_device
 from flipagents.maps.contour import train_contour
@@ -80,7 +80,7 @@ def train_pipeline(
     last = stages[STAGES[-1]]
     for env in stages.values():
         check_names(env)
-    check_processes(make_agent(agent, last, learner))  # errors show before the classifier is trained
+    check_agent(make_agent(agent, last, learner), learner)  # errors show before the classifier is trained
     asked = dict(classifier_options or {})
     patches = PatchConfig.of(asked.pop("patches", chosen.classifier.patches), env=last)
     config = ClassifierConfig.of(chosen.classifier, **asked, patches=patches)

@@ -172,10 +172,10 @@ def test_flip_is_the_segmenter(phantoms: list[Case], tmp_path: Path) -> None:
 
 def test_weights_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch", reason="the agents need torch")
-    from flipagents.segment import runtimes
+    from flipagents.store import checkpoint
     from flipagents.store.checkpoint import CheckpointError
 
-    monkeypatch.setattr(runtimes, "SHIPPED", tmp_path / "none")
+    monkeypatch.setattr(checkpoint, "SHIPPED", tmp_path / "none")
     with pytest.raises(CheckpointError, match="shipped weights cannot be loaded.*`flip train --data PATH"):
         make_method("flip")
     with pytest.raises(CheckpointError, match=r"mine.pipeline.json is not a pipeline"):
