@@ -58,7 +58,7 @@ class Batch:
                 mine, theirs = given.to_dict(), own.to_dict()
                 other = ", ".join(f"{name}={mine[name]!r}" for name in mine if mine[name] != theirs[name])
                 raise ConfigError(
-                    f"{other}: the EpisodePool, which prepares the episodes, was made with other values; pass options to "
+                    f"{other}: the EpisodePool, which prepares the episodes, was made with others; pass options to "
                     "EpisodePool(source, config), or use pool.config, where a theta of 'auto' is a number"
                 )
             self.pool = pool
