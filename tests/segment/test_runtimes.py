@@ -30,7 +30,7 @@ from flipagents.segment.loading import load_student  # noqa: E402
 from flipagents.segment.outputs import output_paths  # noqa: E402
 from flipagents.segment.runtimes import COPY, fault_of_copy, pipeline_folder  # noqa: E402
 from flipagents.segment.segmenter import Segmenter  # noqa: E402
-from flipagents.store.checkpoint import SHIPPED, CheckpointError  # noqa: E402
+from flipagents.store.checkpoint import SHIPPED, CheckpointError, weights_folder  # noqa: E402
 from flipagents.store.recipe import PIPELINE, Recipe  # noqa: E402
 from flipenv.errors import ConfigError, MissingDependencyError  # noqa: E402
 from flipenv.types import Case  # noqa: E402
@@ -225,3 +225,14 @@ def test_segmenting_imports_no_more_than_it_needs(runtime: str, absent: tuple[st
 
 def test_what_ships_has_its_copy() -> None:
     assert fault_of_copy(SHIPPED) is None
+
+
+@pytest.mark.parametrize("name", ["busi-small", "busi-paper"])
+def test_every_shipped_pipeline_has_its_copy(name: str, phantoms: list[Case]) -> None:
+    assert fault_of_copy(weights_folder(name)) is None
+    images, boxes = [case.image for case in phantoms[:2]], [case.box for case in phantoms[:2]]
+    one, other = (
+        Segmenter.from_pretrained(name, runtime=runtime).predict_many(images, boxes) for runtime in ("onnx", "torch")
+    )
+    assert sum((mine != theirs).sum() for mine, theirs in zip(one, other, strict=True)) <= 1, "but for a tie"
+    assert all(mask.any() for mask in one)
