@@ -4,9 +4,8 @@
     python benchmarks/table1.py --data busi:PATH --split val --paper-weights runs/paper --methods-from mine.py
 
 Rows that cannot run are listed with the reason. `contour` is the prior that rewards the agents, used alone.
-`flip-paper` is a pipeline trained with the paper's rewards, given as --paper-weights: the published row is √ √ √ of
-Table 2, which `table2.py` trains with small networks for one epoch per stage. To add your own method, see
-benchmarks/README.md.
+`flip-paper` is a pipeline trained with the paper's rewards, given as --paper-weights: the published row is the shipped
+`busi-paper`, row √ √ √ of Table 2 with theta from the boxes. To add your own method, see benchmarks/README.md.
 """
 
 from __future__ import annotations
