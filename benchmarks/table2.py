@@ -30,9 +30,10 @@ from joblib import Parallel, delayed
 from paper import TABLE_2
 
 from flipagents.classify.classifier import Classifier
+from flipagents.classify.figures import new_figure
 from flipagents.classify.training import train_classifier
 from flipagents.compare.evaluation import SEED, Candidate
-from flipagents.compare.plots import dice_figure
+from flipagents.compare.plots import COLOURS, dice_figure
 from flipagents.compare.report import Report
 from flipagents.compare.tables import latex_table, markdown_table
 from flipagents.learn.config import LearnerConfig
@@ -122,7 +123,8 @@ def main(arguments: Sequence[str] | None = None) -> Report:
     if options.rewards == "boxes":
         length = f"{options.steps:,} joint steps"
     title = f"Ablation (Table 2), rewards: {options.rewards}, {length} a stage"
-    print(write(options.out, report, title, beside_paper(table), notes, {"dice.png": dice_figure(report)}))
+    figures = {"dice.png": dice_figure(report), "curves.png": curves_figure(chosen, options)}
+    print(write(options.out, report, title, beside_paper(table), notes, figures))
     (options.out / "training.tex").write_text(latex_table(head, {"": cells}))
     return report
 
@@ -252,6 +254,28 @@ def classifier_folder(options: argparse.Namespace, source: Source, val: Source |
 def folder_of(path: Path, seed: int) -> Path:
     """The folder of one seed."""
     return Path(str(path).replace(SEED, str(seed)))
+
+
+def curves_figure(rows: Sequence[Row], options: argparse.Namespace) -> Any:
+    """Return and erased share of the training episodes, a panel per kind of superpixels, a line per row and seed."""
+    figure = new_figure(9.0, 5.6)
+    panels = figure.subplots(2, 2, sharex="col")
+    for column, stage in enumerate(("coarse", "fine")):
+        for row, colour in zip((row for row in rows if stage in row.stages), COLOURS * len(rows), strict=False):
+            for seed in options.seeds:
+                log = folder_of(row.folder(options.out), seed) / stage / "metrics.jsonl"
+                metrics = [json.loads(line) for line in log.read_text().splitlines()]
+                for axes, name in zip(panels[:, column], ("return", "erased"), strict=True):
+                    known = [(each["step"], each[name]) for each in metrics if each[name] is not None]
+                    label = row.label if seed == options.seeds[0] else None
+                    axes.plot(*zip(*known, strict=True), color=colour, lw=1, label=label)
+        panels[0, column].set_title(f"{stage} superpixels")
+        panels[1, column].set_xlabel("joint steps")
+        if panels[0, column].lines:
+            panels[0, column].legend(frameon=False, fontsize=7)
+    for axes, name in zip(panels[:, 0], ("return per episode", "erased share of the box"), strict=True):
+        axes.set_ylabel(name)
+    return figure
 
 
 def cost_table(costs: Mapping[str, Sequence[dict[str, Cost]]], report: Report) -> tuple[list[str], list[list[str]]]:
