@@ -298,7 +298,7 @@ def test_demo_without_weights(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("torch", reason="the agents need torch")
-    monkeypatch.setattr("flipagents.segment.runtimes.SHIPPED", tmp_path / "none")
+    monkeypatch.setattr("flipagents.store.checkpoint.SHIPPED", tmp_path / "none")
     assert main(["demo", "-o", str(tmp_path / "demo")]) == 2
     assert "flip train" in one_line(capsys)
     assert not (tmp_path / "demo").exists()
