@@ -261,14 +261,16 @@ def curves_figure(rows: Sequence[Row], options: argparse.Namespace) -> Any:
     figure = new_figure(9.0, 5.6)
     panels = figure.subplots(2, 2, sharex="col")
     for column, stage in enumerate(("coarse", "fine")):
-        for row, colour in zip((row for row in rows if stage in row.stages), COLOURS * len(rows), strict=False):
+        for number, row in enumerate(rows):
+            if stage not in row.stages:
+                continue
             for seed in options.seeds:
                 log = folder_of(row.folder(options.out), seed) / stage / "metrics.jsonl"
                 metrics = [json.loads(line) for line in log.read_text().splitlines()]
                 for axes, name in zip(panels[:, column], ("return", "erased"), strict=True):
                     known = [(each["step"], each[name]) for each in metrics if each[name] is not None]
                     label = row.label if seed == options.seeds[0] else None
-                    axes.plot(*zip(*known, strict=True), color=colour, lw=1, label=label)
+                    axes.plot(*zip(*known, strict=True), color=COLOURS[number % len(COLOURS)], lw=1, label=label)
         panels[0, column].set_title(f"{stage} superpixels")
         panels[1, column].set_xlabel("joint steps")
         if panels[0, column].lines:
