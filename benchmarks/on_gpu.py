@@ -111,7 +111,7 @@ def training(options: argparse.Namespace, seconds: float) -> Part:
     if options.quick:
         changes += ["learner.trunk=small", "learner.epochs=1", "learner.lanes=4", "learner.warmup=16"]
         changes += ["learner.replay=400", "learner.batch_size=16", "classifier.network=small", "classifier.epochs=1"]
-        changes += ["classifier.examples=64", "classifier.val_examples=64", "learner.train_steps=100"]
+        changes += ["classifier.examples=128", "classifier.val_examples=64", "learner.train_steps=100"]
     else:
         lanes, steps = _pace(options.work / "train_rate.json")
         changes += [f"learner.lanes={lanes}", f"learner.train_steps={max(int(SHARE * seconds * steps), 1000)}"]
