@@ -46,11 +46,16 @@ def read(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> ar
     options = parser.parse_args(arguments)
     options.data, options.draws = (QUICK, 200) if options.quick else (options.data, 10_000)
     if options.split and not options.quick:
-        options.data += f"{'&' if '?' in options.data else '?'}split={options.split}"
+        options.data = with_split(options.data, options.split)
     if options.quick:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
     options.registered = [] if options.methods_from is None else _registered(options.methods_from)
     return options
+
+
+def with_split(data: str, split: str) -> str:
+    """The source string of one split."""
+    return f"{data}{'&' if '?' in data else '?'}split={split}"
 
 
 def run(

@@ -25,6 +25,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from common import with_split
+
 from flipagents.machine.devices import check_device
 from flipagents.store.provenance import about
 
@@ -56,8 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, str]:
     parser.add_argument("--work", type=Path, default=Path("runs/on_gpu"), help="folder in which the parts run")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/on_gpu"))
     options = parser.parse_args(arguments)
-    device = check_device(options.device)
-    options.device = device
+    options.device = check_device(options.device)
     options.out, options.work = options.out.resolve(), options.work.resolve()  # parts run in this checkout
     for folder in (options.out, options.work):
         folder.mkdir(parents=True, exist_ok=True)
@@ -143,7 +144,7 @@ def _split(data: str, name: str) -> str:
     """A split of a source that has them; of phantoms, others for `val`."""
     if data.startswith("phantom:"):
         return data if name == "train" else "phantom:40?first=9000"
-    return f"{data}{'&' if '?' in data else '?'}split={name}"
+    return with_split(data, name)
 
 
 def run(part: Part, seconds: float, options: argparse.Namespace) -> str:

@@ -18,7 +18,6 @@ It answers whether the method can work on your images with your classifier, and 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,11 +25,12 @@ from typing import Any
 import numpy as np
 from common import make_parser, provenance, read, save_figures, write_json
 from numpy.typing import NDArray
+from signal_figures import maps_figure, theta_figure
 from signal_learner import Averager
 from signal_records import Records, judge, mean_by_superpixel, record
 
 from flipagents.classify.classifier import Classifier
-from flipagents.classify.figures import BLUE, GREEN, INK, ORANGE, new_figure
+from flipagents.cli.train import parse_settings
 from flipagents.compare.tables import markdown_table
 from flipagents.learn.fixed import mostly_nodule
 from flipagents.learn.rollout import weights_of
@@ -38,12 +38,12 @@ from flipagents.maps.enriched import Enriched
 from flipagents.metrics import dice
 from flipagents.segment.loading import find_prior, load_agent
 from flipagents.segment.segmenter import walking
-from flipagents.store.checkpoint import SHIPPED
+from flipagents.store.checkpoint import weights_folder
 from flipagents.store.files import write_texts
 from flipagents.store.provenance import about, without_folders
 from flipagents.store.recipe import CLASSIFIER, CONTOUR
 from flipenv.config import AUTO, COARSE, FINE, EnvConfig, quantile_of
-from flipenv.episode import mask_on_canvas, mask_on_image
+from flipenv.episode import mask_on_image
 from flipenv.errors import ConfigError
 from flipenv.options import between
 from flipenv.pool import EpisodePool
@@ -55,7 +55,6 @@ QUANTILES = (0.7, 0.8, 0.83, 0.9)
 SHARES = ((0.0, 0.0), (0.0, 0.2), (0.2, 0.4), (0.4, 0.7))  # erased before: more than, up to
 UNSURE = (0.08, 0.92)  # of the prior, near its outline
 FOLDS = 10
-MAPS = 6  # cases shown
 SCALED = {
     False: "distances in the image's grey levels",
     True: "distances scaled to the area's deviation",
@@ -65,27 +64,28 @@ SCALED = {
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Run the script; return all its numbers."""
-    options = make_parser(__doc__, "reward_signal")
-    options.add_argument("--classifier", type=Path, help="its folder; default: that of --weights")
-    options.add_argument("--train", help="cases without masks for the averaging learner, such as busi:PATH?split=train")
-    options.add_argument("--contexts", type=int, default=8, help="per case: one with nothing erased, the rest drawn")
-    options.add_argument("--agent", type=Path, help="folder of a trained agent on the same superpixels")
-    options.add_argument("--env", nargs="*", default=[], metavar="NAME=VALUE", help="changes of the environment")
-    options.add_argument("--epochs", type=int, default=25, help="of the averaging learner")
-    options.set_defaults(out=Path("benchmarks/results/reward_signal"))
-    found = read(options, arguments)
-    between("--contexts", found.contexts, 2, 1000, whole=True)
-    between("--epochs", found.epochs, 1, 100_000, whole=True)
-    if found.quick:
-        found.contexts, found.epochs, found.train = 3, 1, "phantom:4?first=50&height=112&width=152"
-    weights = Path(found.weights) if found.weights else SHIPPED
-    scorer = Classifier.load(found.classifier or weights / CLASSIFIER).scorer(found.device)
-    base = EnvConfig(theta=AUTO, standardise="core", cell_area=COARSE, beta=None).replace(**settings(found.env))
-    source = open_source(found.data)
-    boxes = EpisodePool(open_source(found.train) if found.train else source, base)
+    parser = make_parser(__doc__, "reward_signal")
+    parser.add_argument("--classifier", type=Path, help="its folder; default: that of --weights")
+    parser.add_argument("--train", help="cases without masks for the averaging learner, such as busi:PATH?split=train")
+    parser.add_argument("--contexts", type=int, default=8, help="per case: one with nothing erased, the rest drawn")
+    parser.add_argument("--agent", type=Path, help="folder of a trained agent on the same superpixels")
+    parser.add_argument("--env", nargs="*", default=[], metavar="NAME=VALUE", help="changes of the environment")
+    parser.add_argument("--epochs", type=int, default=25, help="of the averaging learner")
+    options = read(parser, arguments)
+    between("--contexts", options.contexts, 2, 1000, whole=True)
+    between("--epochs", options.epochs, 1, 100_000, whole=True)
+    if options.quick:
+        options.contexts, options.epochs, options.train = 3, 1, "phantom:4?first=50&height=112&width=152"
+    weights = weights_folder(options.weights)
+    scorer = Classifier.load(options.classifier or weights / CLASSIFIER).scorer(options.device)
+    base = EnvConfig(theta=AUTO, standardise="core", cell_area=COARSE, beta=None).replace(
+        **parse_settings(options.env, "--env")
+    )
+    source = open_source(options.data)
+    boxes = EpisodePool(open_source(options.train) if options.train else source, base)
     pool = EpisodePool(source, boxes.config)
     theta = float(boxes.config.theta)
-    records = record(pool, scorer, found.contexts, found.seeds[0])
+    records = record(pool, scorer, options.contexts, options.seeds[0])
     sections = [
         thetas_of_boxes(boxes, base, theta),
         score_table(records, theta),
@@ -93,38 +93,26 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     ]
     pictures = {"theta.png": theta_figure(records, theta)}
     averaged: dict[str, list[NDArray[np.float32]]] = {}
-    if found.train:
-        section, averaged = averaging(found, boxes, pool, scorer, theta)
+    if options.train:
+        section, averaged = averaging(options, boxes, pool, scorer, theta)
         sections.append(section)
-    if found.agent:
-        sections.append(agent_table(found.agent, pool, records, theta, averaged))
+    if options.agent:
+        sections.append(agent_table(options.agent, pool, records, theta, averaged))
     if records.has_masks and (weights / CONTOUR).exists():
-        sections.append(beyond_prior(source, weights, scorer, base.replace(cell_area=FINE), found))
+        sections.append(beyond_prior(source, weights, scorer, base.replace(cell_area=FINE), options))
     pictures["maps.png"] = maps_figure(pool, records, theta, averaged.get(name_of(theta)))
     head = (
-        f"What the rewards know: {without_folders(found.data)}, n = {len(source)} cases, classifier "
-        f"{name_of_classifier(found)}, superpixels of {base.cell_area:g} px², {SCALED[base.standardise]}"
+        f"What the rewards know: {without_folders(options.data)}, n = {len(source)} cases, classifier "
+        f"{(options.classifier or weights).name}, superpixels of {base.cell_area:g} px², {SCALED[base.standardise]}"
     )
-    ending = provenance({"source": without_folders(found.data), "seeds": found.seeds, **about(Path(__file__))})
+    ending = provenance({"source": without_folders(options.data), "seeds": options.seeds, **about(Path(__file__))})
     text = "\n\n".join([head, *sections, ending]) + "\n"
-    write_texts({found.out / "table.md": text})
-    save_figures(found.out, pictures)
+    write_texts({options.out / "table.md": text})
+    save_figures(options.out, pictures)
     numbers = {"theta": theta, "records": records.summary(theta), "env": pool.config.to_dict()}
-    write_json(found.out / "signal.json", numbers)
+    write_json(options.out / "signal.json", numbers)
     print(text)
     return numbers
-
-
-def settings(pairs: Sequence[str]) -> dict[str, Any]:
-    """Options of the environment from NAME=VALUE; values are JSON, otherwise text."""
-    given = {}
-    for pair in pairs:
-        name, _, value = pair.partition("=")
-        try:
-            given[name] = json.loads(value)
-        except ValueError:
-            given[name] = value
-    return given
 
 
 def thetas_of_boxes(boxes: EpisodePool, base: EnvConfig, theta: float) -> str:
@@ -156,7 +144,6 @@ def score_table(records: Records, theta: float) -> str:
     return f"Scores and intensity reward ({EXPLAINED}):\n\n{markdown_table(head, rows)}"
 
 
-PLACES = {"in": "inside the mask", "out": "outside", "core": "core of the box", "corner": "corners of the box"}
 COLUMNS = ("P(score falls)", "mean sign(CSR)", "flagged, θ 25", "flagged, θ {theta:.0f}")
 EXPLAINED = (
     "in, out: at least 70% inside, outside the mask; core, corner: by the box alone; flagged: distance above θ, as the "
@@ -306,58 +293,6 @@ KNOWN = {  # columns: log-odds of the prior, mean fall of the log-odds of the sc
     "CSR alone": [1],
     "IDR alone": [2],
 }
-
-
-def theta_figure(records: Records, theta: float) -> Any:
-    """Mean reward over theta, by place."""
-    figure = new_figure(6.4, 3.8)
-    axes = figure.subplots()
-    grid = np.linspace(5, 120, 47)
-    for (name, which), colour in zip(records.groups().items(), (BLUE, ORANGE, GREEN, INK), strict=False):
-        label = PLACES[name]
-        axes.plot(grid, [records.rewards(each)[which].mean() for each in grid], color=colour, label=label)
-        axes.axhline(records.rewards(None)[which].mean(), color=colour, lw=0.8, ls=":")
-    axes.axvline(theta, color="0.3", lw=1, ls="--")
-    axes.axhline(0, color="0.8", lw=1, zorder=0)
-    axes.set(
-        xlabel=f"θ (from boxes: {theta:.0f}); dotted: without IDR",
-        ylabel="mean reward of erasing",
-    )
-    axes.legend(frameon=False)
-    return figure
-
-
-def maps_figure(pool: EpisodePool, records: Records, theta: float, averaged: list[NDArray[np.float32]] | None) -> Any:
-    """Image with mask, mean reward of each superpixel, and the averaging learner's, for evenly spaced cases."""
-    chosen = np.unique(np.linspace(0, len(pool) - 1, min(MAPS, len(pool))).round().astype(int))
-    figure = new_figure(1.9 * len(chosen), 2.1 * (2 + (averaged is not None)))
-    axes = figure.subplots(2 + (averaged is not None), len(chosen), squeeze=False)
-    rewards = records.rewards(theta)
-    for column, index in enumerate(chosen.tolist()):
-        episode, case = pool.episode(index), pool.case(index)
-        maps = [mean_by_superpixel(records, rewards, index, episode.n_superpixels)]
-        maps += [] if averaged is None else [averaged[index].astype(float)]
-        for row, values in enumerate([None, *maps]):
-            each = axes[row, column]
-            each.imshow(episode.image, cmap="gray", vmin=0, vmax=255)
-            if values is not None:
-                shown = np.where(episode.labels >= 0, values[episode.labels], np.nan)
-                colours = each.imshow(shown, cmap="RdBu_r", vmin=-1, vmax=1, alpha=0.75)
-            if case.mask is not None:
-                nodule = mask_on_canvas(case.mask, episode.geometry, pool.config.canvas)
-                each.contour(nodule, [0.5], colors="#F0E442" if values is None else "k", linewidths=1)
-            each.set(xticks=[], yticks=[])
-        axes[0, column].set_title(case.id[:18], fontsize=7)
-    figure.colorbar(colours, ax=axes, label="reward of erasing", shrink=0.6, pad=0.01)
-    names = ["image, mask", f"mean reward, θ {theta:.0f}", "averaging learner"]
-    for row, name in enumerate(names[: len(axes)]):
-        axes[row, 0].set_ylabel(name, fontsize=8)
-    return figure
-
-
-def name_of_classifier(options: argparse.Namespace) -> str:
-    """For the title."""
-    return Path(options.classifier or options.weights or SHIPPED).name
 
 
 if __name__ == "__main__":

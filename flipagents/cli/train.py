@@ -19,7 +19,7 @@ def train(options: argparse.Namespace) -> int:
     val = None if options.val is None else source_text(options.val)
     if data.startswith("busi:") and "split=" not in data:
         data, val = f"{data}?split=train", val or f"{data}?split=val"
-    settings = _settings(options.set)
+    settings = parse_settings(options.set)
     settings |= {name: getattr(options, name) for name in ("preset", "agent") if getattr(options, name) is not None}
     from flipagents.compare.trainers import check_training, train_method
     from flipenv.errors import ConfigError
@@ -43,8 +43,11 @@ def train(options: argparse.Namespace) -> int:
     return 0
 
 
-def _settings(pairs: Sequence[str]) -> dict[str, Any]:
-    """Options from `field=value` and `part.field=value`; values are JSON, otherwise text."""
+def parse_settings(pairs: Sequence[str], option: str = "--set") -> dict[str, Any]:
+    """Options from `field=value` and `part.field=value`; values are JSON, otherwise text.
+
+    ConfigError, which names the command line's option, for anything else.
+    """
     from flipenv.errors import ConfigError
 
     settings: dict[str, Any] = {}
@@ -53,7 +56,9 @@ def _settings(pairs: Sequence[str]) -> dict[str, Any]:
         part, dot, field = name.partition(".")
         inside = settings.setdefault(part, {}) if dot else settings
         if not (sign and part) or (dot and not field) or not isinstance(inside, dict):
-            raise ConfigError(f"--set {pair}: expected part.field=value or field=value, for example learner.epochs=5")
+            raise ConfigError(
+                f"{option} {pair}: expected part.field=value or field=value, for example learner.epochs=5"
+            )
         try:
             value = json.loads(text)
         except ValueError:
