@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from flipenv.channels import elliptic_radius
 from flipenv.config import QUANTILE
 from flipenv.distance import wasserstein
 from flipenv.errors import SourceError
@@ -33,10 +34,7 @@ def radii(episode: Episode) -> NDArray[np.float64]:
 
 def radii_of(centers: NDArray[np.integer], box: Box) -> NDArray[np.float64]:
     """The same for centres (S, 2), row and column on the canvas, and the box there."""
-    centre = np.array([box.top + box.bottom, box.left + box.right]) / 2
-    offset = centers + 0.5 - centre
-    radius: NDArray[np.float64] = np.hypot(offset[:, 0] / (box.height / 2), offset[:, 1] / (box.width / 2))
-    return radius
+    return elliptic_radius(centers[:, 0], centers[:, 1], box)
 
 
 def core_distances(pool: EpisodePool, *, seed: int = 0) -> NDArray[np.float64]:
