@@ -16,7 +16,8 @@ from flipagents.segment.loading import load_student
 from flipagents.segment.onnx import OnnxScorer
 from flipagents.segment.segmenter import Segmenter
 from flipagents.store import checkpoint
-from flipagents.store.recipe import CLASSIFIER
+from flipagents.store.checkpoint import CheckpointError
+from flipagents.store.recipe import CLASSIFIER, CONTOUR
 from flipenv.errors import ConfigError, FlipError, MissingDependencyError
 from flipenv.pixels import Mask
 from flipenv.types import Case
@@ -35,6 +36,10 @@ class Flip:
             self.device = device
             self.segmenter = Segmenter.from_pretrained(weights, device=device, runtime=runtime)
             self.runtime = self.segmenter.runtime
+            if not self.segmenter.stages:
+                raise CheckpointError(
+                    f"{self.segmenter.folder} has no agents; use --method {CONTOUR} or flip+student, or other weights"
+                )
 
     def __call__(self, cases: list[Case]) -> list[Mask]:
         """One mask per case."""

@@ -28,7 +28,7 @@ from flipenv.registry import LazyRegistry, unknown
 from flipenv.sources import SourceLike
 
 GROUP = "flipagents.trainers"  # entry points
-PRESETS = ("small", "paper-small", "paper")  # of our pipeline, see `flipagents.train.presets`
+PRESETS = ("small", "guided", "paper-small", "paper")  # of our pipeline, see `flipagents.train.presets`
 PRESET, AGENT = "small", "ddqn"  # its defaults
 
 

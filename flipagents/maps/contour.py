@@ -7,9 +7,10 @@ rule itself would miss, from images and boxes alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flipagents.maps.mapper import Mapper
 from flipagents.maps.rules import refined_prior
@@ -38,10 +39,18 @@ class Contour:
 
 
 def train_contour(
-    cases: Sequence[Case], config: StudentConfig, *, device: str = "cpu", progress: bool = True
+    cases: Sequence[Case],
+    config: StudentConfig,
+    *,
+    guides: Sequence[NDArray[np.floating[Any]]] | None = None,
+    device: str = "cpu",
+    progress: bool = True,
 ) -> Student:
-    """Train the network on the rule's maps of these cases; their masks are not used."""
-    from flipagents.maps.training import distil  # noqa: PLC0415 - torch, which finding a prior does without
+    """Train the network on the rule's maps of these cases; their masks are not used.
+
+    guides: another teacher's maps, (height, width) float in 0..1 per case, averaged with the rule's.
+    """
+    from flipagents.maps.training import distil, with_guides  # noqa: PLC0415 - torch, which finding a prior does without
 
     maps = [refined_prior(case.image, case.box).astype(np.float32) / 255 for case in cases]
-    return distil(cases, maps, config, device=device, progress=progress, title=CONTOUR)
+    return distil(cases, with_guides(maps, guides), config, device=device, progress=progress, title=CONTOUR)

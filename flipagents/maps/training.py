@@ -22,16 +22,18 @@ from flipenv.types import Case
 
 ZOOM, MOVE = 0.02, 0.01  # sigmas of the crop's size and place, shares of its size
 GAMMA = 0.25  # sigma of log gamma
+GUIDED = 0.5  # share of a second teacher, chosen on BUSI val, see docs/experiments.md
 BLUR, NOISE = 0.7, 0.05  # largest sigmas: crop px, and standardised grey levels
 
 # logits and target crops, both (B, 1, SIZE, SIZE), and network inputs (B, N_INPUTS[view], SIZE, SIZE), all float32, to
 # a loss ()
+Target: TypeAlias = NDArray[np.floating[Any]]  # (height, width) in 0..1
 CropLoss: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def distil(
     cases: Sequence[Case],
-    maps: Sequence[NDArray[np.floating[Any]]],
+    maps: Sequence[Target],
     config: StudentConfig | None = None,
     *,
     loss: CropLoss | None = None,
@@ -84,6 +86,13 @@ def distil(
     student.take(average.module.state_dict())
     network.eval()
     return student
+
+
+def with_guides(maps: Sequence[Target], guides: Sequence[Target] | None) -> list[Target]:
+    """Mean of each map and another teacher's, with weights 1 - GUIDED and GUIDED; the maps without `guides`."""
+    if guides is None:
+        return list(maps)
+    return [(1 - GUIDED) * own + GUIDED * other for own, other in zip(maps, guides, strict=True)]
 
 
 def dice_and_entropy() -> CropLoss:

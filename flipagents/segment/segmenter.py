@@ -39,7 +39,8 @@ class Segmenter:
         mask = seg.predict(box)   # (top, left, bottom, right) -> (height, width) bool
 
     Deterministic; needs no classifier. stages: agents in order; each after the first sees the previous one's mask.
-    prior: computes the prior that every stage may see, from image and tight box.
+    prior: computes the prior that every stage may see, from image and tight box; without stages it is the map itself.
+    Raises ConfigError for neither stages nor prior.
     """
 
     def __init__(
@@ -47,6 +48,8 @@ class Segmenter:
     ) -> None:
         if isinstance(lanes, bool) or not isinstance(lanes, int) or lanes < 1:
             raise ConfigError(f"lanes={lanes!r}; expected a whole number, at least 1")
+        if not stages and prior is None:
+            raise ConfigError("a pipeline without agents and without a prior has no map; give stages, or a prior")
         self.stages, self.recipe, self.prior, self.lanes = list(stages), recipe or Recipe(), prior, lanes
         self.folder: Path | None = None  # of the loaded networks
         self._image: NDArray[np.uint8] | None = None
@@ -104,6 +107,8 @@ class Segmenter:
     ) -> list[Map]:
         """One map per image and box: the agents' preference for erasing, averaged over votes and smoothed.
 
+        Without agents the prior, from -1 for certain tissue to 1.
+
         Maps are (height, width) float32 in [-1, 1]. Raises as `predict_many`.
         """
         return list(self._maps(images, boxes, progress))
@@ -135,7 +140,8 @@ class Segmenter:
             except FlipError as error:
                 raise type(error)(f"image {index}: {error}") from None
         for start in range(0, len(cases), CHUNK):
-            yield from self._vote([self.informed(case) for case in cases[start : start + CHUNK]], progress)
+            informed = [self.informed(case) for case in cases[start : start + CHUNK]]
+            yield from self._vote(informed, progress) if self.stages else map(_centred, informed)
 
     def _vote(self, cases: list[Case], progress: bool) -> Iterator[Map]:
         turned = [_mirrored(case) for case in cases] if self.recipe.mirror else []
@@ -190,6 +196,12 @@ class Votes(EpisodePool):
 def walking(env: EnvConfig, **options: Any) -> EnvConfig:
     """The inference environment of a trained agent: without classifier and jitter."""
     return env.replace(beta=None, jitter=(0.0, 0.0), variants=1, **options)
+
+
+def _centred(case: Case) -> Map:
+    """A case's prior as a map."""
+    assert case.prior is not None
+    return np.asarray(case.prior / 127.5 - 1, np.float32)
 
 
 def _mirrored(case: Case) -> Case:

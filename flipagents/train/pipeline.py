@@ -6,14 +6,11 @@ Each part writes to its own folder and resumes where it stopped, so the same com
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from flipagents.classify.classifier import Classifier, ClassifierConfig
 from flipagents.classify.sites import PatchConfig
@@ -27,7 +24,7 @@ from flipagents.machine.devices import check_device
 from flipagents.maps.contour import train_contour
 from flipagents.maps.enriched import Enriched
 from flipagents.maps.network import Student, StudentConfig
-from flipagents.maps.training import distil
+from flipagents.maps.training import Target, distil, with_guides
 from flipagents.segment.export import write_copy
 from flipagents.segment.loading import find_prior, load_agent
 from flipagents.segment.segmenter import Segmenter, walking
@@ -35,6 +32,7 @@ from flipagents.store import checkpoint, run_folder
 from flipagents.store.checkpoint import CheckpointError
 from flipagents.store.recipe import CONTOUR, Recipe
 from flipagents.store.run_folder import AGENT, CLASSIFIER, FINAL, STAGES
+from flipagents.train.guide import GUIDE, ask_guide, check_guide
 from flipagents.train.presets import presets
 from flipenv.config import EnvConfig
 from flipenv.errors import ConfigError
@@ -76,29 +74,47 @@ def train_pipeline(
     chosen, folder, device = presets()[preset], Path(folder), check_device(device)
     learner = chosen.learner.replace(**{"device": device, **(learner_options or {})})
     learner = learner.replace(device=check_device(learner.device))
-    stages = dict(zip(STAGES, (env.replace(**(env_options or {})) for env in chosen.env), strict=True))
-    last = stages[STAGES[-1]]
+    stages = dict(zip(STAGES, (env.replace(**(env_options or {})) for env in chosen.env), strict=False))
     for env in stages.values():
         check_names(env)
-    check_agent(make_agent(agent, last, learner), learner)  # errors show before the classifier is trained
-    asked = dict(classifier_options or {})
-    patches = PatchConfig.of(asked.pop("patches", chosen.classifier.patches), env=last)
-    config = ClassifierConfig.of(chosen.classifier, **asked, patches=patches)
+    judged: dict[str, ClassifierConfig] = {}
+    if not stages:
+        unused = {"env": env_options, "learner": learner_options, "classifier": classifier_options}
+        for name, given in unused.items():
+            if given:
+                raise ConfigError(
+                    f"preset {preset!r} has no agents, so {name}.{next(iter(given))} has no effect: omit it"
+                )
+    else:
+        last = stages[STAGES[-1]]
+        check_agent(make_agent(agent, last, learner), learner)  # errors show before the classifier is trained
+        asked = dict(classifier_options or {})
+        patches = PatchConfig.of(asked.pop("patches", chosen.classifier.patches), env=last)
+        judged = {CLASSIFIER: ClassifierConfig.of(chosen.classifier, **asked, patches=patches)}
     changes = student_options or {}
     contour = {CONTOUR: chosen.contour.replace(**changes)} if chosen.recipe.prior == CONTOUR else {}
     students = {name: pupil.replace(**changes) for name, pupil in chosen.students}
     options = {
         **run_folder.merged({name: env.to_dict() for name, env in stages.items()}, "env"),
-        **run_folder.merged({"": learner.to_dict()}, "learner"),
-        **run_folder.merged({"": config.to_dict()}, "classifier"),
+        **run_folder.merged({"": learner.to_dict()} if stages else {}, "learner"),
+        **run_folder.merged({name: own.to_dict() for name, own in judged.items()}, "classifier"),
         **run_folder.merged({name: vars(own) for name, own in {**contour, **students}.items()}, "student"),
     }
+    if chosen.guided:
+        check_guide()
     source = open_source(train)
     known = None if val is None else open_source(val)
     begin = partial(run_folder.begin, folder, preset=preset, agent=agent, options=options, data=train, val=val)
-    ranks.on_rank_0(partial(begin, parts=[CLASSIFIER, *contour, *stages, *students]))
+    ranks.on_rank_0(partial(begin, parts=[*judged, *contour, *stages, *students]))
     with run_folder.log(folder):
-        scorer = _judge(source, known, folder / CLASSIFIER, config, device, progress)
+        guides = None
+        if chosen.guided:
+            guides = ranks.on_rank_0(
+                partial(ask_guide, _blind(source), folder / GUIDE, device=device, progress=progress)
+            )
+        scorer = None
+        for config in judged.values():
+            scorer = _judge(source, known, folder / CLASSIFIER, config, device, progress)
         train_stages(
             source,
             stages,
@@ -108,9 +124,10 @@ def train_pipeline(
             scorer=scorer,
             recipe=chosen.recipe,
             contour=contour.get(CONTOUR),
+            guides=guides,
             progress=progress,
         )
-        ranks.on_rank_0(partial(teach, source, folder, students, device=device, progress=progress))
+        ranks.on_rank_0(partial(teach, source, folder, students, guides=guides, device=device, progress=progress))
         ranks.on_rank_0(partial(write_copy, folder))
     return folder
 
@@ -150,13 +167,15 @@ def train_stages(
     agent: str = "ddqn",
     recipe: Recipe | None = None,
     contour: StudentConfig | None = None,
+    guides: Sequence[Target] | None = None,
     progress: bool = True,
 ) -> dict[str, Cost]:
     """Train the agents stage by stage, into a folder that `Segmenter.from_pretrained` reads; return the costs.
 
     stages: environments by stage name, in order; each after the first sees the previous one's masks. agent: name of the
     agent for all of them, see `flipagents.learn.agents`. recipe: of the pipeline; its stages are replaced. contour: the
-    network of the prior `contour`, trained first if the recipe names that prior. Resumes where it stopped;
+    network of the prior `contour`, trained first if the recipe names that prior, also on the maps `guides`, one per
+    case (see `flipagents.train.guide`). Resumes where it stopped;
     CheckpointError if the folder belongs to another run. Inside `flipagents.learn.ranks.process_group` all ranks train
     the agents together; rank 0 does the rest.
     """
@@ -165,7 +184,11 @@ def train_stages(
 
     def outline() -> None:
         config = contour or StudentConfig()
-        _once(folder / CONTOUR, config, device, lambda: train_contour(cases, config, device=device, progress=progress))
+
+        def train() -> Student:
+            return train_contour(cases, config, guides=guides, device=device, progress=progress)
+
+        _once(folder / CONTOUR, config, device, train)
 
     if recipe.prior == CONTOUR:
         ranks.on_rank_0(outline)
@@ -192,10 +215,14 @@ def teach(
     folder: Path,
     students: Mapping[str, StudentConfig],
     *,
+    guides: Sequence[Target] | None = None,
     device: str = "cpu",
     progress: bool = True,
 ) -> None:
-    """Train students into a pipeline's folder, the first on the agents' maps, each other on the previous one's."""
+    """Train students into a pipeline's folder, the first on the agents' maps, each other on the previous one's.
+
+    Without agents the first learns the prior. guides: maps to average with what the first learns, one per case.
+    """
     cases = _blind(source)
     images, boxes = [case.image for case in cases], [case.box for case in cases]
     teacher: Student | None = None
@@ -206,7 +233,7 @@ def teach(
             signed = Segmenter.from_pretrained(folder, device=device, runtime="torch").map_many(
                 images, boxes, progress=progress
             )
-            maps: list[NDArray[np.floating[Any]]] = [(value + 1) / 2 for value in signed]
+            maps = with_guides([(value + 1) / 2 for value in signed], guides)
         else:
             maps = list(teacher.maps(images, boxes))
         return distil(cases, maps, config, device=device, progress=progress, title=name)

@@ -20,21 +20,23 @@ WARP = 0.25  # of the networks' training examples, likewise
 class Preset:
     """Settings in which the paper's pipeline and ours differ."""
 
-    env: tuple[EnvConfig, EnvConfig]  # of the two stages
-    learner: LearnerConfig
-    classifier: ClassifierConfig
     recipe: Recipe  # its prior may also be used by rewards
+    env: tuple[EnvConfig, ...] = ()  # of the stages; () for a pipeline without agents
+    learner: LearnerConfig = field(default_factory=LearnerConfig.small)
+    classifier: ClassifierConfig = field(default_factory=lambda: ClassifierConfig.preset("small"))
     contour: StudentConfig = field(default_factory=StudentConfig)  # of that prior, if it is learned
     students: tuple[
         tuple[str, StudentConfig], ...
-    ] = ()  # name; the first learns from the agents, each other from the previous one
+    ] = ()  # name; the first learns from the agents, or without them from the prior, each other from the previous one
+    guided: bool = False  # whether LiteMedSAM's maps are averaged into what the prior's network and the student learn
 
 
 def presets() -> dict[str, Preset]:
     """All presets by name.
 
-    `paper`: as faithful as the text allows. `small`: our best, small enough for two CPU cores. `paper-small`: the
-    paper's rewards at that size, with theta from the boxes, and what they need to be learned (docs/paper.md).
+    `paper`: as faithful as the text allows. `small`: our best from boxes alone, small enough for two CPU cores.
+    `guided`: networks without agents, taught by boxes and by LiteMedSAM. `paper-small`: the paper's rewards at that
+    size, with theta from the boxes, and what they need to be learned (docs/paper.md).
     """
     ours = EnvConfig(
         channels=("superpixel", "box", "ellipse", "prior"),
@@ -75,6 +77,12 @@ def presets() -> dict[str, Preset]:
             ),
             contour=StudentConfig(warp=WARP),
             students=(("student", StudentConfig(warp=WARP)), ("locator", StudentConfig.loose())),
+        ),
+        "guided": Preset(
+            recipe=Recipe(stages=(), prior=CONTOUR),
+            contour=StudentConfig(warp=WARP),
+            students=(("student", StudentConfig(warp=WARP)), ("locator", StudentConfig.loose())),
+            guided=True,
         ),
         "paper-small": Preset(
             env=(rewarded.replace(cell_area=COARSE), rewarded.replace(coarse_channels=True)),

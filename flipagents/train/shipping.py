@@ -35,7 +35,7 @@ CARD = "README.md"
 MAPPERS: tuple[Literal["contour", "student", "locator"], ...] = ("contour", "student", "locator")
 PHANTOMS = "phantom:4?first=1000000&height=160&width=224"  # seeds not used for training
 STRIPPED = re.compile(  # files that training writes and inference never reads
-    r"run\.json|train\.log|classifier/(last/[^/]+|log\.csv)"
+    r"run\.json|train\.log|classifier/(last/[^/]+|log\.csv)|guide/[^/]+\.png"
     r"|[^/]+/(checkpoint/[^/]+|metrics\.(csv|jsonl)|events\.out\.tfevents\.[^/]+)"
 )
 
@@ -156,8 +156,8 @@ def _answers(folder: Path, runtime: str, cases: list[Case]) -> Iterator[tuple[st
     """What each part of a pipeline answers on each case, by its name."""
     images, boxes = [case.image for case in cases], [case.box for case in cases]
     segmenter = Segmenter.from_pretrained(folder, runtime=runtime)
-    yield from (("the agents", values) for values in segmenter.map_many(images, boxes))
-    yield from (("the agents", mask) for mask in segmenter.predict_many(images, boxes))
+    yield from (("the pipeline", values) for values in segmenter.map_many(images, boxes))
+    yield from (("the pipeline", mask) for mask in segmenter.predict_many(images, boxes))
     for name in MAPPERS:
         if checkpoint.exists(folder / name):
             yield from ((name, values) for values in load_student(name, folder, runtime=runtime).maps(images, boxes))

@@ -45,8 +45,8 @@ def test_the_tables_name_what_is_there() -> None:
 
 
 def test_a_method_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = "flipagents.compare.baselines.litemedsam"
-    monkeypatch.delitem(sys.modules, module, raising=False)
+    for module in ("flipagents.compare.baselines.litemedsam", "flipagents.maps.litemedsam"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingDependencyError, match=r"'litemedsam' needs torch: pip install flip-learning\[agents\]"):
         make_method("litemedsam")

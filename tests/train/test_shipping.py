@@ -172,7 +172,7 @@ def test_a_folder_that_gives_other_masks_does_not_ship(
             target.write_text(target.read_text().replace('"smooth": 0.03', '"smooth": 0.2'))
 
     monkeypatch.setattr(shipping, "_copy", bent)
-    with pytest.raises(CheckpointError, match="the agents gives other values than that of .* with torch: nothing ship"):
+    with pytest.raises(CheckpointError, match="the pipeline gives other values than that of .* with torch: nothing"):
         ship(trained, tmp_path / "mine", licence="MIT")
     assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == []
 

