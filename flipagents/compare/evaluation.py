@@ -15,6 +15,7 @@ from flipagents.compare.methods import METHODS, Method, has_runtimes, make_metho
 from flipagents.compare.ours import Found
 from flipagents.compare.scoring import CaseScore, Failure, from_csv, score, to_csv
 from flipagents.segment.runtimes import pipeline_folder, runtime_of
+from flipagents.store.checkpoint import weights_folder
 from flipagents.store.files import file_names, write_texts
 from flipagents.store.provenance import code_digest, weights_digest, without_folders
 from flipenv.config import EnvConfig
@@ -37,7 +38,7 @@ class Candidate:
 
     method: str  # name, see `flipagents.compare.methods`
     label: str = ""  # of the row; "" for the method's name, prefixed with `found` if boxes are relocated
-    weights: str | Path | None = None  # folder, None for the shipped weights; may contain {seed}
+    weights: str | Path | None = None  # folder, may contain {seed}; or a name of shipped weights; None for the default
     margin: int = 0  # box tolerance in px; above 0, boxes are relocated first
 
     @property
@@ -47,7 +48,7 @@ class Candidate:
 
     def folder(self, seed: int) -> Path | None:
         """Weights of one seed."""
-        return None if self.weights is None else Path(str(self.weights).replace(SEED, str(seed)))
+        return None if self.weights is None else weights_folder(str(self.weights).replace(SEED, str(seed)))
 
     def make(self, seed: int, device: str, runtime: str = "auto") -> Method:
         """Make the method; FlipError if it, its weights or its dependencies are missing.

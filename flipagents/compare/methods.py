@@ -33,6 +33,7 @@ OURS = {  # as MAKERS; the third parameter is a runtime
     "flip": "flipagents.compare.ours:Flip",
     "flip+student": "flipagents.compare.ours:FlipStudent",
     "contour": "flipagents.compare.ours:ContourMethod",
+    "contour+litemedsam": "flipagents.compare.ours:GuidedContour",
 }
 
 
@@ -72,6 +73,9 @@ def default_method(weights: str | Path | None = None) -> str:
     weights: as for `make_method`.
     """
     return "contour" if checkpoint.exists(checkpoint.weights_folder(weights) / CONTOUR) else "flip"
+
+
+GUIDED = "contour+litemedsam"  # what `flip segment --guide` uses
 
 
 def make_method(

@@ -85,6 +85,23 @@ class ContourMethod:
         return [tidy(self.prior(case.image, case.box) > 127) for case in cases]
 
 
+class GuidedContour(ContourMethod):
+    """The mean of the prior's map and LiteMedSAM's (`flipagents.maps.litemedsam`), thresholded at 0.5; as `Flip`."""
+
+    def __init__(self, weights: Path | None = None, device: str = "cpu", runtime: str = "auto") -> None:
+        super().__init__(weights, device, runtime)
+        from flipagents.maps.litemedsam import LiteMedSAM  # noqa: PLC0415 - torch
+
+        self.guide = LiteMedSAM(device)
+
+    def __call__(self, cases: list[Case]) -> list[Mask]:
+        """One mask per case."""
+        seen = self.guide.maps([case.image for case in cases], [case.box for case in cases])
+        return [
+            tidy(self.prior(case.image, case.box) / 255 + other > 1) for case, other in zip(cases, seen, strict=True)
+        ]
+
+
 class Finder:
     """Moves boxes that may be off to where a pipeline's locator sees the nodule (see `flipagents.maps.locate`).
 

@@ -11,15 +11,21 @@ from flipagents.segment.runtimes import COPY
 from flipagents.store.files import write_texts
 from flipagents.store.recipe import Recipe, networks, pipeline_digest
 from flipagents.store.run_folder import read
+from flipagents.train.presets import presets
 from flipenv.errors import ConfigError
 
 PURPOSE = {
-    "contour": "network of the prior that the agents see and are rewarded by",
-    "student": "distilled from the agents' maps: method `flip+student`",
+    "contour": "network of the prior, which agents see and are rewarded by: method `contour`",
+    "student": "one network in one pass, distilled from the agents or the prior: method `flip+student`",
     "locator": "relocates boxes that are off: `--margin`",
     "classifier": "gave the classification reward in training; inference does not use it; erase curves show its score",
     COPY: "the same networks for onnxruntime, used on a CPU",
 }
+OURS = ("flip", "flip+student", "contour")  # methods that a report evaluates a pipeline by
+TAUGHT = (
+    "**LiteMedSAM, a network trained on 1.6 million masks, perhaps those of these images among them, taught these "
+    "weights: its maps of the training images were half of what they learned. No mask of the training images was read.**"
+)
 SIZES = " boxes"  # suffix of a report's groups by box area, which the card omits
 
 Report = Mapping[str, Any]  # as `flipagents.compare.report` writes it
@@ -28,12 +34,12 @@ Report = Mapping[str, Any]  # as `flipagents.compare.report` writes it
 def read_report(path: str | Path, run: Path) -> Report:
     """Read a report of `flip evaluate --weights RUN`.
 
-    Raises ConfigError if it cannot be read, has no row of the agents, or was made with other weights than the run's.
+    Raises ConfigError if it cannot be read, has no row of the pipeline, or was made with other weights than the run's.
     """
     try:
         info: Report = json.loads(Path(path).read_text(encoding="utf-8"))
         weights = info["about"]["weights"]
-        ours = [row for row in info["summaries"] if row["method"] in ("flip", "found flip") and row["n"]]
+        ours = [row for row in info["summaries"] if row["method"].removeprefix("found ") in OURS and row["n"]]
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"{path} is not a report of this version ({type(error).__name__}: {error}); expected the report.json that "
@@ -42,7 +48,7 @@ def read_report(path: str | Path, run: Path) -> Report:
     if weights != pipeline_digest(run):
         raise ConfigError(f"{path} was made with other weights than {run}: run `flip evaluate --weights {run}`")
     if not ours:
-        raise ConfigError(f"{path} has no row of method 'flip'; evaluate with --methods flip ...")
+        raise ConfigError(f"{path} has no row of {', '.join(OURS)}; evaluate with --methods {OURS[0]} ...")
     return info
 
 
@@ -57,6 +63,7 @@ def write_card(
     assert info is not None, "a run without run.json cannot be shipped"
     sections = [
         f"# {name}: weights of `flip train --preset {info['preset']}`",
+        *([TAUGHT] if presets()[info["preset"]].guided else []),
         _what(folder),
         _data(info, data_note),
         _how(info),

@@ -209,7 +209,9 @@ def test_a_part_that_nobody_registered_is_named_at_once(option: str, tmp_path: P
 
 
 def test_presets() -> None:
-    assert set(presets()) == {"guided", "paper", "paper-small", "small"} == set(PRESETS), "those that are known without torch"
+    assert set(presets()) == {"guided", "paper", "paper-small", "small"} == set(PRESETS), (
+        "those that are known without torch"
+    )
     paper = presets()["paper"]
     assert paper.recipe.prior is None
     assert paper.students == ()

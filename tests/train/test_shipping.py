@@ -151,7 +151,7 @@ def test_a_call_that_makes_no_sense(trained: Path, report: Path, tmp_path: Path)
     for change, message in (
         ({"about": {**told["about"], "weights": "0" * 32}}, "was made with other weights than"),
         ({"about": {}}, "is not a report of this version"),
-        ({"summaries": [row for row in told["summaries"] if row["method"] == "box"]}, "has no row of method 'flip'"),
+        ({"summaries": [row for row in told["summaries"] if row["method"] == "box"]}, "has no row of flip, flip"),
     ):
         (tmp_path / "other.json").write_text(json.dumps({**told, **change}))
         with pytest.raises(ConfigError, match=message):
