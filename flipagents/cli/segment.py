@@ -24,7 +24,7 @@ EXPORTS = {"coco": ("pycocotools.mask", "coco"), "nifti": ("nibabel", "medical")
 def segment(options: argparse.Namespace) -> int:
     """Write the mask and an overlay of every case; by the agents also the erase curve, and a film if asked for."""
     from flipagents.cli.inputs import open_input
-    from flipagents.compare.methods import GUIDED, check_method, default_method
+    from flipagents.compare.methods import check_method
     from flipagents.formats.dicom_seg import check_scan
     from flipagents.formats.scans import scan_of
     from flipagents.machine.devices import check_device
@@ -35,19 +35,8 @@ def segment(options: argparse.Namespace) -> int:
     from flipenv.sources.extras import need
 
     film = "--gif" if options.gif else "--mp4" if options.mp4 else None
-    if options.guide:
-        if options.method is not None or film is not None:
-            other = "--method" if options.method is not None else film
-            raise ConfigError(
-                f"--guide averages LiteMedSAM into the prior, method {GUIDED!r}; omit {other}, or --guide"
-            )
-        options.method = GUIDED
-    options.method = options.method or ("flip" if film is not None else default_method(options.weights))
+    options.method = _method(options, film)
     agents = options.method.partition(":")[0] == "flip"
-    if film is not None and not agents:
-        raise ConfigError(
-            f"{film} shows the agents' walk; method {options.method!r} has no agents: omit {film}, or --method"
-        )
     if options.overwrite and options.engine == "ray":
         raise ConfigError("--engine ray tracks progress by output files: omit --overwrite and give a new folder")
     for name in options.export:  # before a million images are segmented
@@ -95,6 +84,24 @@ def _print_summary(options: argparse.Namespace, cases: int, changed: Mapping[int
     parts += [f"{cases - len(changed)} already done (--overwrite replaces them)"] if len(changed) < cases else []
     parts += [f"{failed} failed:"] if failed else []
     print(", ".join(parts), file=sys.stderr if options.json else sys.stdout, flush=True)
+
+
+def _method(options: argparse.Namespace, film: str | None) -> str:
+    """The method to use; film: the option that asks for a film, which only the agents can give."""
+    from flipagents.compare.methods import GUIDED, default_method
+    from flipenv.errors import ConfigError
+
+    if options.guide:
+        other = "--method" if options.method is not None else film
+        if other is not None:
+            raise ConfigError(
+                f"--guide averages LiteMedSAM into the prior, method {GUIDED!r}: omit {other}, or --guide"
+            )
+        return GUIDED
+    method = options.method or ("flip" if film is not None else default_method(options.weights))
+    if film is not None and method.partition(":")[0] != "flip":
+        raise ConfigError(f"{film} shows the agents' walk; method {method!r} has no agents: omit {film}, or --method")
+    return str(method)
 
 
 def _segment_all(work: Work, paths: Paths, options: argparse.Namespace) -> list[Outcome]:
