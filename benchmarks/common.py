@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flipagents.compare.evaluation import Candidate
+from flipagents.compare.evaluation import FOUND, Candidate
 from flipagents.compare.report import REFERENCES, Report, evaluate
 from flipagents.compare.summaries import Summary
 from flipagents.compare.tables import latex_table, markdown_table, spread
@@ -23,6 +23,10 @@ QUICK = "phantom:4?height=112&width=152"
 MEASURES = (("dice", "DICE, %", 100), ("jaccard", "JAC, %", 100), ("conformity", "CON, %", 100))
 MEASURES += (("hausdorff", "HD, px", 1), ("asd", "ASD, px", 1))  # the paper's columns
 BEST = "flip"  # compared with the paper's own method
+GUIDED = {  # rows of the weights that LiteMedSAM's maps taught -> their method
+    "guided": "contour",
+    "guided+student": "flip+student",
+}
 
 
 def make_parser(text: str | None, name: str) -> argparse.ArgumentParser:
@@ -134,9 +138,16 @@ def provenance(facts: Mapping[str, Any]) -> str:
     return f"{text}{facts['machine']}. {versions}. {facts['time']}."
 
 
+def candidate(name: str, weights: str | None = None, margin: int = 0) -> Candidate:
+    """The row of a method, or of one of GUIDED; above a margin of 0 on the box found again within that many px."""
+    if name not in GUIDED:
+        return Candidate(name, weights=weights, margin=margin)
+    return Candidate(GUIDED[name], f"{FOUND} {name}" if margin else name, "busi-guided", margin)
+
+
 def pairs(names: Iterable[str], weights: str | None, margin: int) -> list[Candidate]:
     """Each method on the box as given, and on the box found again within `margin` px."""
-    return [row for name in names for row in (Candidate(name, weights=weights), Candidate(name, "", weights, margin))]
+    return [row for name in names for row in (candidate(name, weights), candidate(name, weights, margin))]
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from common import beside_paper, make_parser, read, run, write
+from common import GUIDED, beside_paper, candidate, make_parser, read, run, write
 from paper import TABLE_1
 
 from flipagents.compare.evaluation import Candidate
@@ -25,9 +25,10 @@ METHODS = (
     *("box", "ellipse", "otsu", "grabcut", "grabcut-fair", "saliency", "saliency-fine", "sp-rg"),
     *("gradcam", "gradcam++", "adversarial-erasing", "sdi", "box-unet", "polar", "polar+grey", "contour"),
     *OURS,
-    *("litemedsam", "unet", "oracle"),
+    *GUIDED,
+    *("litemedsam", "contour+litemedsam", "unet", "oracle"),
 )
-PIPELINE = ("contour", *OURS)  # weights from `--weights`
+PIPELINE = ("contour", "contour+litemedsam", *OURS)  # weights from `--weights`
 TRAINED = ("adversarial-erasing", "sdi", "box-unet", "unet")  # weights from `--baselines`
 PRINTED = {  # our row -> the paper's
     "unet": "U-net",
@@ -42,7 +43,8 @@ PRINTED = {  # our row -> the paper's
 NOTES = (
     "The paper's numbers are of its own images, ours of other patients. Empty masks have no distance and are left out "
     "of HD and ASD: see the share of empty masks below. `unet` learned from full masks; `oracle` erases superpixels by "
-    "the true mask: both are bounds, not competitors. `litemedsam` learned from over a million masks.",
+    "the true mask: both are bounds, not competitors. `litemedsam` learned from over a million masks; its maps "
+    "of the training images, beside the boxes, taught `guided` and `guided+student`; `contour+litemedsam` asks it.",
 )
 
 
@@ -54,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> Report:
     parser.add_argument("--baselines", help="folder of trained baselines, default: as shipped; may contain {seed}")
     options = read(parser, arguments)
     rows = [
-        Candidate(name, weights=options.baselines if name in TRAINED else options.weights if name in PIPELINE else None)
+        candidate(name, options.baselines if name in TRAINED else options.weights if name in PIPELINE else None)
         for name in (*options.methods, *options.registered)
     ]
     if options.paper_weights:

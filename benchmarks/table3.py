@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from common import BEST, MEASURES, beside_paper, make_parser, pairs, provenance, read, run, save_figures
+from common import BEST, MEASURES, beside_paper, candidate, make_parser, pairs, provenance, read, run, save_figures
 from paper import TABLE_3
 from table1 import METHODS
 
-from flipagents.compare.evaluation import FOUND, Candidate
+from flipagents.compare.evaluation import FOUND
 from flipagents.compare.plots import shift_figure
 from flipagents.compare.report import ALWAYS, Report
 from flipagents.compare.tables import latex_table, markdown_table
@@ -23,7 +23,7 @@ from flipagents.store.files import write_texts
 
 TIGHT = "tight"
 # in the figure, when there are more methods than these
-SHOWN = ("box", "ellipse", "polar+grey", "contour", "flip", "flip+student", "litemedsam", "unet", "box-unet")
+SHOWN = ("box", "ellipse", "polar+grey", "contour", "flip", "flip+student", "guided", "litemedsam", "unet", "box-unet")
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Report]:
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Report]:
     for shift in (TIGHT, *options.shifts):
         low, _, high = shift.partition("-")
         moved = shift != TIGHT
-        rows = pairs(names, options.weights, options.margin) if moved else [Candidate(each) for each in names]
+        rows = pairs(names, options.weights, options.margin) if moved else [candidate(each) for each in names]
         span = (float(low), float(high or low)) if moved else (0.0, 0.0)
         where = options.out / (f"shift-{shift}" if moved else TIGHT)
         print(f"boxes: {shift}", flush=True)
