@@ -77,6 +77,22 @@ def test_the_quick_start_plays_an_episode() -> None:
     assert known["mask"].any()
 
 
+def test_the_masks_to_check_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flipagents.cli import main
+    from flipagents.formats.quality_csv import Quality, write_quality
+
+    monkeypatch.chdir(tmp_path)
+    assert main(["segment", "phantom:2?height=80&width=112", "--method", "box", "-o", "masks", "-q"]) == 0
+    rows = [
+        Quality(path.name, "phantom", flipenv.Box(1, 2, 3, 4), "box", 4, quality, reasons=reasons)
+        for path, quality, reasons in zip(
+            sorted(Path("masks").glob("*_mask.png")), (0.9, 0.5), (("no-nodule",), ()), strict=True
+        )
+    ]
+    write_quality(Path("masks/quality.csv"), rows)
+    assert [row.mask for row in run(blocks("review.md", "python"))["worst"]] == [rows[1].mask, rows[0].mask]
+
+
 def test_the_quick_start_segments() -> None:
     pytest.importorskip("torch")
     pytest.importorskip("monai")
@@ -86,7 +102,9 @@ def test_the_quick_start_segments() -> None:
     assert 2 * (mask & case.mask).sum() / (mask.sum() + case.mask.sum()) > 0.8
 
 
-@pytest.mark.parametrize("page", ["../README.md", "quick-start.md", "agents.md", "baselines.md", "scale.md"])
+@pytest.mark.parametrize(
+    "page", ["../README.md", "quick-start.md", "agents.md", "review.md", "baselines.md", "scale.md"]
+)
 def test_commands_exist(page: str) -> None:
     from flipagents.cli import parser as cli
 

@@ -1,4 +1,4 @@
-"""The command `flip`: segment, app, serve, train, evaluate, export, ship, ablate, demo, info, completion.
+"""The command `flip`: segment, review, app, serve, train, evaluate, export, ship, ablate, demo, info, completion.
 
 Exit codes: 0 success; 1 some images failed; 2 error, explained in one line; 130 interrupted by Ctrl-C.
 """
@@ -20,6 +20,8 @@ from flipagents.cli.demo import demo
 from flipagents.cli.evaluate import evaluate
 from flipagents.cli.export import export
 from flipagents.cli.info import completion, info
+from flipagents.cli.review import add_options as add_review
+from flipagents.cli.review import review
 from flipagents.cli.segment import EXPORTS, segment
 from flipagents.cli.serve import LOCAL, app, serve
 from flipagents.cli.ship import add_options, ship
@@ -178,7 +180,9 @@ def make_parser() -> Parser:
         each.set_defaults(run=run, parser=each)
         return each
 
-    one, page, answering = command(segment, "segment"), command(app, "app"), command(serve, "serve")
+    one = command(segment, "segment")
+    add_review(command(review, "review"), _between(1, 1_000_000))
+    page, answering = command(app, "app"), command(serve, "serve")
     two, three, four = command(train, "train"), command(evaluate, "evaluate"), command(demo, "demo")
     five, six = command(export, "export"), command(ablate, "ablate")
     seven, eight = command(info, "info"), command(completion, "completion")
