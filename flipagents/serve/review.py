@@ -12,7 +12,8 @@ import numpy as np
 
 from flipagents.formats.quality_csv import NAME, REASONS, Quality, read_quality
 from flipagents.segment.origin import Origin, read_origin
-from flipenv.errors import FlipError, ImageError, SourceError
+from flipenv.checks import check_box
+from flipenv.errors import BoxError, FlipError, ImageError, SourceError
 from flipenv.pixels import Grey, Mask
 from flipenv.sources import read_image
 from flipenv.types import Box
@@ -124,6 +125,11 @@ def card(listed: Listed) -> Card:
         mask = read_image(listed.path) > 0
     except FlipError as error:
         return Card(listed, None, box, method, None, (*notes, _short(error, listed.path)))
+    try:
+        box = None if box is None else Box(*check_box(box, mask.shape))
+    except BoxError as error:
+        box = None
+        notes.append(str(error))
     if not mask.any():
         notes.append(REASONS["empty"])
     try:

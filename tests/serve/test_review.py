@@ -157,6 +157,17 @@ def test_a_mask_that_cannot_be_read_is_said(out: Path) -> None:
     assert "cannot be shown" in sheet(listing(out), [shown])
 
 
+def test_a_foreign_mask_whose_row_has_a_box_elsewhere(out: Path) -> None:
+    Image.fromarray(np.zeros((40, 50), np.uint8)).save(out / "foreign.png")
+    elsewhere = dataclasses.replace(row(out, "bad"), mask="foreign.png", box=Box(100, 100, 120, 130), area_px=0)
+    write_quality(out / NAME, [elsewhere])
+    shown = card(next(each for each in listing(out).masks if each.name == "foreign"))
+    assert shown.box is None
+    assert "reaches outside its image" in shown.notes[0]
+    assert shown.notes[1] == "the mask is empty"
+    assert "<svg" in sheet(listing(out), [shown])
+
+
 def test_a_folder_without_masks(tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SourceError, match=r"holds no NAME_mask\.png; expected the output folder of `flip segment`"):
         listing(tmp_path)
