@@ -89,6 +89,15 @@ class EraseEnv(gymnasium.Env[npt.NDArray[np.uint8], int]):
         """The current segmentation, (height, width) bool in pixels of the case's image."""
         return self._batch.mask()
 
+    def get_keys_to_action(self) -> dict[tuple[str, ...], int]:
+        """Keys for `gymnasium.utils.play.play`: p passes, space erases with all agents, 1 with the first alone."""
+        agents = range(self.config.n_agents)
+        chosen = {
+            tuple(str(agent + 1) for agent in agents if action >> agent & 1): action
+            for action in range(1, joint_actions(self.config))
+        }
+        return {("p",): 0, (" ",): joint_actions(self.config) - 1, **chosen}
+
     def render(self) -> npt.NDArray[np.uint8] | None:
         """One frame, (h, w, 3) uint8, with `render_mode="rgb_array"`."""
         return self._viewer.render()

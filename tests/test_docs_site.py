@@ -102,9 +102,10 @@ def test_the_quick_start_segments() -> None:
     assert 2 * (mask & case.mask).sum() / (mask.sum() + case.mask.sum()) > 0.8
 
 
-@pytest.mark.parametrize(
-    "page", ["../README.md", "quick-start.md", "agents.md", "review.md", "baselines.md", "scale.md"]
-)
+COMMANDS = ["../README.md", "quick-start.md", "environment.md", "agents.md", "review.md", "baselines.md", "scale.md"]
+
+
+@pytest.mark.parametrize("page", COMMANDS)
 def test_commands_exist(page: str) -> None:
     from flipagents.cli import parser as cli
 

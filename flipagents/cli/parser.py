@@ -1,4 +1,4 @@
-"""The command `flip`: segment, review, app, serve, train, evaluate, export, ship, ablate, demo, info, completion.
+"""The command `flip`: segment, review, play, app, serve, train, evaluate, export, ship, ablate, demo, info, completion.
 
 Exit codes: 0 success; 1 some images failed; 2 error, explained in one line; 130 interrupted by Ctrl-C.
 """
@@ -20,6 +20,8 @@ from flipagents.cli.demo import demo
 from flipagents.cli.evaluate import evaluate
 from flipagents.cli.export import export
 from flipagents.cli.info import completion, info
+from flipagents.cli.play import add_options as add_play
+from flipagents.cli.play import play
 from flipagents.cli.review import add_options as add_review
 from flipagents.cli.review import review
 from flipagents.cli.segment import EXPORTS, segment
@@ -182,7 +184,8 @@ def make_parser() -> Parser:
 
     one = command(segment, "segment")
     add_review(command(review, "review"), _between(1, 1_000_000))
-    page, answering = command(app, "app"), command(serve, "serve")
+    playing, page, answering = command(play, "play"), command(app, "app"), command(serve, "serve")
+    add_play(playing)
     two, three, four = command(train, "train"), command(evaluate, "evaluate"), command(demo, "demo")
     five, six = command(export, "export"), command(ablate, "ablate")
     seven, eight = command(info, "info"), command(completion, "completion")
@@ -233,14 +236,14 @@ def make_parser() -> Parser:
         )
     for each in (one, page, answering, two, three, four):
         each.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps, or auto")
-    for each in (one, page, answering, three, four):
+    for each in (one, playing, page, answering, three, four):
         each.add_argument(
             "--runtime",
             choices=("auto", "onnx", "torch"),
             default="auto",
             help="inference library; auto (default): onnxruntime on a CPU, which starts faster, otherwise torch",
         )
-    for each in (one, page, answering, three, four, five, seven):
+    for each in (one, playing, page, answering, three, four, five, seven):
         each.add_argument(
             "--weights",
             type=_weights,
