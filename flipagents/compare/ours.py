@@ -90,15 +90,16 @@ class GuidedContour(ContourMethod):
 
     def __init__(self, weights: Path | None = None, device: str = "cpu", runtime: str = "auto") -> None:
         super().__init__(weights, device, runtime)
-        from flipagents.maps.litemedsam import LiteMedSAM  # noqa: PLC0415 - torch
+        from flipagents.maps import litemedsam  # noqa: PLC0415 - torch
 
-        self.guide = LiteMedSAM(device)
+        self.guide, self.snug = litemedsam.LiteMedSAM(device), litemedsam.snug
 
     def __call__(self, cases: list[Case]) -> list[Mask]:
         """One mask per case."""
         seen = self.guide.maps([case.image for case in cases], [case.box for case in cases])
         return [
-            tidy(self.prior(case.image, case.box) / 255 + other > 1) for case, other in zip(cases, seen, strict=True)
+            tidy(self.prior(case.image, case.box) / 255 + self.snug(other, case.box) > 1)
+            for case, other in zip(cases, seen, strict=True)
         ]
 
 

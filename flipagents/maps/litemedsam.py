@@ -25,6 +25,8 @@ from flipenv.pixels import Grey
 from flipenv.types import Box
 
 SIDE = 256  # px of the network's square input
+LEVEL = 0.2  # probability at which the masks fill their boxes best on BUSI `train`: found from the boxes alone
+LEAST = 2e-3  # clips probabilities, as their log-odds are moved
 BATCH = 16  # images per forward pass on a GPU; a CPU is faster with one
 
 
@@ -54,7 +56,7 @@ class LiteMedSAM:
             yield from self._forward(images[chunk], boxes[chunk])
 
     def maps(self, images: Sequence[Grey], boxes: Sequence[Box]) -> Iterator[NDArray[np.float32]]:
-        """Nodule probability per pixel, (height, width) float32 in 0..1; 0 outside the box, which is taken as tight.
+        """Nodule probability per pixel, (height, width) float32 in 0..1, also outside the box.
 
         Mean over the image and its horizontal flip: on BUSI `val` the flip is worth 0.007 Dice (docs/experiments.md).
         """
@@ -63,12 +65,8 @@ class LiteMedSAM:
             Box(box.top, image.shape[1] - box.right, box.bottom, image.shape[1] - box.left)
             for image, box in zip(images, boxes, strict=True)
         ]
-        ways = zip(self.logits(images, boxes), self.logits(turned, mirrored), boxes, strict=True)
-        for there, back, box in ways:
-            seen = np.zeros_like(there)
-            inside = box.rows, box.columns
-            seen[inside] = ((_sigmoid(there) + _sigmoid(back)[:, ::-1]) / 2)[inside]
-            yield seen
+        for there, back in zip(self.logits(images, boxes), self.logits(turned, mirrored), strict=True):
+            yield np.asarray((_sigmoid(there) + _sigmoid(back)[:, ::-1]) / 2, np.float32)
 
     @torch.inference_mode()
     def _forward(self, images: Sequence[Grey], boxes: Sequence[Box]) -> list[NDArray[np.float32]]:
@@ -80,6 +78,19 @@ class LiteMedSAM:
     def _on_image(self, logits: Tensor, image: Grey) -> NDArray[np.float32]:
         own = self.network.postprocess_masks(logits[None], _shrunk(image.shape), image.shape)
         return np.asarray(own[0, 0].cpu(), np.float32)
+
+
+def snug(seen: NDArray[np.float32], box: Box, level: float = LEVEL) -> NDArray[np.float32]:
+    """A map moved in log-odds so that `level` becomes a half; 0 outside the box, which is taken as tight.
+
+    Its masks at a half are too small for their boxes; those at `level` fill them, see `flipagents.train.guide`.
+    """
+    inside = box.rows, box.columns
+    odds = np.clip(seen[inside], LEAST, 1 - LEAST)
+    odds /= 1 - odds
+    moved = np.zeros_like(seen)
+    moved[inside] = odds / (odds + level / (1 - level))
+    return moved
 
 
 def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -64,5 +64,15 @@ def test_maps_of_a_mirrored_image_are_mirrored_maps(phantoms: list[Case]) -> Non
     image = np.ascontiguousarray(case.image[:, ::-1])
     seen, back = network.maps([case.image, image], [case.box, turned])
     np.testing.assert_allclose(seen, back[:, ::-1], atol=1e-6)
-    assert not seen[~filled_box(case.box, case.image.shape)].any()
     assert 0.3 < seen[case.box.rows, case.box.columns].mean() < 1
+
+
+def test_snug() -> None:
+    seen = np.array([[0.2, 0.1, 0.9], [0.0, 1.0, 0.2]], np.float32)
+    moved = litemedsam.snug(seen, Box(0, 0, 2, 2), 0.2)
+    assert moved.dtype == np.float32
+    odds = seen / (1 - np.minimum(seen, 0.999)) * 4
+    np.testing.assert_allclose(moved[0], [0.5, (odds / (1 + odds))[0, 1], 0], rtol=1e-5)
+    assert moved[1, 0] < 0.01
+    assert moved[1, 1] > 0.99
+    assert moved[1, 2] == 0, "outside the box"
