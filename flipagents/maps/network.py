@@ -33,6 +33,7 @@ class StudentConfig:
     shift: float = 0.0  # image px, largest random offset of the boxes
     warp: float = 0.0  # largest elastic deformation, share of the box's sides, see `flipagents.maps.warp`
     warp_share: float = 0.7  # share of examples that are deformed
+    scanners: float = 0.0  # share of examples as another scanner stored them, see `flipagents.maps.scanner`
     epochs: int = 25
     batch: int = 16
     learning_rate: float = 4e-3  # maximum of the one-cycle schedule
@@ -49,6 +50,7 @@ class StudentConfig:
             between("shift", self.shift, 0.0, 4096.0)
             between("warp", self.warp, 0.0, 1.0)
             between("warp_share", self.warp_share, 0.0, 1.0)
+            between("scanners", self.scanners, 0.0, 1.0)
             between("epochs", self.epochs, 1, 10**6, whole=True)
             between("batch", self.batch, 1, 10**6, whole=True)
             between("learning_rate", self.learning_rate, 1e-12, 10.0)

@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from flipagents.maps.crops import SIZE, Crop, Picture, inputs
 from flipagents.maps.network import Student, StudentConfig
+from flipagents.maps.scanner import as_stored_elsewhere
 from flipagents.maps.warp import warp
 from flipenv.episode import shift_box
 from flipenv.errors import ConfigError
@@ -108,8 +109,10 @@ def example(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """One training crop: inputs (N_INPUTS[view], SIZE, SIZE) and map (1, SIZE, SIZE), both float32.
 
-    Augmented: outline (as configured), box, crop, grey levels, and a flip for half of the crops.
+    Augmented: scanner and outline (as configured), box, crop, grey levels, and a flip for half of the crops.
     """
+    if config.scanners and rng.random() < config.scanners:
+        case = as_stored_elsewhere(case, rng)
     if config.warp and rng.random() < config.warp_share:
         case, target_map = warp(case, target_map, config.warp, rng)
     angle, length = rng.uniform(0, 2 * np.pi), rng.uniform(0, config.shift)
