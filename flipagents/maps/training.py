@@ -23,7 +23,7 @@ from flipenv.types import Case
 
 ZOOM, MOVE = 0.02, 0.01  # sigmas of the crop's size and place, shares of its size
 GAMMA = 0.25  # sigma of log gamma
-GUIDED = 0.5  # share of a second teacher, chosen on BUSI val, see docs/experiments.md
+GUIDED = 0.65  # share of a second teacher, chosen on BUSI val, see docs/experiments.md
 BLUR, NOISE = 0.7, 0.05  # largest sigmas: crop px, and standardised grey levels
 
 # logits and target crops, both (B, 1, SIZE, SIZE), and network inputs (B, N_INPUTS[view], SIZE, SIZE), all float32, to

@@ -14,7 +14,7 @@ from flipagents.segment.runtimes import pipeline_folder
 from flipagents.store import checkpoint
 from flipagents.store.checkpoint import CheckpointError
 from flipagents.store.onnx import KIND as EXPORTED
-from flipagents.store.recipe import CONTOUR
+from flipagents.store.recipe import CONTOUR, Recipe
 from flipagents.store.run_folder import unfinished
 
 
@@ -42,10 +42,13 @@ def load_student(
 ) -> Mapper:
     """Load a pipeline's prior, student or locator network; folder: None for the shipped weights.
 
+    The student is the network that needs one pass: in a pipeline without agents the prior's, if it has no other.
     runtime: see `flipagents.segment.runtimes.pipeline_folder`. Raises CheckpointError if the folder holds no pipeline,
     or one without that network.
     """
     where = pipeline_folder(folder, runtime, device)
+    if name == "student" and not checkpoint.exists(where / name) and not Recipe.read(where).stages:
+        name = CONTOUR
     if not checkpoint.exists(where / name):
         raise CheckpointError(unfinished(where) or f"{where} holds no {name}; `flip train --preset small` makes one")
     return load_mapper(where / name, device)

@@ -24,7 +24,7 @@ PURPOSE = {
 OURS = ("flip", "flip+student", "contour")  # methods that a report evaluates a pipeline by
 TAUGHT = (
     "**LiteMedSAM, a network trained on 1.6 million masks, perhaps those of these images among them, taught these "
-    "weights: half of what they learned is its maps of the training images. No mask of the training images was read.**"
+    "weights: most of what they learned is its maps of the training images. No mask of the training images was read.**"
 )
 SIZES = " boxes"  # suffix of a report's groups by box area, which the card omits
 

@@ -28,7 +28,7 @@ class Preset:
     students: tuple[
         tuple[str, StudentConfig], ...
     ] = ()  # name; the first learns from the agents, or without them from the prior, each other from the previous one
-    guided: bool = False  # whether LiteMedSAM's maps are averaged into what the prior's network and the student learn
+    guided: bool = False  # whether LiteMedSAM's maps are averaged into what the prior's network and a student learn
 
 
 def presets() -> dict[str, Preset]:
@@ -80,8 +80,15 @@ def presets() -> dict[str, Preset]:
         ),
         "guided": Preset(
             recipe=Recipe(stages=(), prior=CONTOUR),
-            contour=StudentConfig(warp=WARP),
-            students=(("student", StudentConfig(warp=WARP)), ("locator", StudentConfig.loose())),
+            contour=StudentConfig(
+                features=(16, 16, 32, 64, 128, 16),
+                warp=0.15,
+                warp_share=0.5,
+                scanners=0.5,
+                epochs=100,
+                weight_decay=0.05,
+            ),
+            students=(("locator", StudentConfig.loose(features=(10, 10, 20, 40, 80, 10))),),
             guided=True,
         ),
         "paper-small": Preset(

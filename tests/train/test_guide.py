@@ -15,6 +15,7 @@ pytest.importorskip("torch", reason="the networks are trained with torch")
 pytest.importorskip("monai", reason="their loss is MONAI's")
 from flipagents.compare.methods import default_method, make_method, run_method
 from flipagents.maps import litemedsam
+from flipagents.maps.tidy import tidy
 from flipagents.segment.loading import load_student
 from flipagents.segment.segmenter import Segmenter
 from flipagents.store.checkpoint import CheckpointError
@@ -68,6 +69,9 @@ def test_learns_from_boxes_and_guide(table: Path, tmp_path: Path) -> None:
         assert share > 0.55, name
     segmenter = Segmenter.from_pretrained(run)
     assert segmenter.stages == []
+    student = make_method("flip+student", run)
+    for mask, seen in zip(run_method(student, cases), load_student("contour", run).maps(images, boxes), strict=True):
+        np.testing.assert_array_equal(mask, tidy(seen > 0.5))  # the prior's network is the student
     assert default_method(run) == "contour"
     for mask, other in zip(
         segmenter.predict_many(images, boxes), run_method(make_method("contour", run), cases), strict=True
