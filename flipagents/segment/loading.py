@@ -14,7 +14,7 @@ from flipagents.segment.runtimes import pipeline_folder
 from flipagents.store import checkpoint
 from flipagents.store.checkpoint import CheckpointError
 from flipagents.store.onnx import KIND as EXPORTED
-from flipagents.store.recipe import CONTOUR, Recipe
+from flipagents.store.recipe import CONTOUR, PIPELINE, Recipe
 from flipagents.store.run_folder import unfinished
 
 
@@ -47,11 +47,11 @@ def load_student(
     or one without that network.
     """
     where = pipeline_folder(folder, runtime, device)
-    if name == "student" and not checkpoint.exists(where / name) and not Recipe.read(where).stages:
-        name = CONTOUR
-    if not checkpoint.exists(where / name):
+    alone = (where / PIPELINE).exists() and not Recipe.read(where).stages  # without agents
+    found = CONTOUR if name == "student" and alone and not checkpoint.exists(where / name) else name
+    if not checkpoint.exists(where / found):
         raise CheckpointError(unfinished(where) or f"{where} holds no {name}; `flip train --preset small` makes one")
-    return load_mapper(where / name, device)
+    return load_mapper(where / found, device)
 
 
 def load_agent(folder: str | Path, device: str = "cpu", **options: Any) -> Agent:
