@@ -24,8 +24,8 @@ MEASURES = (("dice", "DICE, %", 100), ("jaccard", "JAC, %", 100), ("conformity",
 MEASURES += (("hausdorff", "HD, px", 1), ("asd", "ASD, px", 1))  # the paper's columns
 BEST = "flip"  # compared with the paper's own method
 GUIDED = {  # rows of the weights that LiteMedSAM's maps taught -> their method
-    "guided": "contour",
-    "guided+student": "flip+student",
+    "guided": "flip+student",
+    "guided+guide": "guide",
 }
 
 

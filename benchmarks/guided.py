@@ -23,8 +23,8 @@ from flipagents.store.files import write_texts
 from flipenv.sources import Source, largest_component, open_source, tight_box
 from flipenv.types import Case
 
-METHODS = ("contour", "flip", "flip+student", "guided", "guided+student", "litemedsam", "contour+litemedsam", "unet")
-OURS = ("guided", "guided+student")  # compared with all others
+METHODS = ("contour", "flip", "flip+student", "litemedsam", "guided", "guide", "guided+guide", "unet")
+OURS = ("guided", "guided+guide")  # compared with all others
 MOVED = {"moved 0-10 px": (0.0, 10.0), "moved 10-20 px": (10.0, 20.0)}
 SIDE = 128  # px of the small images
 WORST = 10

@@ -26,9 +26,9 @@ METHODS = (
     *("gradcam", "gradcam++", "adversarial-erasing", "sdi", "box-unet", "polar", "polar+grey", "contour"),
     *OURS,
     *GUIDED,
-    *("litemedsam", "contour+litemedsam", "unet", "oracle"),
+    *("litemedsam", "guide", "unet", "oracle"),
 )
-PIPELINE = ("contour", "contour+litemedsam", *OURS)  # weights from `--weights`
+PIPELINE = ("contour", "guide", *OURS)  # weights from `--weights`
 TRAINED = ("adversarial-erasing", "sdi", "box-unet", "unet")  # weights from `--baselines`
 PRINTED = {  # our row -> the paper's
     "unet": "U-net",
@@ -44,7 +44,7 @@ NOTES = (
     "The paper's numbers are of its own images, ours of other patients. Empty masks have no distance and are left out "
     "of HD and ASD: see the share of empty masks below. `unet` learned from full masks; `oracle` erases superpixels by "
     "the true mask: both are bounds, not competitors. `litemedsam` learned from over a million masks; its maps "
-    "of the training images, beside the boxes, taught `guided` and `guided+student`; `contour+litemedsam` asks it.",
+    "of the training images, beside the boxes, taught `guided`; `guide` and `guided+guide` ask it.",
 )
 
 

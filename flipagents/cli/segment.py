@@ -88,16 +88,14 @@ def _print_summary(options: argparse.Namespace, cases: int, changed: Mapping[int
 
 def _method(options: argparse.Namespace, film: str | None) -> str:
     """The method to use; film: the option that asks for a film, which only the agents can give."""
-    from flipagents.compare.methods import GUIDED, default_method
+    from flipagents.compare.methods import GUIDE, default_method
     from flipenv.errors import ConfigError
 
     if options.guide:
         other = "--method" if options.method is not None else film
         if other is not None:
-            raise ConfigError(
-                f"--guide averages LiteMedSAM into the prior, method {GUIDED!r}: omit {other}, or --guide"
-            )
-        return GUIDED
+            raise ConfigError(f"--guide averages LiteMedSAM into the prior, method {GUIDE!r}: omit {other}, or --guide")
+        return GUIDE
     method = options.method or ("flip" if film is not None else default_method(options.weights))
     if film is not None and method.partition(":")[0] != "flip":
         raise ConfigError(f"{film} shows the agents' walk; method {method!r} has no agents: omit {film}, or --method")

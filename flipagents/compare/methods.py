@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 from flipagents.compare.baselines import MAKERS, RULES
 from flipagents.store import checkpoint
-from flipagents.store.recipe import CONTOUR
+from flipagents.store.recipe import CONTOUR, PIPELINE, Recipe
 from flipenv.checks import check_companion
 from flipenv.errors import ConfigError, MaskError
 from flipenv.pixels import Grey, Mask
@@ -33,7 +33,7 @@ OURS = {  # as MAKERS; the third parameter is a runtime
     "flip": "flipagents.compare.ours:Flip",
     "flip+student": "flipagents.compare.ours:FlipStudent",
     "contour": "flipagents.compare.ours:ContourMethod",
-    "contour+litemedsam": "flipagents.compare.ours:GuidedContour",
+    "guide": "flipagents.compare.ours:Guide",
 }
 
 
@@ -67,15 +67,18 @@ def _each(function: BoxFunction) -> Method:
 
 
 def default_method(weights: str | Path | None = None) -> str:
-    """The method of a pipeline if none is named: its learned prior alone, otherwise its agents.
+    """The method of a pipeline if none is named: its learned prior alone; or its agents; without agents its student.
 
     On BUSI no agents are better than the prior that pays them, and they take four times as long (benchmarks/README.md).
     weights: as for `make_method`.
     """
-    return "contour" if checkpoint.exists(checkpoint.weights_folder(weights) / CONTOUR) else "flip"
+    where = checkpoint.weights_folder(weights)
+    if checkpoint.exists(where / CONTOUR):
+        return CONTOUR
+    return "flip" if not (where / PIPELINE).exists() or Recipe.read(where).stages else "flip+student"
 
 
-GUIDED = "contour+litemedsam"  # what `flip segment --guide` uses
+GUIDE = "guide"  # what `flip segment --guide` uses
 
 
 def make_method(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from flipagents.compare.methods import Method, sees_masks
+import numpy as np
+from numpy.typing import NDArray
+
+from flipagents.compare.methods import Method, default_method, sees_masks
 from flipagents.maps.contour import Contour
 from flipagents.maps.locate import relocate
 from flipagents.maps.tidy import tidy
@@ -21,6 +24,8 @@ from flipagents.store.recipe import CLASSIFIER, CONTOUR
 from flipenv.errors import ConfigError, FlipError, MissingDependencyError
 from flipenv.pixels import Mask
 from flipenv.types import Case
+
+Map: TypeAlias = NDArray[np.float32]
 
 
 class Flip:
@@ -38,7 +43,7 @@ class Flip:
             self.runtime = self.segmenter.runtime
             if not self.segmenter.stages:
                 raise CheckpointError(
-                    f"{self.segmenter.folder} has no agents; use --method {CONTOUR} or flip+student, or other weights"
+                    f"{self.segmenter.folder} has no agents; use --method flip+student, or weights with agents"
                 )
 
     def __call__(self, cases: list[Case]) -> list[Mask]:
@@ -68,8 +73,11 @@ class FlipStudent:
 
     def __call__(self, cases: list[Case]) -> list[Mask]:
         """One mask per case."""
-        maps = self.student.maps([case.image for case in cases], [case.box for case in cases])
-        return [tidy(seen > 0.5) for seen in maps]
+        return [tidy(seen > 0.5) for seen in self.maps(cases)]
+
+    def maps(self, cases: list[Case]) -> Iterable[Map]:
+        """Nodule probability per pixel, (height, width) float32 in 0..1 per case."""
+        return self.student.maps([case.image for case in cases], [case.box for case in cases])
 
 
 class ContourMethod:
@@ -82,24 +90,36 @@ class ContourMethod:
 
     def __call__(self, cases: list[Case]) -> list[Mask]:
         """One mask per case."""
-        return [tidy(self.prior(case.image, case.box) > 127) for case in cases]
+        return [tidy(seen > 0.5) for seen in self.maps(cases)]
+
+    def maps(self, cases: list[Case]) -> Iterable[Map]:
+        """Nodule probability per pixel, (height, width) float32 in 0..1 per case; 0 outside the box."""
+        return (np.asarray(self.prior(case.image, case.box) / 255, np.float32) for case in cases)
 
 
-class GuidedContour(ContourMethod):
-    """The mean of the prior's map and LiteMedSAM's (`flipagents.maps.litemedsam`), thresholded at 0.5; as `Flip`."""
+class Guide:
+    """The mean of LiteMedSAM's map (`flipagents.maps.litemedsam`) and the pipeline's own in one pass; as `Flip`.
+
+    The pipeline's own is the prior of `contour`; without agents the student's.
+    """
 
     def __init__(self, weights: Path | None = None, device: str = "cpu", runtime: str = "auto") -> None:
-        super().__init__(weights, device, runtime)
-        from flipagents.maps import litemedsam  # noqa: PLC0415 - torch
+        with _loading("guide", weights):
+            if default_method(weights) == CONTOUR:
+                own: ContourMethod | FlipStudent = ContourMethod(weights, device, runtime)
+            else:
+                own = FlipStudent(weights, device, runtime)
+            from flipagents.maps import litemedsam  # noqa: PLC0415 - torch
 
-        self.guide, self.snug = litemedsam.LiteMedSAM(device), litemedsam.snug
+            self.guide, self.snug = litemedsam.LiteMedSAM(device), litemedsam.snug
+            self.own, self.runtime = own, own.runtime
 
     def __call__(self, cases: list[Case]) -> list[Mask]:
         """One mask per case."""
         seen = self.guide.maps([case.image for case in cases], [case.box for case in cases])
         return [
-            tidy(self.prior(case.image, case.box) / 255 + self.snug(other, case.box) > 1)
-            for case, other in zip(cases, seen, strict=True)
+            tidy(own + self.snug(other, case.box) > 1)
+            for own, other, case in zip(self.own.maps(cases), seen, cases, strict=True)
         ]
 
 

@@ -7,7 +7,7 @@ rule itself would miss, from images and boxes alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,18 +39,14 @@ class Contour:
 
 
 def train_contour(
-    cases: Sequence[Case],
-    config: StudentConfig,
-    *,
-    guides: Sequence[NDArray[np.floating[Any]]] | None = None,
-    device: str = "cpu",
-    progress: bool = True,
+    cases: Sequence[Case], config: StudentConfig, *, device: str = "cpu", progress: bool = True
 ) -> Student:
-    """Train the network on the rule's maps of these cases; their masks are not used.
+    """Train the network on the rule's maps of these cases; their masks are not used."""
+    from flipagents.maps.training import distil  # noqa: PLC0415 - torch, which finding a prior does without
 
-    guides: another teacher's maps, (height, width) float in 0..1 per case, averaged with the rule's.
-    """
-    from flipagents.maps.training import distil, with_guides  # noqa: PLC0415 - torch, which finding a prior does without
+    return distil(cases, rule_maps(cases), config, device=device, progress=progress, title=CONTOUR)
 
-    maps = [refined_prior(case.image, case.box).astype(np.float32) / 255 for case in cases]
-    return distil(cases, with_guides(maps, guides), config, device=device, progress=progress, title=CONTOUR)
+
+def rule_maps(cases: Sequence[Case]) -> list[NDArray[np.float32]]:
+    """The refined polar boundary of each case, (height, width) float32 in 0..1."""
+    return [np.asarray(refined_prior(case.image, case.box) / 255, np.float32) for case in cases]

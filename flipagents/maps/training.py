@@ -23,7 +23,6 @@ from flipenv.types import Case
 
 ZOOM, MOVE = 0.02, 0.01  # sigmas of the crop's size and place, shares of its size
 GAMMA = 0.25  # sigma of log gamma
-GUIDED = 0.65  # share of a second teacher, chosen on BUSI val, see docs/experiments.md
 BLUR, NOISE = 0.7, 0.05  # largest sigmas: crop px, and standardised grey levels
 
 # logits and target crops, both (B, 1, SIZE, SIZE), and network inputs (B, N_INPUTS[view], SIZE, SIZE), all float32, to
@@ -87,13 +86,6 @@ def distil(
     student.take(average.module.state_dict())
     network.eval()
     return student
-
-
-def with_guides(maps: Sequence[Target], guides: Sequence[Target] | None) -> list[Target]:
-    """Mean of each map and another teacher's, with weights 1 - GUIDED and GUIDED; the maps without `guides`."""
-    if guides is None:
-        return list(maps)
-    return [(1 - GUIDED) * own + GUIDED * other for own, other in zip(maps, guides, strict=True)]
 
 
 def dice_and_entropy() -> CropLoss:

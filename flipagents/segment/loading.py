@@ -14,7 +14,7 @@ from flipagents.segment.runtimes import pipeline_folder
 from flipagents.store import checkpoint
 from flipagents.store.checkpoint import CheckpointError
 from flipagents.store.onnx import KIND as EXPORTED
-from flipagents.store.recipe import CONTOUR, PIPELINE, Recipe
+from flipagents.store.recipe import CONTOUR
 from flipagents.store.run_folder import unfinished
 
 
@@ -42,16 +42,13 @@ def load_student(
 ) -> Mapper:
     """Load a pipeline's prior, student or locator network; folder: None for the shipped weights.
 
-    The student is the network that needs one pass: in a pipeline without agents the prior's, if it has no other.
     runtime: see `flipagents.segment.runtimes.pipeline_folder`. Raises CheckpointError if the folder holds no pipeline,
     or one without that network.
     """
     where = pipeline_folder(folder, runtime, device)
-    alone = (where / PIPELINE).exists() and not Recipe.read(where).stages  # without agents
-    found = CONTOUR if name == "student" and alone and not checkpoint.exists(where / name) else name
-    if not checkpoint.exists(where / found):
+    if not checkpoint.exists(where / name):
         raise CheckpointError(unfinished(where) or f"{where} holds no {name}; `flip train --preset small` makes one")
-    return load_mapper(where / found, device)
+    return load_mapper(where / name, device)
 
 
 def load_agent(folder: str | Path, device: str = "cpu", **options: Any) -> Agent:

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from flipagents.learn.agent import Agent
 from flipagents.learn.rollout import maps_of, masks_of
 from flipagents.machine.devices import check_device
+from flipagents.maps.mapper import Mapper
 from flipagents.maps.rules import Prior
 from flipagents.maps.tidy import tidy
-from flipagents.segment.loading import find_prior, load_agent
+from flipagents.segment.loading import find_prior, load_agent, load_student
 from flipagents.segment.runtimes import pipeline_folder
 from flipagents.store.recipe import Recipe
 from flipenv.config import EnvConfig
@@ -39,17 +40,26 @@ class Segmenter:
         mask = seg.predict(box)   # (top, left, bottom, right) -> (height, width) bool
 
     Deterministic; needs no classifier. stages: agents in order; each after the first sees the previous one's mask.
-    prior: computes the prior that every stage may see, from image and tight box; without stages it is the map itself.
-    Raises ConfigError for neither stages nor prior.
+    prior: computes the prior that every stage may see, from image and tight box. student: in place of stages, a network
+    whose map is the result. Raises ConfigError unless there are either stages or a student.
     """
 
     def __init__(
-        self, stages: Sequence[Agent], recipe: Recipe | None = None, *, prior: Prior | None = None, lanes: int = 64
+        self,
+        stages: Sequence[Agent],
+        recipe: Recipe | None = None,
+        *,
+        prior: Prior | None = None,
+        student: Mapper | None = None,
+        lanes: int = 64,
     ) -> None:
         if isinstance(lanes, bool) or not isinstance(lanes, int) or lanes < 1:
             raise ConfigError(f"lanes={lanes!r}; expected a whole number, at least 1")
-        if not stages and prior is None:
-            raise ConfigError("a pipeline without agents and without a prior has no map; give stages, or a prior")
+        if bool(stages) == (student is not None):
+            raise ConfigError(
+                f"{len(stages)} stages and student={student}; expected agents, or a student without agents"
+            )
+        self.student = student
         self.stages, self.recipe, self.prior, self.lanes = list(stages), recipe or Recipe(), prior, lanes
         self.folder: Path | None = None  # of the loaded networks
         self._image: NDArray[np.uint8] | None = None
@@ -74,7 +84,8 @@ class Segmenter:
         where = pipeline_folder(folder, runtime, device)
         recipe = Recipe.read(where)
         stages = [load_agent(where / name, device) for name in recipe.stages]
-        segmenter = cls(stages, recipe, prior=find_prior(recipe.prior, where, device), lanes=lanes)
+        student = None if stages else load_student("student", where, device, recipe.runtime)
+        segmenter = cls(stages, recipe, prior=find_prior(recipe.prior, where, device), student=student, lanes=lanes)
         segmenter.folder = where
         return segmenter
 
@@ -107,7 +118,7 @@ class Segmenter:
     ) -> list[Map]:
         """One map per image and box: the agents' preference for erasing, averaged over votes and smoothed.
 
-        Without agents the prior, from -1 for certain tissue to 1.
+        Without agents the student's map, from -1 for certain tissue to 1.
 
         Maps are (height, width) float32 in [-1, 1]. Raises as `predict_many`.
         """
@@ -140,8 +151,12 @@ class Segmenter:
             except FlipError as error:
                 raise type(error)(f"image {index}: {error}") from None
         for start in range(0, len(cases), CHUNK):
-            informed = [self.informed(case) for case in cases[start : start + CHUNK]]
-            yield from self._vote(informed, progress) if self.stages else map(_centred, informed)
+            chunk = cases[start : start + CHUNK]
+            if self.student is None:
+                yield from self._vote([self.informed(case) for case in chunk], progress)
+            else:
+                seen = self.student.maps([case.image for case in chunk], [case.box for case in chunk])
+                yield from (2 * probability - 1 for probability in seen)
 
     def _vote(self, cases: list[Case], progress: bool) -> Iterator[Map]:
         turned = [_mirrored(case) for case in cases] if self.recipe.mirror else []
@@ -196,12 +211,6 @@ class Votes(EpisodePool):
 def walking(env: EnvConfig, **options: Any) -> EnvConfig:
     """The inference environment of a trained agent: without classifier and jitter."""
     return env.replace(beta=None, jitter=(0.0, 0.0), variants=1, **options)
-
-
-def _centred(case: Case) -> Map:
-    """A case's prior as a map."""
-    assert case.prior is not None
-    return np.asarray(case.prior / 127.5 - 1, np.float32)
 
 
 def _mirrored(case: Case) -> Case:

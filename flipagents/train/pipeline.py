@@ -21,10 +21,10 @@ from flipagents.learn.config import LearnerConfig
 from flipagents.learn.learner import Learner, check_agent
 from flipagents.learn.rollout import masks_of
 from flipagents.machine.devices import check_device
-from flipagents.maps.contour import train_contour
+from flipagents.maps.contour import rule_maps, train_contour
 from flipagents.maps.enriched import Enriched
 from flipagents.maps.network import Student, StudentConfig
-from flipagents.maps.training import Target, distil, with_guides
+from flipagents.maps.training import Target, distil
 from flipagents.segment.export import write_copy
 from flipagents.segment.loading import find_prior, load_agent
 from flipagents.segment.segmenter import Segmenter, walking
@@ -32,7 +32,7 @@ from flipagents.store import checkpoint, run_folder
 from flipagents.store.checkpoint import CheckpointError
 from flipagents.store.recipe import CONTOUR, Recipe
 from flipagents.store.run_folder import AGENT, CLASSIFIER, FINAL, STAGES
-from flipagents.train.guide import GUIDE, ask_guide, check_guide
+from flipagents.train.guide import GUIDE, ask_guide, check_guide, with_guides
 from flipagents.train.presets import presets
 from flipenv.config import EnvConfig
 from flipenv.errors import ConfigError
@@ -124,7 +124,6 @@ def train_pipeline(
             scorer=scorer,
             recipe=chosen.recipe,
             contour=contour.get(CONTOUR),
-            guides=guides,
             progress=progress,
         )
         ranks.on_rank_0(partial(teach, source, folder, students, guides=guides, device=device, progress=progress))
@@ -167,15 +166,13 @@ def train_stages(
     agent: str = "ddqn",
     recipe: Recipe | None = None,
     contour: StudentConfig | None = None,
-    guides: Sequence[Target] | None = None,
     progress: bool = True,
 ) -> dict[str, Cost]:
     """Train the agents stage by stage, into a folder that `Segmenter.from_pretrained` reads; return the costs.
 
     stages: environments by stage name, in order; each after the first sees the previous one's masks. agent: name of the
     agent for all of them, see `flipagents.learn.agents`. recipe: of the pipeline; its stages are replaced. contour: the
-    network of the prior `contour`, trained first if the recipe names that prior, also on the maps `guides`, one per
-    case (see `flipagents.train.guide`). Resumes where it stopped;
+    network of the prior `contour`, trained first if the recipe names that prior. Resumes where it stopped;
     CheckpointError if the folder belongs to another run. Inside `flipagents.learn.ranks.process_group` all ranks train
     the agents together; rank 0 does the rest.
     """
@@ -184,11 +181,7 @@ def train_stages(
 
     def outline() -> None:
         config = contour or StudentConfig()
-
-        def train() -> Student:
-            return train_contour(cases, config, guides=guides, device=device, progress=progress)
-
-        _once(folder / CONTOUR, config, device, train)
+        _once(folder / CONTOUR, config, device, lambda: train_contour(cases, config, device=device, progress=progress))
 
     if recipe.prior == CONTOUR:
         ranks.on_rank_0(outline)
@@ -221,7 +214,8 @@ def teach(
 ) -> None:
     """Train students into a pipeline's folder, the first on the agents' maps, each other on the previous one's.
 
-    Without agents the first learns the prior. guides: maps to average with what the first learns, one per case.
+    Without agents the first learns the rule's. guides: maps to average with what the first learns, one per case, see
+    `flipagents.train.guide`.
     """
     cases = _blind(source)
     images, boxes = [case.image for case in cases], [case.box for case in cases]
@@ -229,13 +223,15 @@ def teach(
 
     def taught(name: str, config: StudentConfig) -> Student:
         log_line(f"{name}: computing its target maps", quiet=not progress)
-        if teacher is None:
-            signed = Segmenter.from_pretrained(folder, device=device, runtime="torch").map_many(
-                images, boxes, progress=progress
-            )
-            maps = with_guides([(value + 1) / 2 for value in signed], guides)
+        if teacher is not None:
+            maps: list[Target] = list(teacher.maps(images, boxes))
+        elif Recipe.read(folder).stages:
+            segmenter = Segmenter.from_pretrained(folder, device=device, runtime="torch")
+            maps = [(value + 1) / 2 for value in segmenter.map_many(images, boxes, progress=progress)]
         else:
-            maps = list(teacher.maps(images, boxes))
+            maps = list(rule_maps(cases))
+        if teacher is None and guides is not None:
+            maps = with_guides(maps, guides)
         return distil(cases, maps, config, device=device, progress=progress, title=name)
 
     for name, config in students.items():

@@ -14,6 +14,9 @@ CONTEXTS = (0.45, 0.55)  # of the voting canvases; trained on 0.5
 SMOOTH = 0.03  # chosen with CONTEXTS on BUSI val, see docs/experiments.md
 DECAY = 3e-3  # of agents under the paper's rewards, likewise
 WARP = 0.25  # of the networks' training examples, likewise
+GUIDED = StudentConfig(  # likewise
+    features=(16, 16, 32, 64, 128, 16), warp=0.15, warp_share=0.5, scanners=0.5, epochs=100, weight_decay=0.05
+)
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,8 @@ class Preset:
     contour: StudentConfig = field(default_factory=StudentConfig)  # of that prior, if it is learned
     students: tuple[
         tuple[str, StudentConfig], ...
-    ] = ()  # name; the first learns from the agents, or without them from the prior, each other from the previous one
-    guided: bool = False  # whether LiteMedSAM's maps are averaged into what the prior's network and a student learn
+    ] = ()  # name; the first learns from the agents, or without them from the rule; each other from the previous one
+    guided: bool = False  # whether LiteMedSAM's maps are averaged into what the first student learns
 
 
 def presets() -> dict[str, Preset]:

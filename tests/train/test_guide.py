@@ -15,7 +15,6 @@ pytest.importorskip("torch", reason="the networks are trained with torch")
 pytest.importorskip("monai", reason="their loss is MONAI's")
 from flipagents.compare.methods import default_method, make_method, run_method
 from flipagents.maps import litemedsam
-from flipagents.maps.tidy import tidy
 from flipagents.segment.loading import load_student
 from flipagents.segment.segmenter import Segmenter
 from flipagents.store.checkpoint import CheckpointError
@@ -64,20 +63,16 @@ def test_learns_from_boxes_and_guide(table: Path, tmp_path: Path) -> None:
     source = flipenv.open_source("phantom:8?first=100&height=96&width=136")
     cases = [source.load(index) for index in range(len(source))]
     images, boxes = [case.image for case in cases], [case.box for case in cases]
-    for name in ("contour", "student", "locator"):
+    for name in ("student", "locator"):
         share = lower_share(list(load_student(name, run).maps(images, boxes)), cases)
         assert share > 0.55, name
     segmenter = Segmenter.from_pretrained(run)
     assert segmenter.stages == []
-    student = make_method("flip+student", run)
-    for mask, seen in zip(run_method(student, cases), load_student("contour", run).maps(images, boxes), strict=True):
-        np.testing.assert_array_equal(mask, tidy(seen > 0.5))  # the prior's network is the student
-    assert default_method(run) == "contour"
-    for mask, other in zip(
-        segmenter.predict_many(images, boxes), run_method(make_method("contour", run), cases), strict=True
-    ):
+    assert default_method(run) == "flip+student"
+    masks = run_method(make_method("flip+student", run), cases)
+    for mask, other in zip(segmenter.predict_many(images, boxes), masks, strict=True):
         np.testing.assert_array_equal(mask, other)
-    with pytest.raises(CheckpointError, match="has no agents; use --method contour"):
+    with pytest.raises(CheckpointError, match="has no agents; use --method flip.student"):
         make_method("flip", run)
     files = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != "train.log"}
     assert len(list((run / GUIDE).iterdir())) == 12
