@@ -82,16 +82,8 @@ def presets() -> dict[str, Preset]:
             students=(("student", StudentConfig(warp=WARP)), ("locator", StudentConfig.loose())),
         ),
         "guided": Preset(
-            recipe=Recipe(stages=(), prior=CONTOUR),
-            contour=StudentConfig(
-                features=(16, 16, 32, 64, 128, 16),
-                warp=0.15,
-                warp_share=0.5,
-                scanners=0.5,
-                epochs=100,
-                weight_decay=0.05,
-            ),
-            students=(("locator", StudentConfig.loose(features=(10, 10, 20, 40, 80, 10))),),
+            recipe=Recipe(stages=()),
+            students=(("student", GUIDED), ("locator", StudentConfig.loose(features=(10, 10, 20, 40, 80, 10)))),
             guided=True,
         ),
         "paper-small": Preset(
