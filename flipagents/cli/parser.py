@@ -248,7 +248,7 @@ def make_parser() -> Parser:
             "--weights",
             type=_weights,
             metavar="FOLDER",
-            help="output of `flip train`, or busi-paper (default: busi-small); both names ship",
+            help="output of `flip train`, or busi-guided or busi-paper, which ship (default: busi-small)",
         )
     for each in (one, two, three, four, five, six, nine):
         each.add_argument("-q", "--quiet", action="store_true", help="no progress and no summary")

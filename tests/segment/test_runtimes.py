@@ -227,7 +227,7 @@ def test_what_ships_has_its_copy() -> None:
     assert fault_of_copy(SHIPPED) is None
 
 
-@pytest.mark.parametrize("name", ["busi-small", "busi-paper"])
+@pytest.mark.parametrize("name", ["busi-small", "busi-guided", "busi-paper"])
 def test_every_shipped_pipeline_has_its_copy(name: str, phantoms: list[Case]) -> None:
     assert fault_of_copy(weights_folder(name)) is None
     images, boxes = [case.image for case in phantoms[:2]], [case.box for case in phantoms[:2]]
