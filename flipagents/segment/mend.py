@@ -42,8 +42,8 @@ class Mender:
     """A mask under correction; deterministic, fast (some ms a click), without torch.
 
     image: (height, width) uint8. box: (top, left, bottom, right), half-open, px of the image. mask: (height, width)
-    bool, by any method; may be empty. nodule_map: not used yet. cell_area: image px² a superpixel, None for the
-    environment's fine superpixels (`default_cell_area`); it may be set between clicks. reach: of clicks that name none.
+    bool, by any method; may be empty. cell_area: image px² a superpixel, None for `default_cell_area`; it may be set
+    between clicks. reach: of clicks that name none.
 
     Rows and columns are px of the image, rows first. Raises ImageError, BoxError, MaskError, and CorrectionError for
     what does not fit.
@@ -55,7 +55,6 @@ class Mender:
         box: Any,
         mask: Mask,
         *,
-        nodule_map: NDArray[np.floating[Any]] | None = None,
         cell_area: float | None = None,
         reach: float = REACH,
         rule: Rule | None = None,
@@ -66,7 +65,6 @@ class Mender:
         if mask is None:
             raise MaskError("mask is None; expected the (height, width) bool mask to mend, which may be empty")
         check_companion("mask", mask, image.shape, "bool")
-        check_companion("nodule_map", nodule_map, image.shape, "")
         self.rule = rule or Rule()
         self.reach = _reach(reach)
         self.base = np.array(mask)  # before the first correction
@@ -225,7 +223,6 @@ def mend_points(
     points: ArrayLike,
     labels: ArrayLike,
     *,
-    nodule_map: NDArray[np.floating[Any]] | None = None,
     reach: float = REACH,
     cell_area: float | None = None,
 ) -> Mask:
@@ -233,7 +230,7 @@ def mend_points(
 
     In their order; other values as `Mender`. Raises CorrectionError for other shapes, labels or points outside.
     """
-    mender = Mender(image, box, mask, nodule_map=nodule_map, reach=reach, cell_area=cell_area)
+    mender = Mender(image, box, mask, reach=reach, cell_area=cell_area)
     for column, row, action in clicks_of(points, labels):
         mender.click(row, column, action)
     return np.array(mender.mask)
@@ -264,10 +261,13 @@ def clicks_of(points: ArrayLike, labels: ArrayLike) -> list[tuple[int, int, str]
 
 
 def default_cell_area(box: Box) -> float:
-    """Image px² of the environment's fine superpixels, `flipenv.config.FINE` on the canvas, in this box."""
+    """Image px² a superpixel in this box: half as wide as the environment's fine ones (`flipenv.config.FINE`).
+
+    A click names its place more exactly than a walk over all superpixels needs to.
+    """
     canvas = CanvasSpec()
     scale = max(box.height / canvas.height, box.width / canvas.width) * (1 + canvas.context)
-    return max(FINE * scale**2, min(SMALLEST, box.height * box.width))
+    return max(FINE / 4 * scale**2, min(SMALLEST, box.height * box.width))
 
 
 def _area(box: Box, mask: Mask) -> Box:

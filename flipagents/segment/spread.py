@@ -26,10 +26,10 @@ Values: TypeAlias = NDArray[np.float32]
 class Rule:
     """Constants of the spread; tuned on BUSI's split val by benchmarks/clicks.py."""
 
-    width: float = 0.15  # sigma of the spread at reach 1, share of the box's size (square root of its area)
-    deepest: float = 0.25  # the outline is never believed to be farther from a click than this, share of that size
+    width: float = 0.18  # sigma of the spread at reach 1, share of the box's size (square root of its area)
+    deepest: float = 0.25  # largest distance between click and outline that counts, share of that size
     unlike: float = 80.0  # grey levels of Wasserstein distance at which the spread falls to 1/e
-    smoothing: float = 0.35  # sigma of the smoothing of the changed outline, in sides of a superpixel
+    smoothing: float = 0.6  # sigma of the smoothing of the changed outline, in sides of a superpixel
 
 
 @dataclass(frozen=True, eq=False)
