@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from flipagents.store.files import write_texts
-from flipenv.checks import check_action
 from flipenv.errors import FlipError
 from flipenv.pixels import Grey, Mask
 from flipenv.sources.contents import digest, file_bytes
@@ -40,7 +40,7 @@ class Correction:
 
     def __post_init__(self) -> None:
         for name in ("row", "column"):
-            object.__setattr__(self, name, check_action(getattr(self, name), 1 << 31, name))
+            object.__setattr__(self, name, _pixel(name, getattr(self, name)))
         if self.action not in ACTIONS:
             raise CorrectionError(f"action={self.action!r}; expected 'erase' (nodule) or 'pass' (not nodule)")
         for name, least in (("reach", 0.0), ("cell_area", 1.0)):
@@ -55,7 +55,7 @@ class Correction:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Correction:
-        """From what `to_dict` gave; CorrectionError, ActionError for anything else."""
+        """From what `to_dict` gave; CorrectionError for anything else."""
         names = {field.name for field in dataclasses.fields(cls)}
         if not isinstance(values, Mapping) or set(values) != names:
             raise CorrectionError(f"correction {values!r}; expected an object with {', '.join(sorted(names))}")
@@ -74,6 +74,16 @@ class Subject:
     def of(cls, image: Grey, box: Box, mask: Mask) -> Subject:
         """The subject of image (height, width) uint8, box and mask (height, width) bool before the corrections."""
         return cls(digest(image), (int(box[0]), int(box[1]), int(box[2]), int(box[3])), digest(mask))
+
+
+def _pixel(name: str, value: Any) -> int:
+    try:
+        pixel = operator.index(value)
+    except TypeError:
+        pixel = -1
+    if isinstance(value, bool) or pixel < 0:
+        raise CorrectionError(f"{name}={value!r}; expected a whole number of pixels, from 0")
+    return pixel
 
 
 def now() -> str:
@@ -98,17 +108,16 @@ def read_corrections(path: Path, subject: Subject | None = None) -> list[Correct
     subject: what they are to be applied to. Raises CorrectionError for a file of another image, box or mask, and for
     anything else than a file of corrections; SourceError if it cannot be read.
     """
+    text = file_bytes(path)
     try:
-        values = json.loads(file_bytes(path))
+        values = json.loads(text)
         if values["format"] != FORMAT:
-            raise CorrectionError(f"{path}: has the format {values['format']!r}; expected {FORMAT!r}")
+            raise CorrectionError(f"has the format {values['format']!r}, not {FORMAT!r}")
         found = Subject(values["image"], tuple(values["box"]), values["mask"])
         corrections = [Correction.from_dict(each) for each in values["corrections"]]
-    except CorrectionError:
-        raise
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:  # FlipError is a ValueError
         raise CorrectionError(
-            f"{path}: is not a file of corrections ({error}); expected one of `flip segment`"
+            f"{path}: is not a file of corrections ({error}); expected one that `flip segment --points` wrote"
         ) from None
     if subject is not None and found != subject:
         raise CorrectionError(f"{path}: holds corrections of {_difference(found, subject)}")

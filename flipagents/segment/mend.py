@@ -35,7 +35,7 @@ REACH = 1.0  # of a click, if none is given
 FARTHEST = 4.0  # largest reach
 MARGIN = 0.25  # width of the area around box and mask that clicks can reach, share of the box's longer side
 STEP = 2.0  # factor on the area of a superpixel from one size to the next finer or coarser one
-SMALLEST, LARGEST = 4.0, 0.25  # area of a superpixel: at least px², at most this share of the box
+SMALLEST, LARGEST = 2.0, 0.25  # area of a superpixel: at least px², at most this share of the box
 
 
 class Mender:
@@ -74,7 +74,8 @@ class Mender:
         self._masks = [self.base]  # before the first correction, and after each
         self._done: list[Correction] = []
         self._undone: list[tuple[Correction, Mask]] = []
-        self.cell_area = default_cell_area(self.box) if cell_area is None else cell_area
+        least, most = self.cell_areas
+        self.cell_area = min(max(default_cell_area(self.box), least), most) if cell_area is None else cell_area
 
     @property
     def mask(self) -> Mask:
@@ -267,7 +268,7 @@ def default_cell_area(box: Box) -> float:
     """
     canvas = CanvasSpec()
     scale = max(box.height / canvas.height, box.width / canvas.width) * (1 + canvas.context)
-    return max(FINE / 4 * scale**2, min(SMALLEST, box.height * box.width))
+    return FINE / 4 * scale**2
 
 
 def _area(box: Box, mask: Mask) -> Box:

@@ -19,6 +19,7 @@ from flipenv.episode import cumulative_histograms
 from flipenv.pixels import Grey, Mask
 from flipenv.types import Box
 
+FARTHEST = 10.0  # largest distance from the outline, in sizes of the box
 Values: TypeAlias = NDArray[np.float32]
 
 
@@ -82,9 +83,11 @@ def spread(cells: Cells, mask: Mask, click: Click, earlier: list[Click], box: Bo
     away = click.distance(mask.shape)
     other = mask != click.erases  # what this action can change
     if other[click.row, click.column]:
-        inside = np.pad(other, 1, constant_values=not click.erases).astype(np.uint8)
-        gap = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+        beyond = np.pad(other, 1, constant_values=click.erases).astype(np.uint8)  # outside the area there is no nodule
+        gap = cv2.distanceTransform(beyond, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+        gap = np.minimum(gap, FARTHEST * size)  # without any outline it is not defined
         depth = min(float(gap[click.row, click.column]), rule.deepest * size)
+        gap = gap - (gap[click.row, click.column] - depth)
         likeness = np.exp(-wasserstein(cells.histograms[own], cells.histograms) / rule.unlike)
         push = (1 + reach) * depth * np.exp(-0.5 * (away / (reach * rule.width * size)) ** 2) * likeness[labels]
         changed |= (cells.share(gap < push) > 0.5)[labels]
