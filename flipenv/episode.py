@@ -61,7 +61,7 @@ def prepare(case: Case, config: EnvConfig) -> Episode:
         for name in config.channels
         if name not in LIVE_CHANNELS
     ]
-    histograms = _histograms(inside, own)
+    histograms = cumulative_histograms(inside, own)
     on_whole = centers + np.array([on_canvas.top, on_canvas.left], np.int16)
     coarse = np.zeros_like(canvas) if case.coarse is None else _coarse(case.coarse, geometry.window, config.canvas)
     return Episode(
@@ -216,7 +216,7 @@ def _to_canvas(box: Box, window: Box, canvas: CanvasSpec) -> Box:
     return Box(top, left, bottom, right)
 
 
-def _histograms(image: npt.NDArray[np.uint8], labels: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
+def cumulative_histograms(image: npt.NDArray[np.uint8], labels: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
     """Cumulative grey-level counts of each superpixel, (S, K) int32."""
     count = int(labels.max()) + 1
     cells = labels.astype(np.int64) * BINS + image

@@ -50,12 +50,15 @@ def describe_mask(mask: Path) -> dict[str, str]:
     origin = read_origin(mask)
     if origin is None:
         raise SourceError(f"{mask} does not record its origin; expected a NAME_mask.png written by `flip segment`")
-    return {
+    lines = {
         "image": f"{origin.image}{'' if origin.frame is None else f', frame {origin.frame}'}",
         "box": " ".join(map(str, origin.box)),
         "method": f"{origin.method}, margin {origin.margin} px",
         "weights": origin.weights or "none",
     }
+    if origin.points:
+        lines["points"] = " ".join(f"{x},{y}{'+' if label else '-'}" for x, y, label in origin.points)
+    return lines
 
 
 def _version(name: str, otherwise: str) -> str:

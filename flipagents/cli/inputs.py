@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from flipenv.sources.files import SUFFIXES, FileCase, frame_name, image_name
 from flipenv.types import Box
 
 PERCENT = "%"
+POINT = re.compile(r"(\d+),(\d+)([+-])")
 
 
 def open_input(
@@ -41,6 +43,27 @@ def open_input(
     name = frame_name(image_name(path.name), frame)
     found = _box(box, shape)
     return ListedSource([FileCase(name, text, path, found, frame=frame)], text)
+
+
+def read_points(typed: Sequence[str], box: Sequence[str] | None) -> tuple[tuple[int, int, int], ...]:
+    """X, Y in pixels and label (1 nodule, 0 not) of each point typed as `X,Y+` or `X,Y-`.
+
+    box: as for `open_input`. Raises ConfigError, quoting a bad point, and for points without a box.
+    """
+    if typed and box is None:
+        raise ConfigError(
+            "--points mends the mask of one image with --box; give --box X0 Y0 X1 Y1, one image at a time"
+        )
+    found = []
+    for text in typed:
+        match = POINT.fullmatch(text)
+        if match is None:
+            raise ConfigError(
+                f"--points {text}: expected X,Y+ for a point on the nodule or X,Y- for one that is not, in whole "
+                "pixels, such as 120,80+ 60,40-"
+            )
+        found.append((int(match[1]), int(match[2]), int(match[3] == "+")))
+    return tuple(found)
 
 
 def source_text(text: str, split: str | None = None) -> str:

@@ -274,6 +274,13 @@ def _add_segment(one: argparse.ArgumentParser) -> None:
         metavar=("X0", "Y0", "X1", "Y1"),
         help="corners, columns first, X1 and Y1 exclusive; in pixels, or in percent of the image: 10%% 20%% 60%% 80%%",
     )
+    one.add_argument(
+        "--points",
+        nargs="+",
+        default=[],
+        metavar="X,Y+",
+        help="mend the mask by clicks, columns first: 120,80+ on the nodule, 60,40- not on it (with --box)",
+    )
     one.add_argument("--boxes", type=Path, metavar="FILE.csv", help="boxes for a folder of images")
     one.add_argument("--frame", type=int, metavar="K", help="frame of a multi-frame DICOM or TIFF, from 0")
     one.add_argument(

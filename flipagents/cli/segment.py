@@ -23,7 +23,7 @@ EXPORTS = {"coco": ("pycocotools.mask", "coco"), "nifti": ("nibabel", "medical")
 
 def segment(options: argparse.Namespace) -> int:
     """Write the mask and an overlay of every case; by the agents also the erase curve, and a film if asked for."""
-    from flipagents.cli.inputs import open_input
+    from flipagents.cli.inputs import open_input, read_points
     from flipagents.compare.methods import check_method
     from flipagents.formats.dicom_seg import check_scan
     from flipagents.formats.scans import scan_of
@@ -50,11 +50,20 @@ def segment(options: argparse.Namespace) -> int:
         check_scan(scan_of(source, 0))
     kinds = {"pictures": not options.only_masks, "curve": agents, "gif": options.gif, "mp4": options.mp4}
     kinds |= {"nifti": "nifti" in options.export, "seg": "dicom-seg" in options.export}
+    kinds["corrections"] = bool(options.points)
     names = file_names(source.ids)
     paths: Paths = {i: output_paths(options.out, name, **kinds) for i, name in enumerate(names)}
     if options.shard is not None:
         paths = shard_of(paths, options.shard)
-    work = Work(source, options.method, options.weights, device, options.margin, options.runtime)
+    work = Work(
+        source,
+        options.method,
+        options.weights,
+        device,
+        options.margin,
+        options.runtime,
+        read_points(options.points, options.box),
+    )
     changed = dict.fromkeys(paths, "") if options.overwrite else pending(work, paths)
     check_writable(options.out)
     if "coco" in options.export:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from flipagents.compare.baselines import RULES
 from flipagents.formats.scans import Scan, path_from, scan_of
-from flipagents.segment.origin import Origin, is_whole, read_origin
+from flipagents.segment.origin import Origin, Points, is_whole, read_origin
 from flipagents.store.checkpoint import SHIPPED
 from flipagents.store.provenance import weights_digest
 from flipenv.atomic import is_there
@@ -26,11 +26,11 @@ from flipenv.types import Box
 class Origins:
     """Origins of the masks of one run.
 
-    source, method, weights, margin: as `flipagents.scale.worker.Work`.
+    source, method, weights, margin, points: as `flipagents.scale.worker.Work`.
     """
 
-    def __init__(self, source: Source, method: str, weights: Path | None, margin: int) -> None:
-        self.source, self.method, self.margin = source, method, margin
+    def __init__(self, source: Source, method: str, weights: Path | None, margin: int, points: Points = ()) -> None:
+        self.source, self.method, self.margin, self.points = source, method, margin, points
         self._folder = weights
 
     @cached_property
@@ -54,6 +54,7 @@ class Origins:
             margin=self.margin,
             weights=self.weights,
             files=tuple(sorted(file.name for file in files[1:])),
+            points=self.points,
         )
 
     def change(self, index: int, files: Sequence[Path]) -> str | None:
@@ -98,6 +99,7 @@ class Origins:
             "method": before.method == self.method,
             "margin": before.margin == self.margin,
             "weights": before.weights == self.weights,
+            "points": before.points == self.points,
             "mask, which is truncated": is_whole(mask),
         }
         return ", ".join(name for name, is_so in same.items() if not is_so)

@@ -17,10 +17,14 @@ from flipagents.formats.nifti import read_voxels
 from flipagents.formats.scans import scan_of
 from flipagents.formats.spacing import spacing_of
 from flipagents.scale.origins import Origins
+from flipagents.segment.corrections import ACTIONS, corrections_json
+from flipagents.segment.mend import Mender
+from flipagents.segment.origin import Points
 from flipagents.segment.outputs import write_outputs
 from flipagents.segment.walk import record
 from flipagents.store.files import OutputError
 from flipenv.errors import ConfigError, FlipError
+from flipenv.pixels import Mask
 from flipenv.sources import Source
 from flipenv.sources.base import Unlabelled
 from flipenv.types import Case
@@ -42,11 +46,12 @@ class Work:
     device: str = "cpu"
     margin: int = 0  # box tolerance, px
     runtime: str = "auto"  # see `flipagents.segment.runtimes`
+    points: Points = ()  # clicks that mend the mask of the only case
 
     @cached_property
     def origins(self) -> Origins:
         """Origins of its masks."""
-        return Origins(self.source, self.method, self.weights, self.margin)
+        return Origins(self.source, self.method, self.weights, self.margin, self.points)
 
 
 @dataclass(frozen=True)
@@ -92,8 +97,10 @@ class Worker:
 
     def _write(self, each: _Segmented, files: Sequence[Path]) -> Outcome:
         started = time.perf_counter()
-        case = each.case
+        case, mask, corrections = each.case, each.mask, ""
         try:
+            if self.work.points:
+                mask, corrections = self._mended(case, mask)
             recording = None
             if self.agents and any(file.name.endswith(WALKED) for file in files):
                 walked = self.method.find([case])[0] if isinstance(self.method, Found) else case
@@ -105,12 +112,13 @@ class Worker:
             write_outputs(
                 files,
                 case,
-                each.mask,
+                mask,
                 recording,
                 voxels=read_voxels(scan.file) if scan is not None and _any(files, ".gz") else None,
                 scan=scan,
                 spacing_mm=spacing,
                 origin=self.work.origins.of(each.index, files, case.box),
+                corrections=corrections,
             )
         except OutputError as error:
             if error.is_for_all:
@@ -119,13 +127,21 @@ class Worker:
         except FlipError as error:
             return Outcome(each.index, str(error))
         seconds = each.seconds + time.perf_counter() - started
-        area = int(each.mask.sum())
+        area = int(mask.sum())
         details: dict[str, Any] = {"area_px": area, "seconds": round(seconds, 3)}
         if self.runtime is not None:
             details["runtime"] = self.runtime
         if spacing is not None:
             details |= {"spacing_mm": list(spacing), "area_mm2": round(area * spacing[0] * spacing[1], 4)}
         return Outcome(each.index, details=details)
+
+    def _mended(self, case: Case, mask: Mask) -> tuple[Mask, str]:
+        """The mask after the clicks, and the text of its file of corrections."""
+        box = self.method.find([case])[0].box if isinstance(self.method, Found) else case.box
+        mender = Mender(case.image, box, mask)
+        for x, y, label in self.work.points:
+            mender.click(y, x, ACTIONS[label])
+        return mender.mask, corrections_json(mender.subject, mender.corrections)
 
     def _masks(self, paths: Paths) -> list[Outcome | _Segmented]:
         """Intermediate result of each case: its mask, or the outcome with its error."""

@@ -7,13 +7,14 @@ import json
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from PIL import Image
 
 KEY = "flip-learning"  # of the PNG text chunk
 END = b"IEND\xaeB`\x82"  # last bytes of a complete PNG
 STORED = ("stamp", "files")  # fields that may differ for the same work
+Points: TypeAlias = tuple[tuple[int, int, int], ...]  # x, y in px and label of each: 1 on the nodule, 0 not
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,14 @@ class Origin:
     margin: int  # px
     weights: str  # digest; "" for a method without weights
     files: tuple[str, ...] = ()  # names of the files written with the mask
+    points: Points = ()  # clicks that mended it, in their order
 
     def text(self) -> str:
         """As JSON, on one line."""
-        return json.dumps(dataclasses.asdict(self))
+        values = dataclasses.asdict(self)
+        if not self.points:  # a mask that nobody mended is written as before
+            del values["points"]
+        return json.dumps(values)
 
     def is_same_work(self, other: Origin) -> bool:
         """Whether two masks with these origins are the same mask."""
@@ -60,13 +65,16 @@ def is_whole(mask: Path) -> bool:
 
 
 def _checked(values: dict[str, Any]) -> Origin | None:
-    origin = Origin(**{**values, **{name: tuple(values[name]) for name in ("stamp", "box", "files")}})
+    lists: dict[str, Any] = {name: tuple(values[name]) for name in ("stamp", "box", "files")}
+    lists["points"] = tuple(tuple(point) for point in values.get("points", ()))
+    origin = Origin(**{**values, **lists})
     texts = (origin.digest, origin.method, origin.weights, *origin.files)
-    numbers = (*origin.stamp, *origin.box, origin.margin)
+    numbers = (*origin.stamp, *origin.box, origin.margin, *(number for point in origin.points for number in point))
     is_ours = (
         all(isinstance(text, str) for text in texts)
         and all(isinstance(number, int) for number in numbers)
         and len(origin.box) == 4
+        and all(len(point) == 3 for point in origin.points)
         and isinstance(origin.image, str | None)
         and isinstance(origin.frame, int | None)
         and all(Path(name).name == name for name in origin.files)

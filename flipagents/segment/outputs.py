@@ -34,8 +34,9 @@ def output_paths(
     mp4: bool = False,
     nifti: bool = False,
     seg: bool = False,
+    corrections: bool = False,
 ) -> list[Path]:
-    """Paths of the files of one case: mask, overlay unless `only_masks`, curve, film, NIfTI, DICOM."""
+    """Paths of the files of one case: mask, overlay unless `only_masks`, curve, film, NIfTI, DICOM, corrections."""
     requested = {
         "_mask.png": True,
         "_overlay.png": pictures,
@@ -44,6 +45,7 @@ def output_paths(
         ".mp4": mp4,
         "_mask.nii.gz": nifti,
         "_seg.dcm": seg,
+        "_corrections.json": corrections,
     }
     return [folder / f"{name}{suffix}" for suffix, is_requested in requested.items() if is_requested]
 
@@ -59,6 +61,7 @@ def write_outputs(
     scan: Scan | None = None,
     spacing_mm: tuple[float, float] | None = None,
     origin: Origin | None = None,
+    corrections: str = "",
 ) -> None:
     """Write the files that `output_paths` named.
 
@@ -66,7 +69,8 @@ def write_outputs(
     `spacing_mm`, (down, across) mm per pixel, is known; NAME_overlay.png the mask and box on the image, with `truth`
     dashed if given; NAME_curve.png the end of the recorded walk with the erased share (and score) after each step;
     NAME.gif and NAME.mp4 the walk; NAME_mask.nii.gz the mask on `voxels` (`flipagents.formats.nifti`); NAME_seg.dcm the
-    mask as a Segmentation of the DICOM image `scan` (`flipagents.formats.dicom_seg`).
+    mask as a Segmentation of the DICOM image `scan` (`flipagents.formats.dicom_seg`); NAME_corrections.json the text
+    `corrections` (`flipagents.segment.corrections`).
 
     Files of an earlier run are deleted before the first new one is written, including those that showed another mask
     and are not written now, so that no picture belongs to another mask. Raises OutputError, leaving all files
@@ -90,6 +94,8 @@ def write_outputs(
                 write_mp4(part, recording.frames, fps=12)
             elif path.suffix == ".gz":
                 part.write_bytes(nifti_bytes(mask, voxels, spacing_mm))
+            elif path.suffix == ".json":
+                part.write_text(corrections, encoding="utf-8", newline="")
             elif path.suffix == ".dcm":
                 part.write_bytes(seg_bytes(mask, scan))
             elif path.name.endswith("_curve.png"):

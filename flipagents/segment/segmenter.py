@@ -9,7 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from flipagents.learn.agent import Agent
 from flipagents.learn.rollout import maps_of, masks_of
@@ -17,7 +17,9 @@ from flipagents.machine.devices import check_device
 from flipagents.maps.mapper import Mapper
 from flipagents.maps.rules import Prior
 from flipagents.maps.tidy import tidy
+from flipagents.segment.corrections import CorrectionError
 from flipagents.segment.loading import find_prior, load_agent, load_student
+from flipagents.segment.mend import clicks_of, mend_points
 from flipagents.segment.runtimes import pipeline_folder
 from flipagents.store.recipe import Recipe
 from flipenv.config import EnvConfig
@@ -38,6 +40,7 @@ class Segmenter:
         seg = Segmenter.from_pretrained()
         seg.set_image(image)      # (height, width) uint8
         mask = seg.predict(box)   # (top, left, bottom, right) -> (height, width) bool
+        mask = seg.predict(box, points=[(x, y)], labels=[1])  # mended by a click: 1 nodule, 0 not
 
     Deterministic; needs no classifier. stages: agents in order; each after the first sees the previous one's mask.
     prior: computes the prior that every stage may see, from image and tight box. student: in place of stages, a network
@@ -98,11 +101,22 @@ class Segmenter:
         """Set the image (height, width) uint8 for `predict`; it is checked together with the box."""
         self._image = np.array(image)
 
-    def predict(self, box: Sequence[int]) -> Mask:
-        """Mask (height, width) bool of the nodule in `box` = (top, left, bottom, right), pixels of the image set."""
+    def predict(self, box: Sequence[int], points: ArrayLike | None = None, labels: ArrayLike | None = None) -> Mask:
+        """Mask (height, width) bool of the nodule in `box` = (top, left, bottom, right), pixels of the image set.
+
+        points: (N, 2), clicks as (x, y) in pixels, as in segment-anything; labels: (N,), 1 where a click is on the
+        nodule and 0 where it is not. They mend the mask in their order, see `flipagents.segment.mend`. Raises
+        EpisodeError before `set_image`, BoxError, ImageError, CorrectionError for points or labels that do not fit.
+        """
         if self._image is None:
             raise EpisodeError("predict() before set_image(); call set_image(image) first")
-        return self.predict_many([self._image], [box])[0]
+        if points is None and labels is None:
+            return self.predict_many([self._image], [box])[0]
+        if points is None or labels is None:
+            given, missing = ("labels", "points") if points is None else ("points", "labels")
+            raise CorrectionError(f"{given} without {missing}; expected points (N, 2), (x, y), and labels (N,), 1 or 0")
+        clicks_of(points, labels)  # bad ones are refused before the agents walk
+        return mend_points(self._image, box, self.predict_many([self._image], [box])[0], points, labels)
 
     def predict_many(
         self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[Sequence[int]], *, progress: bool = False

@@ -162,6 +162,67 @@ def test_the_maximiser_of_a_prior_erases_what_it_calls_nodule(phantoms: list[fli
     assert np.mean(found) > 0.9
 
 
+def test_clicks(tmp_path: Path) -> None:
+    import clicks
+
+    found = clicks.main(some(tmp_path))
+    assert names(tmp_path) == ["cases.csv", "dice.png", "table.md"]
+    assert list(found) == list(clicks.WAYS)
+    assert {course.dice.shape for course in found.values()} == {(4, clicks.MOST + 1)}
+    first = [course.dice[:, 0].tolist() for course in found.values()]
+    assert all(each == first[0] for each in first), "all ways start from the same masks"
+    assert found["mend"].dice[:, 3].mean() > found["superpixel"].dice[:, 3].mean()
+    text = (tmp_path / "table.md").read_text()
+    assert text.count("| mend, off | ") == 2
+    assert f"{100 * found['disc'].dice[:, 5].mean():.2f} ± " in text
+    assert str(tmp_path) not in text
+
+
+def test_the_person_of_clicks() -> None:
+    import clicks
+
+    truth = np.zeros((20, 31), np.bool_)
+    truth[2:9, 3:14] = True
+    truth[12:15, 20:23] = True
+    mask = np.zeros_like(truth)
+    row, column = clicks.middle(mask, truth) or (0, 0)
+    assert row == 5, "the larger part, in the middle of its shorter side"
+    assert 6 <= column <= 10
+    assert clicks.middle(truth, truth) is None
+    person, places = clicks.off_middle([0, 1]), set()
+    for _ in range(40):
+        place = person(mask, truth)
+        assert place is not None
+        places.add(place)
+        assert 3 <= place[0] <= 7
+        assert 4 <= place[1] <= 12
+    assert len(places) > 10
+
+
+def test_what_a_click_does_in_each_way(phantoms: list[flipenv.Case]) -> None:
+    import clicks
+
+    from flipagents.maps.geometry import ellipse
+
+    case = phantoms[1]
+    start = ellipse(case.box, case.image.shape)
+    row, column = case.box.top + 1, case.box.left + 1
+    for name, way in clicks.WAYS.items():
+        mask = way.tool(case, start)(row, column, True)
+        assert mask[row, column], name
+        assert not start[row, column]
+    radius = clicks.DISC * (case.box.height * case.box.width) ** 0.5
+    painted = clicks.disc(case, np.zeros_like(start))(row, column, True).sum()
+    assert painted == pytest.approx(np.pi * radius**2, rel=0.35)
+
+
+def test_clicks_to_the_goal() -> None:
+    import clicks
+
+    dice = np.array([[0.9, 0.96, 0.94], [0.96, 0.9, 0.9], [0.1, 0.2, 0.3]])
+    assert clicks.Course(dice, 0.0).to_goal().tolist() == [1, 0, np.inf]
+
+
 def test_figure5(tmp_path: Path) -> None:
     import figure5
 

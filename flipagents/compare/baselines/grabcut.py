@@ -26,7 +26,7 @@ def grabcut(image: NDArray[np.uint8], box: Box, *, iterations: int = 5) -> NDArr
     whole image there is no background, and the mask is the box.
     """
     labels = np.where(filled_box(box, image.shape), cv2.GC_PR_FGD, cv2.GC_BGD).astype(np.uint8)
-    return _cut(image, labels, iterations)
+    return cut(image, labels, iterations)
 
 
 def grabcut_fair(
@@ -57,11 +57,11 @@ def grabcut_fair(
     around = grow_box(box, max(round(rim * box_size(box)), 1), image.shape)
     part = np.s_[around.rows, around.columns]
     mask = np.zeros(image.shape, np.bool_)
-    mask[part] = _cut(smoothed(image, box, blur)[part], labels[part].astype(np.uint8), iterations)
+    mask[part] = cut(smoothed(image, box, blur)[part], labels[part].astype(np.uint8), iterations)
     return tidy(mask)
 
 
-def _cut(image: NDArray[np.uint8], labels: NDArray[np.uint8], iterations: int) -> NDArray[np.bool_]:
+def cut(image: NDArray[np.uint8], labels: NDArray[np.uint8], iterations: int) -> NDArray[np.bool_]:
     """Nodule pixels after GrabCut; if the labels (height, width) have only one side, as labelled."""
     nodule = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
     if nodule.all() or not nodule.any():
