@@ -25,7 +25,7 @@ from flipenv.pixels import Grey
 from flipenv.types import Box
 
 SIDE = 256  # px of the network's square input
-LEVEL = 0.2  # probability at which the masks fill their boxes best on BUSI `train`: found from the boxes alone
+LEVEL = 0.2  # probability of the outline, chosen on BUSI `val`, see docs/experiments.md
 LEAST = 2e-3  # clips probabilities, as their log-odds are moved
 BATCH = 16  # images per forward pass on a GPU; a CPU is faster with one
 
@@ -80,16 +80,16 @@ class LiteMedSAM:
         return np.asarray(own[0, 0].cpu(), np.float32)
 
 
-def snug(seen: NDArray[np.float32], box: Box, level: float = LEVEL) -> NDArray[np.float32]:
-    """A map moved in log-odds so that `level` becomes a half; 0 outside the box, which is taken as tight.
+def snug(seen: NDArray[np.float32], box: Box) -> NDArray[np.float32]:
+    """A map moved in log-odds so that LEVEL becomes a half; 0 outside the box, which is taken as tight.
 
-    Its masks at a half are too small for their boxes; those at `level` fill them, see `flipagents.train.guide`.
+    At a half its masks are too small for their boxes, at LEVEL they nearly fill them.
     """
     inside = box.rows, box.columns
     odds = np.clip(seen[inside], LEAST, 1 - LEAST)
     odds /= 1 - odds
     moved = np.zeros_like(seen)
-    moved[inside] = odds / (odds + level / (1 - level))
+    moved[inside] = odds / (odds + LEVEL / (1 - LEVEL))
     return moved
 
 

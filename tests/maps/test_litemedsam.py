@@ -69,7 +69,7 @@ def test_maps_of_a_mirrored_image_are_mirrored_maps(phantoms: list[Case]) -> Non
 
 def test_snug() -> None:
     seen = np.array([[0.2, 0.1, 0.9], [0.0, 1.0, 0.2]], np.float32)
-    moved = litemedsam.snug(seen, Box(0, 0, 2, 2), 0.2)
+    moved = litemedsam.snug(seen, Box(0, 0, 2, 2))
     assert moved.dtype == np.float32
     odds = seen / (1 - np.minimum(seen, 0.999)) * 4
     np.testing.assert_allclose(moved[0], [0.5, (odds / (1 + odds))[0, 1], 0], rtol=1e-5)

@@ -83,15 +83,6 @@ def test_learns_from_boxes_and_guide(table: Path, tmp_path: Path) -> None:
     assert files == {path: path.read_bytes() for path in files}
 
 
-def test_the_level_at_which_masks_fill_their_boxes() -> None:
-    """Cones: the mask of level p has the radius 20 (1 - p), so a box of 27 px is filled at 0.3."""
-    rows, columns = np.mgrid[0:60, 0:70]
-    cone = np.clip(1 - np.hypot(rows - 30, columns - 40) / 20, 0, 1).astype(np.float32)
-    assert guide.fitting_level([cone, cone], [Box(17, 27, 44, 54)] * 2) == 0.3
-    assert guide.fitting_level([cone, cone], [Box(21, 31, 40, 50)] * 2) == 0.5
-    assert guide.fitting_level([np.zeros((60, 70), np.float32)], [Box(20, 30, 41, 51)]) == guide.LEVELS[0]
-
-
 @pytest.mark.usefixtures("lower_half")
 def test_a_map_of_another_image_is_refused(phantoms: list[Case], tmp_path: Path) -> None:
     maps = ask_guide(phantoms[:2], tmp_path, progress=False)
