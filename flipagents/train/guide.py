@@ -30,9 +30,9 @@ def ask_guide(
 ) -> list[NDArray[np.float32]]:
     """LiteMedSAM's maps, (height, width) float32 in 0..1 per case, 0 outside the box (`flipagents.maps.litemedsam`).
 
-    They are moved in log-odds so that their masks fill the boxes, see `litemedsam.snug`. The network's answers are kept in `folder`, one PNG a case, so a killed run asks again only for the rest; the folder belongs to
-    these cases alone. Raises MissingDependencyError without the package, ConfigError if a kept map does not fit its
-    image.
+    They are moved in log-odds so that their masks fill the boxes, see `litemedsam.snug`. The network's answers are kept
+    in `folder`, one PNG a case, so a killed run asks again only for the rest; the folder belongs to these cases alone.
+    Raises MissingDependencyError without the package, ConfigError if a kept map does not fit its image.
     """
     paths = [folder / f"{name}.png" for name in file_names([case.id for case in cases])]
     missing = [index for index, path in enumerate(paths) if not path.exists()]
