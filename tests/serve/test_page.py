@@ -14,6 +14,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flipagents.serve.service import SegmentationService
+from flipagents.serve.page_weights import Choices
 from flipenv.sources import open_source, read_mask
 
 pytest.importorskip("gradio", reason="the page needs the extra app")
@@ -38,7 +39,7 @@ class Served:
     """A page that runs."""
 
     page: Any
-    service: SegmentationService
+    choices: Choices
     address: str
 
 
@@ -49,9 +50,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    service = SegmentationService()
-    page = build(service, tmp_path_factory.mktemp("page"))
-    yield Served(page, service, launch(page, "127.0.0.1", port))
+    choices = Choices()
+    page = build(choices, tmp_path_factory.mktemp("page"))
+    yield Served(page, choices, launch(page, "127.0.0.1", port))
     page.close()
 
 
@@ -103,7 +104,7 @@ def load(tab: Any, path: Path) -> None:
     """Open an image, and wait until it is there."""
     upload(tab, "#open", path)
     tab.wait_for_function(
-        "name => { const photo = document.querySelector('#drawing img');"
+        "name => { const photo = document.querySelector('#drawing .photo');"
         "return photo.alt === name && photo.complete && photo.naturalWidth > 0; }",
         arg=path.name,
     )
@@ -138,7 +139,31 @@ def type_box(tab: Any, box: list[int]) -> None:
 
 
 def choose(tab: Any, method: str) -> None:
-    tab.check(f"#method input[value='{method}']")
+    if not tab.is_visible("#method"):
+        tab.click("text=Method and weights")
+    for part in ("method", "other"):
+        for choice in tab.locator(f"#{part} input[value='{method}']").all():
+            choice.check()
+
+
+def expect_mask(tab: Any) -> None:
+    """Wait until the chosen box has a mask, and nothing is going on."""
+    tab.wait_for_selector("#drawing .fill:not([hidden])")
+    expect_quiet(tab)
+
+
+def expect_quiet(tab: Any) -> None:
+    tab.wait_for_function("document.querySelector('#status').innerText.trim() === ''")
+
+
+def taken(tab: Any, folder: Path) -> dict[str, Path]:
+    """Save all; the files, by name."""
+    with tab.expect_download() as loading:
+        tab.click("#save")
+    assert loading.value.suggested_filename == "masks.zip"
+    with zipfile.ZipFile(loading.value.path()) as file:
+        file.extractall(folder)
+    return {path.name: path for path in folder.iterdir()}
 
 
 def expect_status(tab: Any, text: str) -> str:
@@ -167,13 +192,12 @@ def test_a_phantom_from_box_to_dice(tab: Any) -> None:
     expect_box(tab, [112, 80, 336, 240])
     choose(tab, "polar")
     tab.click("#predict")
-    tab.wait_for_selector("#table table")
-    told = tab.inner_text("#table")
+    tab.wait_for_selector("#card table")
+    told = tab.inner_text("#card table")
     assert told.split()[:5] == ["Dice", "HD,", "px", "ASD,", "px"]
     assert 0 < float(told.split("polar")[1].split()[0]) < 1
-    tab.wait_for_selector("#mask img")
-    assert not tab.is_visible("#walk")
-    assert tab.locator("#files a").count() == 5
+    tab.click("role=tab[name=Erased]")
+    tab.wait_for_selector("#erased img")
 
 
 def test_a_drag_always_draws(tab: Any, tmp_path: Path) -> None:
@@ -189,8 +213,7 @@ def test_a_drag_always_draws(tab: Any, tmp_path: Path) -> None:
         tab.mouse.click(at["x"] + 5, at["y"] + 5)
         expect_box(tab, [62, 22, 130, 160])
         tab.click("#predict")
-        tab.wait_for_selector("#mask img")
-        tab.wait_for_selector(f"#files >> text={name[:-4]}_mask")
+        expect_mask(tab)
 
 
 @pytest.mark.parametrize("boxed", [False, True], ids=["no box before", "box before"])
@@ -221,7 +244,7 @@ def test_portrait_after_landscape_and_back(tab: Any, tmp_path: Path, boxed: bool
         )
         if not boxed:
             tab.click("#phantom")  # whose picture has another size
-            tab.wait_for_function("document.querySelector('#drawing img').alt.startsWith('phantom')")
+            tab.wait_for_function("document.querySelector('#drawing .photo').alt.startsWith('phantom')")
 
 
 def test_drags_at_and_beyond_all_four_edges(tab: Any, tmp_path: Path) -> None:
@@ -266,7 +289,7 @@ def test_numbers_and_keys_move_the_box(tab: Any, tmp_path: Path) -> None:
         expect_status(tab, "The box leaves the image; X goes from 0 to 150, Y from 0 to 100")
         tab.click("#predict")
         expect_status(tab, "The box leaves the image")
-        assert tab.locator("#files a").count() == 0
+        assert not tab.is_visible("#drawing .fill")
         tab.fill(f"#{corner} input", before)
         tab.press(f"#{corner} input", "Enter")
         tab.wait_for_function("document.querySelector('#status').innerText.trim() === ''")
@@ -288,38 +311,24 @@ def test_numbers_and_keys_move_the_box(tab: Any, tmp_path: Path) -> None:
 
 def test_what_a_changed_box_makes_old(tab: Any, tmp_path: Path) -> None:
     load(tab, picture(tmp_path / "scan.png", 100, 150))
-    tab.click("role=tab[name=Mask]")
-    assert tab.inner_text("#note").strip() == "No mask yet: draw a box and press 'Segment'."
-    tab.click("role=tab[name=Picture]")
+    assert "No mask yet: draw a box and press 'Segment'." in tab.inner_text("#card")
     type_box(tab, [40, 30, 110, 70])
     choose(tab, "polar")
     tab.click("#predict")
-    tab.wait_for_selector("#files a")
-    assert not tab.is_visible("#old")
+    expect_mask(tab)
+    assert not tab.is_visible("#note")
 
     def expect_old(text: str) -> None:
-        for part in ("#note", "#old"):
-            tab.wait_for_function(
-                "([part, text]) => document.querySelector(part).textContent.trim() === text", arg=[part, text]
-            )
+        tab.wait_for_function("text => document.querySelector('#note').textContent.trim() === text", arg=text)
 
-    expect_old("")
-    tab.click("role=tab[name=Picture]")
     tab.evaluate("window.scrollTo(0, 0)")
+    tab.click("#drawing button[data-tool=box]")
     at = shown(tab)
     drag(tab, (at["x"] + 20, at["y"] + 20), (at["x"] + 350, at["y"] + 300))
     expect_old("Outdated: made with another box. Press 'Segment'.")
-    assert tab.is_visible("#old")
-    tab.fill("#margin input[type=number]", "5")
-    tab.press("#margin input[type=number]", "Enter")
-    expect_old("Outdated: made with another box and box tolerance. Press 'Segment'.")
-    choose(tab, "grabcut-fair")
-    expect_old("Outdated: made with another box and box tolerance and method. Press 'Segment'.")
-    tab.fill("#margin input[type=number]", "0")
-    tab.press("#margin input[type=number]", "Enter")
+    assert tab.is_visible("#note")
     tab.click("#predict")
     expect_old("")
-    tab.click("role=tab[name=Picture]")
     tab.fill("#x1 input", "90")
     expect_old("Outdated: made with another box. Press 'Segment'.")
 
@@ -328,14 +337,15 @@ def test_a_second_window_says_that_it_waits(
     served: Served, browser: Any, tab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     began, go_on = threading.Event(), threading.Event()
-    segment = served.service.segment
+    service = served.choices.first.service
+    segment = service.segment
 
     def slow(*values: Any) -> Any:
         began.set()
         assert go_on.wait(120)
         return segment(*values)
 
-    monkeypatch.setattr(served.service, "segment", slow)
+    monkeypatch.setattr(service, "segment", slow)
     other = opened(browser, served.address)
     for each in (tab, other):
         load(each, picture(tmp_path / "scan.png", 100, 150))
@@ -346,16 +356,19 @@ def test_a_second_window_says_that_it_waits(
     expect_status(tab, "Segmenting with polar")
     other.click("#predict")
     expect_status(other, "Another window is computing. Yours is next")
+    other.click("text=Watch the agents")
     other.click("#cut")  # waits as well, and does not keep the page from answering
     load(other, picture(tmp_path / "next.png", 120, 90))
     other.wait_for_function("document.querySelector('#status').innerText.trim() === ''")
     go_on.set()
-    tab.wait_for_selector("#files a")
-    tab.wait_for_function("document.querySelector('#status').innerText.trim() === ''")
+    expect_mask(tab)
     type_box(other, [20, 30, 60, 80])
     other.click("#predict")
-    other.wait_for_selector("#files >> text=next_mask")
-    assert other.locator("#files a").count() == 4
+    expect_mask(other)
+    assert set(taken(other, tmp_path / "taken")) == {
+        "coco.json",
+        *(f"next_{end}" for end in ("mask.png", "overlay.png", "mask.nii.gz")),
+    }
 
 
 def test_refusals_are_short_and_in_nobodys_way(tab: Any, tmp_path: Path) -> None:
@@ -376,6 +389,7 @@ def test_refusals_are_short_and_in_nobodys_way(tab: Any, tmp_path: Path) -> None
         assert not {"Image.open", "astype", "numpy", "Pillow", "(x"} & {
             word for word in ("Image.open", "astype", "numpy", "Pillow", "(x") if word in told
         }
+    tab.click("text=Watch the agents")
     for _ in range(5):
         tab.click("#predict")
         tab.click("#watch")
@@ -399,19 +413,18 @@ def test_without_a_mouse(tab: Any, tmp_path: Path) -> None:
     type_box(tab, [40, 30, 110, 70])
     choose(tab, "polar")
     tab.click("#predict")
-    tab.wait_for_selector("#mask img")
+    expect_mask(tab)
     tab.focus("#method input[value=polar]")
     tab.keyboard.press("ArrowDown")
     tab.wait_for_function("document.activeElement.value === 'grabcut-fair' && document.activeElement.checked")
     tab.keyboard.press("Tab")
     assert not tab.evaluate("document.querySelector('#method').contains(document.activeElement)")
     assert tab.locator("[role=listbox]:visible, [role=option]:visible").count() == 0
-    tab.click("text=Compare with >> nth=0")
     tab.check("#other input[value=otsu]")
     tab.wait_for_function("!document.querySelector('#method input:checked')")
     choose(tab, "polar")
     tab.wait_for_function("!document.querySelector('#other input:checked')")
-    for selected in ("Picture", "Superpixels", "Agents", "Mask"):
+    for selected in ("Picture", "Superpixels", "Agents", "Erased"):
         tab.click(f"role=tab[name={selected}]")
         nameless = tab.evaluate(
             """() => {
@@ -429,7 +442,9 @@ def test_without_a_mouse(tab: Any, tmp_path: Path) -> None:
     tab.click("role=tab[name=Picture]")
     tab.evaluate("document.activeElement.blur()")
     reached = set()
-    for _ in range(40):
+    tab.click("text=Watch the agents")
+    tab.evaluate("document.activeElement.blur()")
+    for _ in range(60):
         tab.keyboard.press("Tab")
         part, lined = tab.evaluate(
             """() => {
@@ -445,7 +460,8 @@ def test_without_a_mouse(tab: Any, tmp_path: Path) -> None:
         )
         assert lined, part
         reached |= set(part)
-    assert {"drawing", *CORNERS, "open", "phantom", "margin", "cut", "watch", "method", "predict", "compare"} <= reached
+    controls = {"open", "folder", "phantom", "predict", "save", "compare", "clear", "weights", "method", "margin"}
+    assert {"drawing", *CORNERS, *controls, "cut", "watch"} <= reached
 
 
 def test_a_film(tab: Any, tmp_path: Path) -> None:
@@ -454,20 +470,22 @@ def test_a_film(tab: Any, tmp_path: Path) -> None:
     first.save(tmp_path / "film.tif", save_all=True, append_images=[second])
     load(tab, tmp_path / "film.tif")
     tab.wait_for_selector("#frame input[type=number]")
-    before = tab.get_attribute("#drawing img", "src")
+    before = tab.get_attribute("#drawing .photo", "src")
     tab.fill("#frame input[type=number]", "1")
-    tab.wait_for_function("before => document.querySelector('#drawing img').getAttribute('src') !== before", arg=before)
+    tab.wait_for_function(
+        "before => document.querySelector('#drawing .photo').getAttribute('src') !== before", arg=before
+    )
     type_box(tab, [10, 10, 60, 50])
-    tab.click("text=Compare with >> nth=0")
-    tab.check("#other input[value=box]")
+    choose(tab, "box")
     tab.click("#predict")
-    tab.wait_for_selector("#files >> text=film-frame1_mask")
+    expect_mask(tab)
+    assert "film-frame1_mask.png" in taken(tab, tmp_path / "taken")
     truth = np.zeros((60, 90), np.uint8)
     truth[10:50, 10:60] = 255
     Image.fromarray(truth).save(tmp_path / "truth.png")
     upload(tab, "#compare", tmp_path / "truth.png")
-    tab.wait_for_selector("#table table")
-    assert tab.inner_text("#table").split("box")[1].split()[0] == "1.000"
+    tab.wait_for_selector("#card table")
+    assert tab.inner_text("#card table").split("box")[1].split()[0] == "1.000"
 
 
 def test_what_was_taken_is_segmented_again(tab: Any, tmp_path: Path) -> None:
@@ -475,20 +493,13 @@ def test_what_was_taken_is_segmented_again(tab: Any, tmp_path: Path) -> None:
     type_box(tab, [40, 30, 110, 70])
     choose(tab, "polar")
     tab.click("#predict")
-    tab.wait_for_selector("#files a")
-    taken = {}
-    for link in tab.locator("#files a").all():
-        with tab.expect_download() as loading:
-            link.evaluate("link => link.click()")
-        taken[loading.value.suggested_filename] = loading.value.path()
-    names = {f"1.2.840.7{end}" for end in ("_mask.png", "_overlay.png", "_mask.nii.gz", "_coco.json")}
-    assert set(taken) == names
-    (tmp_path / "again.json").write_bytes(taken["1.2.840.7_coco.json"].read_bytes())
-    case = open_source(f"coco:{tmp_path / 'again.json'}").load(0)
+    expect_mask(tab)
+    files = taken(tab, tmp_path)
+    assert {f"1.2.840.7{end}" for end in ("_mask.png", "_overlay.png", "_mask.nii.gz")} < set(files)
+    case = open_source(f"coco:{files['coco.json']}").load(0)
     assert case.box == (30, 40, 70, 110)
     np.testing.assert_array_equal(case.image, cv2.imread(str(tmp_path / "1.2.840.7.png"), cv2.IMREAD_GRAYSCALE))
-    shutil.copy(taken["1.2.840.7_mask.png"], tmp_path / "mask.png")
-    np.testing.assert_array_equal(case.mask, read_mask(tmp_path / "mask.png", case.image.shape))
+    np.testing.assert_array_equal(case.mask, read_mask(files["1.2.840.7_mask.png"], case.image.shape))
 
 
 def test_agents_from_superpixels_to_files(tab: Any) -> None:
@@ -496,6 +507,7 @@ def test_agents_from_superpixels_to_files(tab: Any) -> None:
     pytest.importorskip("monai", reason="the shipped pipeline has networks of MONAI's")
     tab.click("#phantom")
     tab.wait_for_function("document.querySelector('#x1 input').value > 0")
+    tab.click("text=Watch the agents")
     tab.click("#cut")
     tab.wait_for_selector("#cells img")
     assert int(tab.inner_text("#count").split()[0]) > 50
@@ -509,27 +521,13 @@ def test_agents_from_superpixels_to_files(tab: Any) -> None:
     assert tab.evaluate(moment) == stopped
     assert tab.inner_text("#status").strip() == ""
     tab.click("#make")
-    tab.wait_for_selector("#gif a")
+    with tab.expect_download() as loading:
+        tab.locator("#gif a").first.evaluate("link => link.click()")
+    assert loading.value.path().read_bytes().startswith(b"GIF8")
+    choose(tab, "flip")
     tab.click("#predict")
-    tab.wait_for_selector("#table table")
-    tab.wait_for_selector("#curve img")
-    assert float(tab.inner_text("#table").split("flip")[1].split()[0]) > 0.8
-    starts = {
-        "gif": b"GIF8",
-        "_overlay.png": b"\x89PNG",
-        "_mask.png": b"\x89PNG",
-        "005.png": b"\x89PNG",
-        ".nii.gz": b"\x1f\x8b",
-        ".json": b"{",
-    }
-    links = tab.locator("#files a, #gif a")
-    for index in range(links.count()):
-        with tab.expect_download() as loading:
-            links.nth(index).evaluate("link => link.click()")
-        data = loading.value.path().read_bytes()
-        name = next(end for end in starts if loading.value.suggested_filename.endswith(end))
-        assert data.startswith(starts.pop(name))
-    assert not starts
+    tab.wait_for_selector("#card table")
+    assert float(tab.inner_text("#card table").split("flip")[1].split()[0]) > 0.8
 
 
 def test_a_window_that_is_closed_is_forgotten(served: Served, browser: Any) -> None:
@@ -574,14 +572,14 @@ def test_a_path_in_place_of_an_upload(address: str, tmp_path: Path, capfd: pytes
         inner = {**full, "path": f"http://127.0.0.1:{other.getsockname()[1]}/scan.png"}
         for file in (bare, full, inner):
             drawing = {"image": file, "box": [1, 2, 3, 4], "turn": 1}
-            for action, given in ((opens, [None, file]), (drawn, [None, drawing])):
+            for action, given in ((opens, [None, [file]]), (drawn, [None, drawing])):
                 answer = _ask(address, action["id"], given)
                 assert answer["success"] is False or action is drawn, (action["id"], file)
                 assert str(tmp_path) not in json.dumps(answer)
         with pytest.raises(BlockingIOError):
             other.accept()
     sent = {**full, "path": _upload(address, tmp_path / "scan.png")}
-    assert _ask(address, opens["id"], [None, sent])["success"] is True
+    assert _ask(address, opens["id"], [None, [sent]])["success"] is True
     logged = "".join(capfd.readouterr())
     assert "Traceback" not in logged
     assert str(tmp_path) not in logged
