@@ -89,6 +89,7 @@ def build(choices: Choices, folder: Path, mend: Path | None = None) -> Any:
     gr = _gradio()
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     actions = Actions(choices, folder, mend, LIFETIME)
+    actions.store.sweep_always()
     with brief_errors(gr.Blocks)(
         title="Flip Learning", analytics_enabled=False, delete_cache=(LIFETIME, LIFETIME)
     ) as page:

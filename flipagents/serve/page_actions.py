@@ -16,7 +16,7 @@ from flipagents.serve.page_card import NO_MASK, card, outdated
 from flipagents.serve.page_mend import mend, would_mend
 from flipagents.serve.page_messages import briefly, doing
 from flipagents.serve.page_state import Given, Nodule, Session, Sheet, work_order
-from flipagents.serve.page_store import Store
+from flipagents.serve.page_store import Store, url
 from flipagents.serve.page_turns import Turns
 from flipagents.serve.page_weights import NO_AGENTS, Choices
 from flipenv.errors import BoxError, ConfigError, EpisodeError, FlipError, ImageError
@@ -287,7 +287,7 @@ class Actions:
         path = self.store.new_file(session, saving.ZIP)
         count = saving.write_zip(path, session.sheets)
         told = f"{count} mask{'s' * (count != 1)} saved in {path.name}."
-        drawing = {**self._drawing(session), "download": f"gradio_api/file={path.as_posix()}"}
+        drawing = {**self._drawing(session), "download": url(path)}
         return {"drawing": {"value": drawing}, "status": {"value": doing(told)}}
 
     def back(self, session: Session) -> Changes:

@@ -16,7 +16,7 @@ from flipagents.serve.page_weights import NO_AGENTS, Choices
 FORMATS = [".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".nii", ".gz"]
 
 HEAD = """# Flip Learning: box in, mask out
-Drag a box around a nodule, segment it, mend the mask by clicks. All of it runs on this machine. No medical device."""
+Drag a box around a nodule, segment it, mend the mask by clicks. Runs on this machine alone. Not a medical device."""
 TOLERANCE = "The box is moved by up to this much onto the nodule; its size is kept."
 ALTERNATIVES = {
     "erased": "The image with the mask filled with background",

@@ -119,7 +119,8 @@ def write_back(sheet: Sheet, choices: Choices) -> str:
         origin=dataclasses.replace(_made(before, nodule, choices), mended=bool(others), files=files),
         others=others,
     )
-    return f"{mask.name} written with {len(nodule.corrections)} corrections."
+    count = len(nodule.corrections)
+    return f"{mask.name} written with {count or 'no'} correction{'s' * (count != 1)}."
 
 
 def _made(before: Origin, nodule: Nodule, choices: Choices) -> Origin:

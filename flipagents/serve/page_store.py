@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from weakref import WeakValueDictionary
 
 from flipagents.segment.corrections import Correction
 from flipagents.segment.outputs import mask_bytes
@@ -38,7 +39,7 @@ class Store:
 
     def __init__(self, folder: Path, lifetime: float) -> None:
         self.folder, self.lifetime = folder, lifetime
-        self.live: dict[str, Session] = {}  # shown in a window
+        self.live: WeakValueDictionary[str, Session] = WeakValueDictionary()  # shown in a window
         self._lock = threading.Lock()
 
     def new_file(self, session: Session, name: str) -> Path:
@@ -64,7 +65,7 @@ class Store:
         if sheet.shown is None or not sheet.shown.exists():
             folder = self.new_file(session, "").parent
             sheet.shown = service.write_image(folder, sheet.picture)
-        return f"gradio_api/file={quote(sheet.shown.as_posix())}"
+        return url(sheet.shown)
 
     def keep(self, session: Session) -> None:
         """Write the state of a session, after each change."""
@@ -122,9 +123,20 @@ class Store:
         """Delete the sessions whose lifetime is over."""
         for folder in self._folders():
             state = folder / STATE
-            touched = (state if state.exists() else folder).stat().st_mtime
-            if folder.name not in self.live and time.time() - touched > self.lifetime:
-                shutil.rmtree(folder, ignore_errors=True)
+            with suppress(FileNotFoundError):  # swept by another thread
+                touched = (state if state.exists() else folder).stat().st_mtime
+                if folder.name not in self.live and time.time() - touched > self.lifetime:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+    def sweep_always(self) -> None:
+        """Sweep from now on, in the background."""
+
+        def go_on() -> None:
+            while True:
+                time.sleep(self.lifetime / 24)
+                self.sweep()
+
+        threading.Thread(target=go_on, daemon=True).start()
 
     def _folders(self) -> Iterator[Path]:
         if self.folder.is_dir():
@@ -136,6 +148,11 @@ class Store:
         sheet.nodules = [_nodule(self.folder / key, sheet, each) for each in values["nodules"]]
         sheet.chosen = values["chosen"]
         return sheet
+
+
+def url(file: Path) -> str:
+    """URL of a file of the page, for the browser."""
+    return f"gradio_api/file={quote(file.as_posix())}"
 
 
 def _plain(sheet: Sheet) -> dict[str, Any]:

@@ -25,7 +25,7 @@ DRAWING = """
     <p class="hint">Open images, or make a phantom.</p>
     <div class="stage" tabindex="0" role="application" aria-roledescription="picture with boxes and masks" hidden>
       <img class="photo" alt="" draggable="false">
-      <img class="fill" alt="" role="presentation" draggable="false" hidden>
+      <img class="fill" alt="The mask" draggable="false" hidden>
       <svg aria-hidden="true" preserveAspectRatio="none">
         <path class="others"/><path class="truth"/><path class="edge"/><path class="preview"/>
         <rect class="drawn dark"/><rect class="drawn bright"/><circle style="display: none"/>
