@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 SIZE = {"width": 1360, "height": 860}
 TIMEOUT = 300_000  # ms
 PORT = 7861
-CLICK = 0.09, 0.27  # share of width and height of the image, in the mask but outside the nodule
+CLICK = 0.121, 0.239  # share of width and height of the image, in the mask but outside the nodule
 SETTLE = 1500  # ms until images are drawn and buttons have faded
 
 
@@ -39,6 +39,7 @@ def main() -> None:
         tab.wait_for_function("document.querySelector('#x1 input').value > 0")
         tab.click("#predict")
         tab.wait_for_selector("#card table")
+        tab.locator("#drawing [name=reach]").evaluate("range => { range.value = 2; }")
         at = tab.locator("#drawing .stage").bounding_box()
         x, y = at["x"] + CLICK[0] * at["width"], at["y"] + CLICK[1] * at["height"]
         tab.mouse.click(x, y, button="right")

@@ -13,10 +13,10 @@ from typing import Any
 
 from flipagents.machine.ports import check_port
 from flipagents.serve.hosts import LOCAL_HOSTS
-from flipagents.serve.page_actions import CORNERS, PICTURE, WALK, Actions, Changes
+from flipagents.serve.page_actions import CORNERS, PICTURE, WALK, Actions
 from flipagents.serve.page_guard import Guard, brief_errors, print_traceback
 from flipagents.serve.page_layout import BEGIN, layout, page_script
-from flipagents.serve.page_messages import refused
+from flipagents.serve.page_messages import Changes, refused
 from flipagents.serve.page_saving import open_mask
 from flipagents.serve.page_style import CSS
 from flipagents.serve.page_turns import PictureChangedError
@@ -160,11 +160,11 @@ def _connect(gr: Any, page: Any, parts: dict[str, Any], actions: Actions) -> Non
     each: dict[str, Any] = {"trigger_mode": "multiple"}
 
     watched = ["session", "weights", "margin", *CORNERS]
-    walk = on(parts["watch"].click, actions.watch, watched, ["film", "gif", "step", "tabs"], **heavy)
+    walk = on(parts["watch"].click, actions.watching.watch, watched, ["film", "gif", "step", "tabs"], **heavy)
     given = ["session", "weights", "method", "other", "margin", *CORNERS]
     predict = on(parts["predict"].click, actions.segment, given, [*image, "tabs"], **heavy)
     superpixels = ["session", "weights", *CORNERS]
-    cut = on(parts["cut"].click, actions.superpixels, superpixels, ["cells", "count", "tabs"], **heavy)
+    cut = on(parts["cut"].click, actions.watching.superpixels, superpixels, ["cells", "count", "tabs"], **heavy)
     # Otherwise results of one picture could appear beside the next.
     ends: dict[str, Any] = {"cancels": [walk, predict, cut]}
     on(page.load, actions.begin, boxed, walked, js=BEGIN)
@@ -175,7 +175,7 @@ def _connect(gr: Any, page: Any, parts: dict[str, Any], actions: Actions) -> Non
     on(parts["drawing"].turned, actions.turned, boxed, walked, **ends, **each)
     on(parts["clear"].click, actions.clear, ["session"], walked, **ends)
     on(parts["compare"].upload, actions.truth, ["session", "compare"], image)
-    on(parts["stop"].click, actions.stopped, [], [], cancels=[walk])
+    on(parts["stop"].click, actions.watching.stopped, [], [], cancels=[walk])
 
     on(parts["drawing"].drawn, actions.drawn, boxed, image, **each)
     on(parts["drawing"].asked, actions.asked, boxed, image, **each)
@@ -187,8 +187,8 @@ def _connect(gr: Any, page: Any, parts: dict[str, Any], actions: Actions) -> Non
     for name, rival in (("method", "other"), ("other", "method")):
         parts[name].input(lambda: None, None, parts[rival], api_visibility="private", show_progress="hidden")
 
-    on(parts["step"].input, actions.step, ["session", "step"], ["film"], **again)
-    on(parts["make"].click, actions.gif, ["session"], ["film", "gif"])
+    on(parts["step"].input, actions.watching.step, ["session", "step"], ["film"], **again)
+    on(parts["make"].click, actions.watching.gif, ["session"], ["film", "gif"])
     on(parts["erasing"].select, actions.erased, ["session"], ["erased"])
     on(parts["save"].click, actions.save, ["session"], ["drawing"])
     on(parts["back"].click, actions.back, ["session"], [])

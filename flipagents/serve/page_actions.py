@@ -5,31 +5,28 @@ An action changes the session and returns the changed properties of the page by 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any
 
 from flipagents.serve import page_saving as saving
 from flipagents.serve import page_view as view
 from flipagents.serve import service
 from flipagents.serve.page_card import NO_MASK, card, outdated
 from flipagents.serve.page_mend import mend, would_mend
-from flipagents.serve.page_messages import briefly, doing
+from flipagents.serve.page_messages import Changes, briefly, doing, in_status
 from flipagents.serve.page_state import Given, Nodule, Session, Sheet, work_order
 from flipagents.serve.page_store import Store, url
 from flipagents.serve.page_turns import Turns
+from flipagents.serve.page_watch import Watching
 from flipagents.serve.page_weights import NO_AGENTS, Choices
-from flipenv.errors import BoxError, ConfigError, EpisodeError, FlipError, ImageError
-from flipenv.pictures.render import draw
+from flipenv.errors import BoxError, ConfigError, FlipError, ImageError
 from flipenv.types import Box
 
 FIRST_PHANTOM = 1_000_005  # seeds from 1_000_000 on are not trained on; chosen to demonstrate the agents
 CORNERS = ("x0", "y0", "x1", "y1")  # parts of the page
 PICTURE = ("drawing", *CORNERS, "card", "note", "frame", "back")  # parts that show one image
 WALK = ("film", "gif", "step", "cells", "count", "erased", "tabs")  # parts that show what was computed from it
-
-Changes: TypeAlias = dict[str, Any]  # part of the page -> its new properties
-Value = TypeVar("Value")
 
 
 class Actions:
@@ -43,6 +40,7 @@ class Actions:
         self.choices, self.mend = choices, mend
         self.store = Store(folder, lifetime)
         self._turns = Turns()
+        self.watching = Watching(choices, self.store, self._turns)
 
     def begin(self, session: Session, drawing: dict[str, Any] | None) -> Changes:
         """Show again what a window showed before it was reloaded, and the mask of `flip app --mend`."""
@@ -188,57 +186,6 @@ class Actions:
             "no_agents": {"value": "" if one.has_agents else NO_AGENTS},
         }
 
-    def superpixels(self, session: Session, weights: str, *corners: float | None) -> Iterator[Changes]:
-        """Show the superpixels that the agents visit."""
-        picture = session.shown().picture
-        box = service.box_of(picture, corners)
-        used = self.choices.of(weights).service
-        shown, count = yield from self._in_turn(
-            session, "Cutting superpixels …", lambda: used.superpixels(picture, box)
-        )
-        text = f"{count} superpixels, visited by the agents of the last stage."
-        yield {
-            "cells": {"value": shown},
-            "count": {"value": text},
-            "tabs": {"selected": "cells"},
-            "status": {"value": ""},
-        }
-
-    def watch(self, session: Session, weights: str, margin: int, *corners: float | None) -> Iterator[Changes]:
-        """Show the agents' walk scene by scene; it can be replayed afterwards."""
-        picture = session.shown().picture
-        box = service.box_of(picture, corners)
-        yield {"tabs": {"selected": "agents"}, "film": {"value": None}, "gif": {"visible": False}}
-        session.walked, session.walk_of = (), None
-        walk = self.choices.of(weights).service.walk(picture, box, margin)
-        what = said = "The agents walk …"
-        yield {"status": {"value": doing(what)}}
-        while (scene := (yield from self._in_turn(session, what, lambda: next(walk, None), said))) is not None:
-            session.walked = (*session.walked, scene)
-            last = len(session.walked) - 1
-            yield {
-                "film": {"value": draw(scene)},
-                "step": {"maximum": max(last, 1), "value": last, "interactive": last > 0},
-            }
-        session.walk_of = (box, margin, weights)
-        yield {"status": {"value": ""}}
-
-    def stopped(self) -> Changes:
-        """Clear the message of a stopped action."""
-        return {}
-
-    def step(self, session: Session, number: int) -> Changes:
-        """Show one scene of the walk again."""
-        return {"film": {"value": draw(session.walked[number])}} if number < len(session.walked) else {}
-
-    def gif(self, session: Session) -> Changes:
-        """Make the GIF of the walk, for playing and downloading."""
-        if not session.walked:
-            raise EpisodeError("there is no walk yet; press 'Watch' first")
-        folder = self.store.new_file(session, "").parent
-        path = service.write_film(folder, session.shown().picture, session.walked)
-        return {"film": {"value": str(path)}, "gif": {"value": str(path), "visible": True}}
-
     def segment(
         self,
         session: Session,
@@ -260,8 +207,10 @@ class Actions:
             raise ConfigError("there is no method yet; choose one")
         given: Given = (box, int(margin), name, self.choices.of(weights).name)
         used = self.choices.of(weights).service
-        result = yield from self._in_turn(
-            session, f"Segmenting with {name} …", lambda: used.segment(picture, box, name, int(margin))
+        result = yield from in_status(
+            self._turns.take(
+                session.visit, f"Segmenting with {name} …", lambda: used.segment(picture, box, name, int(margin))
+            )
         )
         nodule.make(result, given)
         yield {**self._boxes(session), "tabs": {"selected": "picture"}, "status": {"value": ""}}
@@ -294,18 +243,6 @@ class Actions:
         """Write the mended mask back to where `flip app --mend` took it from."""
         told = saving.write_back(session.shown(), self.choices)
         return {"status": {"value": doing(told)}}
-
-    def _in_turn(
-        self, session: Session, what: str, compute: Callable[[], Value], said: str = ""
-    ) -> Generator[Changes, None, Value]:
-        """As `Turns.take`, with its messages in the status line."""
-        turn = self._turns.take(session.visit, what, compute, said)
-        while True:
-            try:
-                text = next(turn)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return] # what `compute` returns
-            yield {} if text is None else {"status": {"value": doing(text)}}
 
     def _add(self, session: Session, sheets: Sequence[Sheet]) -> Changes:
         session.sheets.extend(sheets)

@@ -101,8 +101,8 @@ def _controls(gr: Any, parts: Parts, choices: Choices) -> None:
     first = choices.first
     parts.add("status", gr.HTML, "", html_template=STATUS, apply_default_css=False)
     with gr.Row():
-        parts.add("open", gr.UploadButton, "Open images", file_count="multiple", size="sm", min_width=80)
-        parts.add("folder", gr.UploadButton, "Open a folder", file_count="directory", size="sm", min_width=80)
+        parts.add("open", gr.UploadButton, "Open", file_count="multiple", size="sm", min_width=80)
+        parts.add("folder", gr.UploadButton, "Folder", file_count="directory", size="sm", min_width=80)
         parts.add("phantom", gr.Button, "Phantom", size="sm", min_width=80)
     parts.add("frame", gr.Slider, 0, 1, 0, step=1, label="Frame of the film", visible=False)
     parts.add("predict", gr.Button, "Segment", variant="primary")
@@ -111,7 +111,7 @@ def _controls(gr: Any, parts: Parts, choices: Choices) -> None:
     with gr.Row():
         parts.add("save", gr.Button, "Save all", size="sm", min_width=80)
         truth = {"file_types": FORMATS, "size": "sm", "min_width": 80}
-        parts.add("compare", gr.UploadButton, "Add a true mask", **truth)
+        parts.add("compare", gr.UploadButton, "True mask", **truth)
         parts.add("clear", gr.Button, "Close all", size="sm", min_width=80)
     parts.add("back", gr.Button, "Write the mask back", variant="primary", visible=False)
     with gr.Accordion("Method and weights", open=False):

@@ -294,9 +294,9 @@ def test_bad_files(actions: Actions, loaded: Session, phantoms: list[Case], tmp_
 
 def test_what_comes_too_early_or_is_unknown(actions: Actions, loaded: Session, phantoms: list[Case]) -> None:
     with pytest.raises(EpisodeError, match="there is no picture yet"):
-        last(actions.superpixels(Session(), "", 1, 2, 3, 4))
+        last(actions.watching.superpixels(Session(), "", 1, 2, 3, 4))
     with pytest.raises(EpisodeError, match="there is no walk yet"):
-        actions.gif(loaded)
+        actions.watching.gif(loaded)
     with pytest.raises(ConfigError, match="unknown method"):
         segmented(actions, loaded, "unet:/etc/passwd", corners(phantoms[1]))
     with pytest.raises(ConfigError, match="there is no method yet"):
@@ -305,7 +305,7 @@ def test_what_comes_too_early_or_is_unknown(actions: Actions, loaded: Session, p
         actions.save(loaded)
     with pytest.raises(EpisodeError, match="there is no mask to mend yet"):
         actions.asked(loaded, {"ask": {"what": "erase", "row": 1, "column": 1, "reach": 0, "size": 1}})
-    assert actions.step(loaded, 0) == {}
+    assert actions.watching.step(loaded, 0) == {}
 
 
 @pytest.mark.parametrize("name", ["oracle", "onnx"])
@@ -327,19 +327,19 @@ def test_agents_are_watched(phantoms: list[Case], loaded: Session, tmp_path: Pat
     actions = Actions(Choices(tmp_path / "weights"), tmp_path / "made")
     assert actions.choices.first.method == "flip"
     box = corners(phantoms[1])
-    cells = last(actions.superpixels(loaded, "weights", *box))
+    cells = last(actions.watching.superpixels(loaded, "weights", *box))
     assert int(cells["count"]["value"].split()[0]) > 3
 
     seen = []
-    for changes in actions.watch(loaded, "weights", 0, *box):
+    for changes in actions.watching.watch(loaded, "weights", 0, *box):
         seen.append(changes)
         assert (loaded.walk_of is None) == ("status" not in changes or changes["status"]["value"] != "")
     assert loaded.walk_of is not None
     scenes = [each for each in seen if "step" in each]
     assert len(loaded.walked) == len(scenes)
-    np.testing.assert_array_equal(actions.step(loaded, 1)["film"]["value"], scenes[1]["film"]["value"])
-    assert actions.step(loaded, len(loaded.walked)) == {}
-    film = Path(actions.gif(loaded)["gif"]["value"])
+    np.testing.assert_array_equal(actions.watching.step(loaded, 1)["film"]["value"], scenes[1]["film"]["value"])
+    assert actions.watching.step(loaded, len(loaded.walked)) == {}
+    film = Path(actions.watching.gif(loaded)["gif"]["value"])
     assert film.name == "scan.one.gif"
     assert film.read_bytes().startswith(b"GIF8")
 
@@ -353,7 +353,7 @@ def test_errors_are_this_projects_own(actions: Actions, loaded: Session, phantom
     """A pipeline that is not there is told on the page as on the command line."""
     lost = Actions(Choices(Path("nowhere")), actions.store.folder)
     with pytest.raises(FlipError, match="nowhere"):
-        last(lost.superpixels(loaded, "nowhere", *corners(phantoms[1])))
+        last(lost.watching.superpixels(loaded, "nowhere", *corners(phantoms[1])))
 
 
 def write_dicom(path: Path, image: np.ndarray[Any, Any]) -> None:
