@@ -143,7 +143,8 @@ class Actions:
         ask, sheet = _ask(session, drawing), session.sheet
         if sheet is None:
             return {}
-        nodules, index = sheet.nodules, ask.get("index")
+        nodules = sheet.nodules
+        index = ask["index"] if isinstance(ask.get("index"), int) else -1
         match ask.get("what"):
             case "erase" | "pass" | "undo" | "redo":
                 mend(sheet.nodule, ask)

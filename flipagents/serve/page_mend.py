@@ -35,7 +35,8 @@ def would_mend(nodule: Nodule, ask: dict[str, Any]) -> Mask:
 
 def _aimed(mender: Mender, ask: dict[str, Any]) -> tuple[int, int, str, float]:
     """Set the size of the superpixels, and return row, column, action and reach. CorrectionError for nonsense."""
-    row, column, action, reach, size = (ask.get(name) for name in ("row", "column", "what", "reach", "size"))
+    given: list[Any] = [ask.get(name) for name in ("row", "column", "what", "reach", "size")]
+    row, column, action, reach, size = given
     numbers = all(isinstance(each, int | float) for each in (row, column, reach, size))
     if not numbers or action not in ACTIONS:
         raise CorrectionError("expected row, column, erase or pass, reach and size of a click")

@@ -128,7 +128,7 @@ def test_each_box_has_its_mask(actions: Actions, loaded: Session, phantoms: list
     assert {"scan_mask.png", "scan~2_mask.png"} < set(taken)
     value = actions.asked(loaded, {"ask": {"what": "choose", "index": 0}})["drawing"]["value"]
     assert value["box"] == corners(phantoms[1])
-    for index in (7, -1, None, "0"):
+    for index in (7, -1, None, "0", 0.0):
         assert actions.asked(loaded, {"ask": {"what": "delete", "index": index}})["drawing"]["value"]["chosen"] == 0
     value = actions.asked(loaded, {"ask": {"what": "delete", "index": 0}})["drawing"]["value"]
     assert (value["box"], value["chosen"], len(value["boxes"])) == ([2, 3, 12, 9], 0, 1)
