@@ -87,12 +87,10 @@ def write_outputs(
             stale = [paths[0].with_name(name) for name in left]
     with replacing(paths, together=True, stale=stale) as parts:
         for path, part in parts.items():
-            if path.suffix == ".gif":
+            if path.suffix in (".gif", ".mp4"):
                 assert recording is not None
-                write_gif(part, recording.frames, fps=12)
-            elif path.suffix == ".mp4":
-                assert recording is not None
-                write_mp4(part, recording.frames, fps=12)
+                write = write_gif if path.suffix == ".gif" else write_mp4
+                write(part, recording.frames, fps=12)
             elif path.suffix == ".gz":
                 part.write_bytes(nifti_bytes(mask, voxels, spacing_mm))
             elif path.suffix == ".json":

@@ -12,7 +12,7 @@ from flipagents.formats.scans import Scan
 from flipagents.formats.spacing import spacing_of
 from flipagents.segment.corrections import corrections_json, read_corrections
 from flipagents.segment.origin import CORRECTIONS, UNMENDED, Origin, read_origin
-from flipagents.segment.outputs import mask_bytes, output_paths, write_outputs
+from flipagents.segment.outputs import output_paths, write_outputs
 from flipagents.serve import service
 from flipagents.serve.page_state import Nodule, Sheet
 from flipagents.serve.page_weights import Choices
@@ -44,14 +44,14 @@ def write_zip(path: Path, sheets: Sequence[Sheet]) -> int:
         assert nodule.result is not None
         assert nodule.mask is not None
         picture = sheet.picture
-        files = output_paths(folder, name, nifti=True)
         write_outputs(
-            files,
+            [*output_paths(folder, name, nifti=True), *_mended(folder / f"{name}{MASK}", nodule)],
             nodule.result.case,
             nodule.mask,
             truth=picture.truth,
             voxels=picture.voxels,
-            others=_mended(folder / f"{name}{MASK}", nodule),
+            corrections=_text(nodule),
+            unmended=nodule.result.mask,
         )
         if picture.made:
             service.write_image(folder, picture)
@@ -103,11 +103,11 @@ def write_back(sheet: Sheet, choices: Choices) -> str:
     before = read_origin(mask)
     if before is None:
         raise ConfigError(f"{mask.name} no longer records its origin; save all instead")
-    others = _mended(mask, nodule)
+    mended = _mended(mask, nodule)
     name = mask.name.removesuffix(MASK)
-    paths = [mask, *(mask.parent / f"{name}{end}" for end in REWRITTEN if f"{name}{end}" in before.files)]
+    paths = [mask, *(mask.parent / f"{name}{end}" for end in REWRITTEN if f"{name}{end}" in before.files), *mended]
     scan = Scan(sheet.file, sheet.frame) if sheet.file else None
-    files = tuple(sorted(path.name for path in (*paths[1:], *others)))
+    files = tuple(sorted(path.name for path in paths[1:]))
     write_outputs(
         paths,
         nodule.result.case,
@@ -116,8 +116,9 @@ def write_back(sheet: Sheet, choices: Choices) -> str:
         voxels=sheet.picture.voxels,
         scan=scan,
         spacing_mm=spacing_of(scan),
-        origin=dataclasses.replace(_made(before, nodule, choices), mended=bool(others), files=files),
-        others=others,
+        origin=dataclasses.replace(_made(before, nodule, choices), mended=bool(mended), files=files),
+        corrections=_text(nodule),
+        unmended=nodule.result.mask,
     )
     count = len(nodule.corrections)
     return f"{mask.name} written with {count or 'no'} correction{'s' * (count != 1)}."
@@ -134,12 +135,13 @@ def _made(before: Origin, nodule: Nodule, choices: Choices) -> Origin:
     return dataclasses.replace(before, box=place, margin=margin, method=method, weights=digest)
 
 
-def _mended(mask: Path, nodule: Nodule) -> dict[Path, bytes]:
+def _mended(mask: Path, nodule: Nodule) -> list[Path]:
     """Files of the corrections of a mask, and of the mask before them; none without corrections."""
-    if nodule.mender is None or not nodule.corrections:
-        return {}
-    text = corrections_json(nodule.mender.subject, nodule.corrections)
-    return {_beside(mask, CORRECTIONS): text.encode(), _beside(mask, UNMENDED): mask_bytes(nodule.mender.base)}
+    return [_beside(mask, end) for end in (CORRECTIONS, UNMENDED)] if nodule.corrections else []
+
+
+def _text(nodule: Nodule) -> str:
+    return "" if nodule.mender is None else corrections_json(nodule.mender.subject, nodule.corrections)
 
 
 def _beside(mask: Path, end: str) -> Path:
