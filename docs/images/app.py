@@ -39,7 +39,6 @@ def main() -> None:
         tab.wait_for_function("document.querySelector('#x1 input').value > 0")
         tab.click("#predict")
         tab.wait_for_selector("#card table")
-        tab.locator("#drawing [name=reach]").evaluate("range => { range.value = 2; }")
         at = tab.locator("#drawing .stage").bounding_box()
         x, y = at["x"] + CLICK[0] * at["width"], at["y"] + CLICK[1] * at["height"]
         tab.mouse.click(x, y, button="right")
