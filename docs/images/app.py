@@ -16,19 +16,20 @@ from playwright.sync_api import sync_playwright
 from saving import save
 
 from flipagents.serve.page import build, launch
-from flipagents.serve.service import SegmentationService
+from flipagents.serve.page_weights import Choices
 
 HERE = Path(__file__).parent
 SIZE = {"width": 1360, "height": 860}
 TIMEOUT = 300_000  # ms
 PORT = 7861
+CLICK = 0.121, 0.239  # share of width and height of the image, in the mask but outside the nodule
 SETTLE = 1500  # ms until images are drawn and buttons have faded
 
 
 def main() -> None:
     """Write the screenshots beside this file."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
-        page = build(SegmentationService(), Path(folder))
+        page = build(Choices(), Path(folder))
         address = launch(page, "127.0.0.1", PORT)
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         tab = browser.new_page(viewport=SIZE)
@@ -36,23 +37,27 @@ def main() -> None:
         tab.goto(address)
         tab.click("#phantom")
         tab.wait_for_function("document.querySelector('#x1 input').value > 0")
-        keep(tab, "app-box")
+        tab.click("#predict")
+        tab.wait_for_selector("#card table")
+        at = tab.locator("#drawing .stage").bounding_box()
+        x, y = at["x"] + CLICK[0] * at["width"], at["y"] + CLICK[1] * at["height"]
+        tab.mouse.click(x, y, button="right")
+        tab.wait_for_function("document.querySelector('#card').innerText.includes('1 correction')")
+        keep(tab, "app-mask")
+        tab.click("text=Watch the agents")
         tab.click("#watch")
         tab.wait_for_function("document.querySelector('#step input[type=number]')?.value >= 45")
         tab.click("#stop")
         keep(tab, "app-walk")
-        tab.click("#predict")
-        tab.wait_for_selector("#table table")
-        keep(tab, "app-mask", whole=True)
         browser.close()
         page.close()
 
 
-def keep(tab: Any, name: str, *, whole: bool = False) -> None:
-    """Save a screenshot of the tab; whole: of the full page."""
+def keep(tab: Any, name: str) -> None:
+    """Save a screenshot of the tab."""
     tab.mouse.move(0, 0)
     tab.wait_for_timeout(SETTLE)
-    save(Image.open(io.BytesIO(tab.screenshot(full_page=whole))), HERE / f"{name}.png")
+    save(Image.open(io.BytesIO(tab.screenshot())), HERE / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def describe_mask(mask: Path) -> dict[str, str]:
     lines = {
         "image": f"{origin.image}{'' if origin.frame is None else f', frame {origin.frame}'}",
         "box": " ".join(map(str, origin.box)),
-        "method": f"{origin.method}, margin {origin.margin} px",
+        "method": f"{origin.method}, margin {origin.margin} px{', mended by a person' if origin.mended else ''}",
         "weights": origin.weights or "none",
     }
     if origin.points:

@@ -197,6 +197,7 @@ def make_parser() -> Parser:
         "--media-root", type=Path, metavar="FOLDER", help="folder of the local images that tasks may name"
     )
     answering.add_argument("--method", help="as for `flip segment`")
+    page.add_argument("--mend", type=Path, metavar="MASK", help="open a NAME_mask.png of `flip segment` to mend it")
     for each, port in ((page, 7860), (answering, 9090)):
         each.add_argument("--port", type=_between(0, 65535), default=port, help=f"port to listen on (default {port})")
         each.add_argument(

@@ -12,11 +12,12 @@ LOCAL = ("127.0.0.1", "localhost", "::1")  # hosts reachable only from this mach
 
 
 def app(options: argparse.Namespace) -> int:
-    """Open the page for drawing a box and watching the agents in the browser; Ctrl-C stops it."""
+    """Open the page for drawing boxes and mending masks in the browser; Ctrl-C stops it."""
     device = _listening(options, "use this page and see images loaded into it")
     from flipagents.serve.page import serve
 
-    serve(options.host, options.port, weights=options.weights, device=device, runtime=options.runtime)
+    weights, runtime = options.weights, options.runtime
+    serve(options.host, options.port, weights=weights, device=device, runtime=runtime, mend=options.mend)
     return 0
 
 

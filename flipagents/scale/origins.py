@@ -61,7 +61,7 @@ class Origins:
         """Why a case must be done: what changed since its mask was made, "" if there is no mask; None if up to date.
 
         The image's bytes are read only if its file's metadata differ. Raises ConfigError if one of the files belongs to
-        another case or has an unknown origin, rather than overwriting it.
+        another case or has an unknown origin, or would replace a mask mended by a person, rather than overwriting it.
         """
         mask = files[0]
         try:
@@ -78,7 +78,16 @@ class Origins:
             raise ConfigError(f"{foreign[0]} exists and {fault}; choose another folder, or replace it with --overwrite")
         assert before is not None
         change = self._change(before, index, mask)
-        return None if not change and there == list(files) else change
+        if not change and there == list(files):
+            return None
+        if before.mended:
+            missing = ", ".join(file.name for file in files if file not in there)
+            reason = f"other {change}" if change else f"no {missing}"
+            raise ConfigError(
+                f"{mask} was mended by a person and would be made again ({reason}); choose another "
+                "folder, or replace it with --overwrite"
+            )
+        return change
 
     def _change(self, before: Origin, index: int, mask: Path) -> str:
         scan, entry = scan_of(self.source, index), self._entry(index)

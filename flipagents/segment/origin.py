@@ -15,6 +15,7 @@ KEY = "flip-learning"  # of the PNG text chunk
 END = b"IEND\xaeB`\x82"  # last bytes of a complete PNG
 STORED = ("stamp", "files")  # fields that may differ for the same work
 Points: TypeAlias = tuple[tuple[int, int, int], ...]  # x, y in px and label of each: 1 on the nodule, 0 not
+CORRECTIONS, UNMENDED = "_corrections.json", "_unmended.png"  # ends of the files beside a mask mended by a person
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,14 @@ class Origin:
     weights: str  # digest; "" for a method without weights
     files: tuple[str, ...] = ()  # names of the files written with the mask
     points: Points = ()  # clicks that mended it, in their order
+    mended: bool = False  # by a person on the page, after all of that
 
     def text(self) -> str:
         """As JSON, on one line."""
         values = dataclasses.asdict(self)
-        if not self.points:  # a mask that nobody mended is written as before
-            del values["points"]
+        for name in ("points", "mended"):  # a mask that nobody mended is written as before
+            if not values[name]:
+                del values[name]
         return json.dumps(values)
 
     def is_same_work(self, other: Origin) -> bool:
@@ -75,6 +78,7 @@ def _checked(values: dict[str, Any]) -> Origin | None:
         and all(isinstance(number, int) for number in numbers)
         and len(origin.box) == 4
         and all(len(point) == 3 for point in origin.points)
+        and isinstance(origin.mended, bool)
         and isinstance(origin.image, str | None)
         and isinstance(origin.frame, int | None)
         and all(Path(name).name == name for name in origin.files)

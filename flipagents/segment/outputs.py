@@ -15,7 +15,7 @@ from PIL import Image, PngImagePlugin
 from flipagents.formats.dicom_seg import seg_bytes
 from flipagents.formats.nifti import Voxels, nifti_bytes
 from flipagents.formats.scans import Scan
-from flipagents.segment.origin import KEY, Origin, read_origin
+from flipagents.segment.origin import KEY, UNMENDED, Origin, read_origin
 from flipagents.segment.walk import Recording
 from flipagents.store.files import replacing
 from flipenv.pictures.film import write_gif, write_mp4
@@ -62,6 +62,7 @@ def write_outputs(
     spacing_mm: tuple[float, float] | None = None,
     origin: Origin | None = None,
     corrections: str = "",
+    unmended: Mask | None = None,
 ) -> None:
     """Write the files that `output_paths` named.
 
@@ -70,7 +71,7 @@ def write_outputs(
     dashed if given; NAME_curve.png the end of the recorded walk with the erased share (and score) after each step;
     NAME.gif and NAME.mp4 the walk; NAME_mask.nii.gz the mask on `voxels` (`flipagents.formats.nifti`); NAME_seg.dcm the
     mask as a Segmentation of the DICOM image `scan` (`flipagents.formats.dicom_seg`); NAME_corrections.json the text
-    `corrections` (`flipagents.segment.corrections`).
+    `corrections` (`flipagents.segment.corrections`); NAME_unmended.png the mask before them.
 
     Files of an earlier run are deleted before the first new one is written, including those that showed another mask
     and are not written now, so that no picture belongs to another mask. Raises OutputError, leaving all files
@@ -86,18 +87,19 @@ def write_outputs(
             stale = [paths[0].with_name(name) for name in left]
     with replacing(paths, together=True, stale=stale) as parts:
         for path, part in parts.items():
-            if path.suffix == ".gif":
+            if path.suffix in (".gif", ".mp4"):
                 assert recording is not None
-                write_gif(part, recording.frames, fps=12)
-            elif path.suffix == ".mp4":
-                assert recording is not None
-                write_mp4(part, recording.frames, fps=12)
+                write = write_gif if path.suffix == ".gif" else write_mp4
+                write(part, recording.frames, fps=12)
             elif path.suffix == ".gz":
                 part.write_bytes(nifti_bytes(mask, voxels, spacing_mm))
             elif path.suffix == ".json":
                 part.write_text(corrections, encoding="utf-8", newline="")
             elif path.suffix == ".dcm":
                 part.write_bytes(seg_bytes(mask, scan))
+            elif path.name.endswith(UNMENDED):
+                assert unmended is not None
+                part.write_bytes(mask_bytes(unmended))
             elif path.name.endswith("_curve.png"):
                 assert recording is not None
                 part.write_bytes(png_bytes(draw(recording.scene)))

@@ -13,12 +13,14 @@ from typing import Any
 
 from flipagents.machine.ports import check_port
 from flipagents.serve.hosts import LOCAL_HOSTS
-from flipagents.serve.page_actions import CORNERS, VIEWS, Actions, Changes
+from flipagents.serve.page_actions import CORNERS, PICTURE, WALK, Actions
 from flipagents.serve.page_guard import Guard, brief_errors, print_traceback
-from flipagents.serve.page_layout import CSS, layout, page_script
-from flipagents.serve.page_messages import refused
+from flipagents.serve.page_layout import BEGIN, layout, page_script
+from flipagents.serve.page_messages import Changes, refused
+from flipagents.serve.page_saving import open_mask
+from flipagents.serve.page_style import CSS
 from flipagents.serve.page_turns import PictureChangedError
-from flipagents.serve.service import SegmentationService
+from flipagents.serve.page_weights import Choices
 from flipenv.errors import FlipError
 from flipenv.sources.extras import need
 
@@ -34,17 +36,21 @@ def serve(
     weights: Path | None = None,
     device: str = "cpu",
     runtime: str = "auto",
+    mend: Path | None = None,
 ) -> None:
     """Serve the page at http://HOST:PORT until Ctrl-C or SIGTERM; call it from the main thread.
 
-    Uploads and results are in a temporary folder, deleted at the end. Raises MissingDependencyError without Gradio,
-    ConfigError if it cannot listen there.
+    Uploads and results are in a temporary folder, deleted at the end. mend: a NAME_mask.png of `flip segment`, opened
+    to be mended. Raises MissingDependencyError without Gradio, ConfigError if it cannot listen there, and as
+    `flipagents.serve.page_saving.open_mask`.
     """
     check_port(host, port)
+    if mend is not None:
+        open_mask(mend)  # its errors belong on the command line
     # By default, SIGTERM would leave patients' images behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="flip-app-") as folder, suppress(KeyboardInterrupt):
-        page = build(SegmentationService(weights, device, runtime), Path(folder))
+        page = build(Choices(weights, device, runtime), Path(folder), mend)
         print(f"{launch(page, host, port)} (Ctrl-C to stop)", flush=True)
         page.block_thread()
 
@@ -75,29 +81,34 @@ def launch(page: Any, host: str, port: int) -> str:
     return str(address)
 
 
-def build(service: SegmentationService, folder: Path) -> Any:
-    """The page, a gradio.Blocks, not yet served; its files go to `folder`.
+def build(choices: Choices, folder: Path, mend: Path | None = None) -> Any:
+    """The page, a gradio.Blocks, not yet served; its files go to `folder`. mend: as `serve`.
 
     Raises MissingDependencyError without Gradio.
     """
     gr = _gradio()
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    actions = Actions(choices, folder, mend, LIFETIME)
+    actions.store.sweep_always()
     with brief_errors(gr.Blocks)(
         title="Flip Learning", analytics_enabled=False, delete_cache=(LIFETIME, LIFETIME)
     ) as page:
-        _connect(gr, layout(gr, LIFETIME), Actions(service, folder))
+        parts = layout(gr, LIFETIME, choices, actions.preview)
+        _connect(gr, page, parts, actions)
 
         def forget(request: Any) -> None:
             # Gradio would keep the session of a closed window for an hour.
-            page.state_holder.session_data.pop(request.session_hash, None)
+            data = page.state_holder.session_data.pop(request.session_hash, None)
             page.state_holder.time_last_used.pop(request.session_hash, None)
+            if data is not None:
+                actions.store.leave(data[parts["session"]._id])
 
         forget.__annotations__["request"] = gr.Request  # tells Gradio to inject it
         page.unload(forget)
     return page
 
 
-def _connect(gr: Any, parts: dict[str, Any], actions: Actions) -> None:
+def _connect(gr: Any, page: Any, parts: dict[str, Any], actions: Actions) -> None:
     """Connect the parts to their actions."""
 
     def on(
@@ -110,9 +121,7 @@ def _connect(gr: Any, parts: dict[str, Any], actions: Actions) -> None:
     ) -> Any:
         # answers: whether it updates the status line on success
         def shown(changes: Changes) -> Any:
-            return {
-                parts[name]: value if name == "session" else gr.update(**value) for name, value in changes.items()
-            } or gr.skip()
+            return {parts[name]: gr.update(**value) for name, value in changes.items()} or gr.skip()
 
         def failed(error: Exception) -> Any:
             if not isinstance(error, FlipError):
@@ -143,58 +152,46 @@ def _connect(gr: Any, parts: dict[str, Any], actions: Actions) -> None:
             **options,
         )
 
-    corners, choice = list(CORNERS), ["method", "other", "margin"]
-    picture = [
-        "session",
-        "drawing",
-        "frame",
-        "film",
-        "gif",
-        "step",
-        "cells",
-        "count",
-        "curve",
-        "files",
-        "table",
-        "tabs",
-    ]
-    picture += [*corners, *VIEWS, "views", "walk", "note", "old"]
-    made = ["session", *VIEWS, "views", "walk", "curve", "files", "table", "tabs"]
+    boxed, numbers = ["session", "drawing"], ["session", "drawing", *CORNERS]
+    image, walked = list(PICTURE), [*PICTURE, *WALK]
     # `Turns` queues them, with a message.
     heavy: dict[str, Any] = {"concurrency_limit": MAX_SESSIONS, "concurrency_id": "networks"}
     again: dict[str, Any] = {"trigger_mode": "always_last"}
+    each: dict[str, Any] = {"trigger_mode": "multiple"}
 
-    walk = on(
-        parts["watch"].click,
-        actions.watch,
-        ["session", "margin", *corners],
-        ["session", "film", "gif", "step", "tabs"],
-        **heavy,
-    )
-    predict = on(parts["predict"].click, actions.segment, ["session", *choice, *corners], made, **heavy)
-    cut = on(parts["cut"].click, actions.superpixels, ["session", *corners], ["cells", "count", "tabs"], **heavy)
+    watched = ["session", "weights", "margin", *CORNERS]
+    walk = on(parts["watch"].click, actions.watching.watch, watched, ["film", "gif", "step", "tabs"], **heavy)
+    given = ["session", "weights", "method", "other", "margin", *CORNERS]
+    predict = on(parts["predict"].click, actions.segment, given, [*image, "tabs"], **heavy)
+    superpixels = ["session", "weights", *CORNERS]
+    cut = on(parts["cut"].click, actions.watching.superpixels, superpixels, ["cells", "count", "tabs"], **heavy)
     # Otherwise results of one picture could appear beside the next.
     ends: dict[str, Any] = {"cancels": [walk, predict, cut]}
-    on(parts["open"].upload, actions.open, ["session", "open"], picture, **ends)
-    on(parts["phantom"].click, actions.phantom, ["session"], picture, **ends)
-    on(parts["frame"].input, actions.frame, ["session", "frame"], picture, **ends, **again)
-    on(parts["compare"].upload, actions.truth, ["session", "compare"], ["session", "table", *VIEWS], cancels=[walk])
-    on(parts["stop"].click, actions.stopped, [], [], cancels=[walk])
+    on(page.load, actions.begin, boxed, walked, js=BEGIN)
+    for name in ("open", "folder"):
+        on(parts[name].upload, actions.open, ["session", name], walked, **ends)
+    on(parts["phantom"].click, actions.phantom, ["session"], walked, **ends)
+    on(parts["frame"].input, actions.frame, ["session", "frame"], walked, **ends, **again)
+    on(parts["drawing"].turned, actions.turned, boxed, walked, **ends, **each)
+    on(parts["clear"].click, actions.clear, ["session"], walked, **ends)
+    on(parts["compare"].upload, actions.truth, ["session", "compare"], image)
+    on(parts["stop"].click, actions.watching.stopped, [], [], cancels=[walk])
 
-    on(parts["drawing"].drawn, actions.drawn, ["session", "drawing"], ["drawing", *corners], trigger_mode="multiple")
-    marks: dict[str, Any] = {"inputs": ["session", *choice, *corners], "outputs": ["note", "old"], "answers": False}
+    on(parts["drawing"].drawn, actions.drawn, boxed, image, **each)
+    on(parts["drawing"].asked, actions.asked, boxed, image, **each)
     for name in CORNERS:
-        on(parts[name].input, actions.typing, ["session", "drawing", *corners], ["drawing"], answers=False, **again)
+        on(parts[name].input, actions.typing, numbers, image, answers=False, **again)
         for event in (parts[name].submit, parts[name].blur):
-            on(event, actions.typed, ["session", "drawing", *corners], ["drawing"])
-    for name in (*CORNERS, "margin", "method", "other"):
-        on(parts[name].change, actions.changed, **marks, **again)
-    on(predict.then, actions.changed, **marks)
+            on(event, actions.typed, numbers, image)
+    on(parts["weights"].input, actions.chosen, ["weights"], ["method", "other", "agents", "no_agents"])
     for name, rival in (("method", "other"), ("other", "method")):
         parts[name].input(lambda: None, None, parts[rival], api_visibility="private", show_progress="hidden")
 
-    on(parts["step"].input, actions.step, ["session", "step"], ["film"], **again)
-    on(parts["make"].click, actions.gif, ["session"], ["film", "gif"])
+    on(parts["step"].input, actions.watching.step, ["session", "step"], ["film"], **again)
+    on(parts["make"].click, actions.watching.gif, ["session"], ["film", "gif"])
+    on(parts["erasing"].select, actions.erased, ["session"], ["erased"])
+    on(parts["save"].click, actions.save, ["session"], ["drawing"])
+    on(parts["back"].click, actions.back, ["session"], [])
 
 
 def _gradio() -> Any:

@@ -1,93 +1,135 @@
-"""Actions of the page: from a session and input values to updates.
+"""Actions of the page: from a window's session and input values to updates.
 
-An action returns the changed properties by part, and the new session.
+An action changes the session and returns the changed properties of the page by part.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import secrets
-import warnings
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
-from urllib.parse import quote
+from typing import Any
 
+from flipagents.serve import page_saving as saving
+from flipagents.serve import page_view as view
 from flipagents.serve import service
-from flipagents.serve.page_messages import doing
-from flipagents.serve.page_turns import Turns, Visit
-from flipagents.serve.service import AGENTS, Picture, Result, SegmentationService
-from flipenv.errors import BoxError, ConfigError, EpisodeError, OrientationWarning
-from flipenv.pictures.render import Scene, draw
+from flipagents.serve.page_card import NO_MASK, card, outdated
+from flipagents.serve.page_mend import mend, would_mend
+from flipagents.serve.page_messages import Changes, briefly, doing, in_status
+from flipagents.serve.page_state import Given, Nodule, Session, Sheet, work_order
+from flipagents.serve.page_store import Store, url
+from flipagents.serve.page_turns import Turns
+from flipagents.serve.page_watch import Watching
+from flipagents.serve.page_weights import NO_AGENTS, Choices
+from flipenv.errors import BoxError, ConfigError, FlipError, ImageError
 from flipenv.types import Box
 
 FIRST_PHANTOM = 1_000_005  # seeds from 1_000_000 on are not trained on; chosen to demonstrate the agents
-NO_TRUTH = "Where the true mask is known, Dice and distances are shown here."
-NO_MASK = "No mask yet: draw a box and press 'Segment'."
 CORNERS = ("x0", "y0", "x1", "y1")  # parts of the page
-VIEWS = ("overlay", "outline", "mask", "erased")
-
-Changes: TypeAlias = dict[str, Any]  # part of the page -> its new properties; "session" -> the session
-Given: TypeAlias = tuple[Box, int, str]  # what a mask is made from: box, margin, method
-Value = TypeVar("Value")
-
-
-@dataclass(frozen=True, eq=False)
-class Session:
-    """State of one open page."""
-
-    picture: Picture | None = None
-    address: str = ""  # of the picture, for the browser
-    file: Path | None = None  # the uploaded picture
-    phantoms: int = 0  # made so far
-    walked: tuple[Scene, ...] = ()
-    walk_of: tuple[Box, int] | None = None  # box and margin of that walk; None if it was not completed
-    result: Result | None = None
-    given: Given | None = None  # inputs of the result
-    visit: Visit = field(default_factory=Visit)
+PICTURE = ("drawing", *CORNERS, "card", "note", "frame", "back")  # parts that show one image
+WALK = ("film", "gif", "step", "cells", "count", "erased", "tabs")  # parts that show what was computed from it
 
 
 class Actions:
-    """The actions; downloads are written to new folders in `folder`.
+    """The actions of all windows, for the weights to choose from; files go to `folder`.
 
-    Computations run one at a time, and yield status messages while waiting and running.
+    Computations run one at a time, and yield status messages while waiting and running. mend: a mask on disk that each
+    new window opens; lifetime: see `Store`.
     """
 
-    def __init__(self, segmentation: SegmentationService, folder: Path) -> None:
-        self.segmentation, self.folder = segmentation, folder
+    def __init__(self, choices: Choices, folder: Path, mend: Path | None = None, lifetime: float = 24 * 3600) -> None:
+        self.choices, self.mend = choices, mend
+        self.store = Store(folder, lifetime)
         self._turns = Turns()
+        self.watching = Watching(choices, self.store, self._turns)
 
-    def open(self, session: Session, file: str) -> Changes:
-        """Load an uploaded image, or the first frame of a film."""
-        return self._loaded(session, _open(Path(file), 0), Path(file))
+    def begin(self, session: Session, drawing: dict[str, Any] | None) -> Changes:
+        """Show again what a window showed before it was reloaded, and the mask of `flip app --mend`."""
+        if session.sheets:
+            return {}
+        ask = _ask(session, drawing)
+        self.store.restore(session, ask.get("key"), own=bool(ask.get("own")))
+        if self.mend is not None and all(each.target != self.mend for each in session.sheets):
+            self._add(session, [saving.open_mask(self.mend)])
+        return self._show(session) if session.sheets else {}
+
+    def open(self, session: Session, files: Sequence[str]) -> Changes:
+        """Add uploaded images to those of the window, and show the first of them.
+
+        Those that cannot be read are left out and named; if there is none left, the error is raised.
+        """
+        sheets, errors = [], []
+        for file in map(Path, files):
+            try:
+                sheet = Sheet(self.store.keep_file(session, file))
+                sheet.frame = sheet.picture.frame
+            except FlipError as error:
+                errors.append(error)
+                continue
+            sheets.append(sheet)
+            if len(files) > 1:
+                sheet.forget()
+        if not sheets:
+            raise errors[0] if errors else ImageError("there is no image in that folder")
+        told = f"{len(errors)} of {len(files)} files are left out: {briefly(errors[0])}" if errors else ""
+        return {**self._add(session, work_order(sheets)), "status": {"value": doing(told)}}
 
     def frame(self, session: Session, number: int) -> Changes:
-        """Load another frame of the film."""
-        if session.file is None:
+        """Turn to another frame of the film, whose boxes are its own."""
+        sheet = session.sheet
+        if sheet is None or sheet.frame is None:
             return {}
-        return self._loaded(session, _open(session.file, int(number)), session.file)
+        for index, each in enumerate(session.sheets):
+            if (each.file, each.frame) == (sheet.file, int(number)):
+                session.show(index)
+                return self._show(session)
+        other = Sheet(sheet.file, int(number))
+        _ = other.picture  # an error leaves the page as it is
+        at = session.at
+        if all(each.box is None for each in sheet.nodules):
+            session.sheets[at] = other
+        else:
+            session.sheets.insert(at := at + 1, other)
+        session.show(at)
+        return self._show(session)
 
     def phantom(self, session: Session) -> Changes:
-        """Load the next phantom, with its box and truth."""
-        picture = service.phantom(FIRST_PHANTOM + session.phantoms)
-        return self._loaded(dataclasses.replace(session, phantoms=session.phantoms + 1), picture)
+        """Add the next phantom, with its box and truth."""
+        sheet = Sheet(None, seed=FIRST_PHANTOM + session.phantoms)
+        sheet.nodule.box = sheet.picture.box
+        session.phantoms += 1
+        return self._add(session, [sheet])
+
+    def turned(self, session: Session, drawing: dict[str, Any] | None) -> Changes:
+        """Turn to the next image or the one before."""
+        by = _ask(session, drawing).get("by")
+        if len(session.sheets) < 2 or by not in (1, -1):
+            return {}
+        session.show((session.at + by) % len(session.sheets))
+        return self._show(session)
+
+    def clear(self, session: Session) -> Changes:
+        """Delete all images, boxes and masks of the window, also on the server."""
+        self.store.clear(session)
+        return self._show(session)
 
     def drawn(self, session: Session, drawing: dict[str, Any] | None) -> Changes:
-        """Copy the dragged box to the four numbers."""
+        """Take the dragged box as the chosen one."""
+        _ask(session, drawing)
         sides = (drawing or {}).get("box")
-        if session.picture is None or sides is None:
+        if session.sheet is None or sides is None:
             return {}
         if not (isinstance(sides, list) and len(sides) == 4 and all(isinstance(side, int | float) for side in sides)):
             raise BoxError("expected a box of four numbers")
-        box = service.box_drawn(session.picture, sides)
-        return {"drawing": {"value": _drawing(session, box, drawing)}, **_numbers(box)}
+        session.sheet.nodule.box = service.box_drawn(session.sheet.picture, sides)
+        return self._boxes(session)
 
     def typed(self, session: Session, drawing: dict[str, Any] | None, *corners: float | None) -> Changes:
         """Draw the box of the four numbers, once all are given."""
-        if session.picture is None or any(corner is None for corner in corners):
+        _ask(session, drawing)
+        if session.sheet is None or any(corner is None for corner in corners):
             return {}
-        return {"drawing": {"value": _drawing(session, service.box_of(session.picture, corners), drawing)}}
+        session.sheet.nodule.box = service.box_of(session.sheet.picture, corners)
+        return {name: change for name, change in self._boxes(session).items() if name not in CORNERS}
 
     def typing(self, session: Session, drawing: dict[str, Any] | None, *corners: float | None) -> Changes:
         """As `typed`, but incomplete input is not an error."""
@@ -96,205 +138,155 @@ class Actions:
         except BoxError:
             return {}
 
-    def changed(
-        self, session: Session, method: str | None, other: str | None, margin: int, *corners: float | None
-    ) -> Changes:
-        """Mark a mask and its files as outdated if the page's inputs have changed."""
-        if session.picture is None or session.given is None:
-            return {"note": {"value": NO_MASK}, "old": {"value": ""}}
-        try:
-            box: Box | None = service.box_of(session.picture, corners)
-        except BoxError:
-            box = None
-        now = (box, int(margin), method or other)
-        names = ("box", "box tolerance", "method")
-        parts = [name for name, one, two in zip(names, now, session.given, strict=True) if one != two]
-        note = f"Outdated: made with another {' and '.join(parts)}. Press 'Segment'." if parts else ""
-        return {"note": {"value": note}, "old": {"value": note}}
+    def asked(self, session: Session, drawing: dict[str, Any] | None) -> Changes:
+        """What was asked for in the drawing: mend the mask, undo, redo; choose, add, delete a box."""
+        ask, sheet = _ask(session, drawing), session.sheet
+        if sheet is None:
+            return {}
+        nodules = sheet.nodules
+        index = ask["index"] if isinstance(ask.get("index"), int) else -1
+        match ask.get("what"):
+            case "erase" | "pass" | "undo" | "redo":
+                mend(sheet.nodule, ask)
+            case "add" if sheet.nodule.box is not None:
+                sheet.chosen = next((n for n, each in enumerate(nodules) if each.box is None), len(nodules))
+                nodules.extend([Nodule()] * (sheet.chosen == len(nodules)))
+            case "choose" if index in range(len(nodules)):
+                sheet.chosen = index
+            case "delete" if index in range(len(nodules)):
+                if sheet.target is not None and index == 0:
+                    raise BoxError(f"this is the box of {sheet.target.name}, which is mended here")
+                del nodules[index]
+                nodules.extend([] if nodules else [Nodule()])
+                sheet.chosen = min(sheet.chosen - (index < sheet.chosen), len(nodules) - 1)
+        return self._boxes(session)
 
-    def superpixels(self, session: Session, *corners: float | None) -> Iterator[Changes]:
-        """Show the superpixels that the agents visit."""
-        picture = _picture(session)
-        box = service.box_of(picture, corners)
-        shown, count = yield from self._in_turn(
-            session, "Cutting superpixels …", lambda: self.segmentation.superpixels(picture, box)
-        )
-        text = f"{count} superpixels, visited by the agents of the last stage."
-        yield {
-            "cells": {"value": shown},
-            "count": {"value": text},
-            "tabs": {"selected": "cells"},
-            "status": {"value": ""},
+    def preview(self, asked: dict[str, Any]) -> str:
+        """Outline of what a click would change, as an SVG path; "" if there is nothing to show.
+
+        asked: key and image as in the value of the drawing, and the ask of a click.
+        """
+        session = self.store.live.get(str(asked.get("key")))
+        sheet = None if session is None else session.sheet
+        if session is None or sheet is None or sheet.nodule.mask is None:
+            return ""
+        if self.store.address(session, sheet) != asked.get("image"):
+            return ""
+        try:
+            return view.outline(would_mend(sheet.nodule, asked.get("ask") or {}))
+        except FlipError:  # as where clicks do not reach; a click says why
+            return ""
+
+    def chosen(self, weights: str) -> Changes:
+        """Offer what these weights can do."""
+        one = self.choices.of(weights)
+        return {
+            "method": {"choices": one.usual, "value": one.method},
+            "other": {"value": None},
+            "agents": {"visible": one.has_agents},
+            "no_agents": {"value": "" if one.has_agents else NO_AGENTS},
         }
 
-    def watch(self, session: Session, margin: int, *corners: float | None) -> Iterator[Changes]:
-        """Show the agents' walk scene by scene; it can be replayed afterwards."""
-        picture = _picture(session)
-        box = service.box_of(picture, corners)
-        yield {"tabs": {"selected": "agents"}, "film": {"value": None}, "gif": {"visible": False}}
-        walked: tuple[Scene, ...] = ()
-        walk = self.segmentation.walk(picture, box, margin)
-        what = said = "The agents walk …"
-        yield {"status": {"value": doing(what)}}
-        while (scene := (yield from self._in_turn(session, what, lambda: next(walk, None), said))) is not None:
-            walked = (*walked, scene)
-            last = len(walked) - 1
-            yield {
-                "session": dataclasses.replace(session, walked=walked, walk_of=None),
-                "film": {"value": draw(scene)},
-                "step": {"maximum": max(last, 1), "value": last, "interactive": last > 0},
-            }
-        yield {"session": dataclasses.replace(session, walked=walked, walk_of=(box, margin)), "status": {"value": ""}}
-
-    def stopped(self) -> Changes:
-        """Clear the message of a stopped action."""
-        return {}
-
-    def step(self, session: Session, number: int) -> Changes:
-        """Show one scene of the walk again."""
-        return {"film": {"value": draw(session.walked[number])}} if number < len(session.walked) else {}
-
-    def gif(self, session: Session) -> Changes:
-        """Make the GIF of the walk, for playing and downloading."""
-        if not session.walked:
-            raise EpisodeError("there is no walk yet; press 'Watch' first")
-        path = service.write_film(self._new_folder(), _picture(session), session.walked)
-        return {"film": {"value": str(path)}, "gif": {"value": str(path), "visible": True}}
-
     def segment(
-        self, session: Session, method: str | None, other: str | None, margin: int, *corners: float | None
+        self,
+        session: Session,
+        weights: str,
+        method: str | None,
+        other: str | None,
+        margin: int,
+        *corners: float | None,
     ) -> Iterator[Changes]:
-        """Segment, show all views, compare with the truth, write the files.
+        """Segment the chosen box and show the mask, to be mended.
 
         method, other: one is the chosen method, the other None.
         """
-        picture = _picture(session)
-        box = service.box_of(picture, corners)
+        sheet = session.shown()
+        nodule, picture = sheet.nodule, sheet.picture
+        nodule.box = box = service.box_of(picture, corners)
         name = method or other
         if name is None:
             raise ConfigError("there is no method yet; choose one")
-        made = yield from self._in_turn(
-            session, f"Segmenting with {name} …", lambda: self._made(session, picture, (box, margin, name))
+        given: Given = (box, int(margin), name, self.choices.of(weights).name)
+        used = self.choices.of(weights).service
+        result = yield from in_status(
+            self._turns.take(
+                session.visit, f"Segmenting with {name} …", lambda: used.segment(picture, box, name, int(margin))
+            )
         )
-        assert made.result is not None
-        files = [str(path) for path in service.write_files(self._new_folder(), picture, made.result)]
-        walk = name == AGENTS
-        yield {
-            **{part: {"value": view} for part, view in service.pictures(picture, made.result).items()},
-            "tabs": {"selected": "mask"},
-            "session": made,
-            "views": {"visible": True},
-            "walk": {"visible": walk},
-            "curve": {"value": draw(made.walked[-1]) if walk else None},
-            "files": {"value": files, "visible": True},
-            "table": {"value": _table(picture, made.result, box)},
-            "status": {"value": ""},
-        }
+        nodule.make(result, given)
+        yield {**self._boxes(session), "tabs": {"selected": "picture"}, "status": {"value": ""}}
+
+    def erased(self, session: Session) -> Changes:
+        """The image with the chosen nodule erased."""
+        sheet = session.sheet
+        if sheet is None or sheet.nodule.result is None or sheet.nodule.mask is None:
+            return {"erased": {"value": None}}
+        return {"erased": {"value": service.erased_picture(sheet.nodule.result.case, sheet.nodule.mask)}}
 
     def truth(self, session: Session, file: str) -> Changes:
-        """Load the true mask, and compare it with an existing result."""
-        picture = service.with_truth(_picture(session), Path(file))
-        assert picture.truth is not None
-        session = dataclasses.replace(session, picture=picture)
-        changes: Changes = {"session": session, "table": {"value": f"True mask: {picture.truth.sum()} px."}}
-        if session.result is not None and session.given is not None:
-            changes["table"] = {"value": _table(picture, session.result, session.given[0])}
-            changes |= {name: {"value": view} for name, view in service.pictures(picture, session.result).items()}
-        return changes
+        """Load the true mask, and compare."""
+        sheet = session.shown()
+        kept = self.store.keep_file(session, Path(file))
+        service.with_truth(sheet.picture, kept)  # an error leaves the page as it is
+        sheet.truth = kept
+        sheet.forget()
+        return self._boxes(session)
 
-    def _made(self, session: Session, picture: Picture, given: Given) -> Session:
-        """The session with a mask and, for the agents, a walk of the same box."""
-        box, margin, method = given
-        session = dataclasses.replace(
-            session, result=self.segmentation.segment(picture, box, method, margin), given=given
-        )
-        if method == AGENTS and session.walk_of != (box, margin):
-            walked = tuple(self.segmentation.walk(picture, box, margin))
-            session = dataclasses.replace(session, walked=walked, walk_of=(box, margin))
-        return session
+    def save(self, session: Session) -> Changes:
+        """Save all masks of the window as one download."""
+        path = self.store.new_file(session, saving.ZIP)
+        count = saving.write_zip(path, session.sheets)
+        told = f"{count} mask{'s' * (count != 1)} saved in {path.name}."
+        drawing = {**self._drawing(session), "download": url(path)}
+        return {"drawing": {"value": drawing}, "status": {"value": doing(told)}}
 
-    def _in_turn(
-        self, session: Session, what: str, compute: Callable[[], Value], said: str = ""
-    ) -> Generator[Changes, None, Value]:
-        """As `Turns.take`, with its messages in the status line."""
-        turn = self._turns.take(session.visit, what, compute, said)
-        while True:
-            try:
-                text = next(turn)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return] # what `compute` returns
-            yield {} if text is None else {"status": {"value": doing(text)}}
+    def back(self, session: Session) -> Changes:
+        """Write the mended mask back to where `flip app --mend` took it from."""
+        told = saving.write_back(session.shown(), self.choices)
+        return {"status": {"value": doing(told)}}
 
-    def _loaded(self, session: Session, picture: Picture, file: Path | None = None) -> Changes:
-        """Show a new picture and clear everything of the previous one."""
-        empty = {name: {"value": None} for name in (*VIEWS, "curve", "film", "cells")}
-        last = picture.frames - 1
-        shown = service.write_image(self._new_folder(), picture)
-        session.visit.over = True
-        session = Session(picture, f"gradio_api/file={quote(shown.as_posix())}", file, session.phantoms)
+    def _add(self, session: Session, sheets: Sequence[Sheet]) -> Changes:
+        session.sheets.extend(sheets)
+        session.show(len(session.sheets) - len(sheets))
+        return self._show(session)
+
+    def _show(self, session: Session) -> Changes:
+        """Show the image of a session, and clear everything of the one before."""
+        empty = {name: {"value": None} for name in ("film", "cells", "erased")}
+        sheet = session.sheet
+        last = 0 if sheet is None else sheet.picture.frames - 1
         return {
             **empty,
-            "session": session,
-            "frame": {"value": picture.frame or 0, "maximum": max(last, 1), "visible": last > 0},
-            "drawing": {"value": _drawing(session, picture.box)},
-            "views": {"visible": False},
-            "walk": {"visible": False},
-            "files": {"visible": False},
+            **self._boxes(session),
+            "frame": {"value": sheet.frame or 0 if sheet else 0, "maximum": max(last, 1), "visible": last > 0},
+            "back": {"visible": sheet is not None and sheet.target is not None},
             "gif": {"visible": False},
             "step": {"value": 0, "interactive": False},
             "count": {"value": ""},
-            "note": {"value": NO_MASK},
-            "old": {"value": ""},
-            "table": {"value": NO_TRUTH if picture.truth is None else "The true mask is known: press 'Segment'."},
             "tabs": {"selected": "picture"},
-            **_numbers(picture.box),
         }
 
-    def _new_folder(self) -> Path:
-        """A folder unique to this page, because files of the same name may differ."""
-        folder = self.folder / secrets.token_hex(16)
-        folder.mkdir(parents=True)
-        return folder
+    def _boxes(self, session: Session) -> Changes:
+        """Show the boxes and masks of the image, after a change, which is kept."""
+        sheet = session.sheet
+        box: Box | None = None if sheet is None else sheet.nodule.box
+        shown = {"drawing": {"value": self._drawing(session)}}
+        self.store.keep(session)
+        return {
+            **shown,
+            **{name: {"value": corner} for name, corner in zip(CORNERS, view.corners(box), strict=True)},
+            "card": {"value": NO_MASK if sheet is None else card(sheet)},
+            "note": {"value": "" if sheet is None else outdated(sheet.nodule)},
+        }
+
+    def _drawing(self, session: Session) -> dict[str, Any]:
+        address = "" if session.sheet is None else self.store.address(session, session.sheet)
+        return view.drawing(session, address)
 
 
-def _open(path: Path, frame: int) -> Picture:
-    with warnings.catch_warnings():
-        # The page shows pixels as stored, so boxes fit.
-        warnings.simplefilter("ignore", OrientationWarning)
-        return service.open_picture(path, frame)
-
-
-def _picture(session: Session) -> Picture:
-    if session.picture is None:
-        raise EpisodeError("there is no picture yet; open an image, or make a phantom")
-    return session.picture
-
-
-def _drawing(session: Session, box: Box | None, answered: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The picture and its box as `drawing.js` expects them; answered: the drawing's value this answers, if any."""
-    picture = _picture(session)
-    height, width = picture.image.shape
-    corners = None if box is None else [box.left, box.top, box.right, box.bottom]
-    turn = (answered or {}).get("turn", 0)
-    about = {"image": session.address, "name": picture.file, "width": width, "height": height}
-    return {**about, "box": corners, "turn": turn if isinstance(turn, int) else 0}
-
-
-def _numbers(box: Box | None) -> Changes:
-    corners = (None,) * 4 if box is None else (box.left, box.top, box.right, box.bottom)
-    return {name: {"value": corner} for name, corner in zip(CORNERS, corners, strict=True)}
-
-
-def _table(picture: Picture, result: Result, given: Box) -> str:
-    """Metrics of the mask, as Markdown; and the offset of the box, if it was moved."""
-    found = result.case.box
-    lines = []
-    if found != given:
-        lines.append(f"Box moved by {found.left - given.left:+d} px across, {found.top - given.top:+d} px down.\n")
-    if picture.truth is None:
-        return "\n".join([*lines, f"Mask: {result.mask.sum()} px. {NO_TRUTH}"])
-    lines += ["| | Dice | HD, px | ASD, px |", "|---|---:|---:|---:|"]
-    for name, overlap, largest, mean in service.compare(result, picture.truth):
-        shown = f"**{name}**" if name == result.method else name
-        lines.append(f"| {shown} | {overlap:.3f} | {largest:.1f} | {mean:.2f} |")
-    return "\n".join(lines)
+def _ask(session: Session, drawing: dict[str, Any] | None) -> dict[str, Any]:
+    """What the drawing asks for; its turn goes into the answer."""
+    turn, ask = (drawing or {}).get("turn"), (drawing or {}).get("ask")
+    if isinstance(turn, int):
+        session.turn = max(session.turn, turn)
+    return ask if isinstance(ask, dict) else {}

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Generator
+from typing import Any, TypeAlias, TypeVar
+
+Changes: TypeAlias = dict[str, Any]  # part of the page -> its new properties
+Value = TypeVar("Value")
 
 MAX_LENGTH = 220  # characters of a message
 # Parts of error texts meant for programmers, with their replacement on the page.
@@ -22,6 +27,16 @@ ASIDES = (
 def doing(text: str) -> str:
     """Message while an action runs."""
     return html.escape(text, quote=False)
+
+
+def in_status(turn: Generator[str | None, None, Value]) -> Generator[Changes, None, Value]:
+    """`Turns.take` with its messages in the status line."""
+    while True:
+        try:
+            text = next(turn)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return] # what is computed
+        yield {} if text is None else {"status": {"value": doing(text)}}
 
 
 def refused(error: Exception) -> str:

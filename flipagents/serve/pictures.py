@@ -1,4 +1,4 @@
-"""Views besides the overlay: superpixels, the outline, and the image with the nodule erased."""
+"""Views besides the image with its mask: the superpixels, and the image with the nodule erased."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from flipenv.background import BACKGROUNDS
 from flipenv.episode import grow_box
-from flipenv.pictures.render import BOX, ERASED, PANEL, TRUTH, Rgb
+from flipenv.pictures.render import BOX, ERASED, PANEL, Rgb
 from flipenv.pixels import Mask
 from flipenv.types import Box, Case, Episode
 
@@ -26,21 +26,6 @@ def superpixels(episode: Episode) -> Rgb:
     picture[edges] = ERASED
     box = Box(*(value * scale for value in episode.box))
     cv2.rectangle(picture, (box.left, box.top), (box.right - 1, box.bottom - 1), BOX, max(1, scale // 2))
-    return picture
-
-
-def outline(image: NDArray[np.uint8], mask: Mask, truth: Mask | None = None) -> Rgb:
-    """The outline of a mask in green, and of the truth in yellow, on the image: (height, width, 3) uint8.
-
-    Lines are drawn inside the masks, with no fill, so the edge stays visible.
-    """
-    picture = _rgb(image)
-    line = max(1, round(max(image.shape) / 400))
-    for shape, colour in ((truth, TRUTH), (mask, ERASED)):
-        if shape is not None:
-            inside = cv2.copyMakeBorder(shape.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
-            core = cv2.erode(inside, np.ones((3, 3), np.uint8), iterations=line)
-            picture[(inside > core)[1:-1, 1:-1]] = colour
     return picture
 
 

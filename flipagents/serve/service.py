@@ -15,20 +15,19 @@ from numpy.typing import NDArray
 
 from flipagents.compare.methods import METHODS, Method, has_runtimes, make_method, run_method
 from flipagents.compare.ours import Finder, Flip
-from flipagents.formats.coco import Labelled, coco_json
 from flipagents.formats.nifti import Voxels, read_voxels
 from flipagents.maps.geometry import ellipse, filled_box
 from flipagents.metrics import average_surface_distance, dice, hausdorff
-from flipagents.segment.outputs import output_paths, png_bytes, write_outputs
+from flipagents.segment.outputs import png_bytes
 from flipagents.segment.walk import scenes
-from flipagents.serve.pictures import erased, outline, superpixels
-from flipagents.store.files import file_names, replacing, write_texts
+from flipagents.serve.pictures import erased, superpixels
+from flipagents.store.files import file_names, replacing
 from flipenv.checks import check_contrast
 from flipenv.config import EnvConfig
 from flipenv.episode import prepare
 from flipenv.errors import BoxError, ConfigError, FlipError
 from flipenv.pictures.film import write_gif
-from flipenv.pictures.render import Rgb, Scene, draw, overlay
+from flipenv.pictures.render import Rgb, Scene, draw
 from flipenv.pixels import Mask
 from flipenv.registry import unknown
 from flipenv.sources import count_frames, open_source, read_image, read_mask
@@ -37,7 +36,7 @@ from flipenv.types import Box, Case
 
 LIMIT = 16_000_000  # px of an image; guards against decompression bombs
 AGENTS = "flip"  # the method whose agents can be watched
-USUAL = (AGENTS, "flip+student", "polar", "grabcut-fair")  # shown first; the others are for comparison
+USUAL = ("contour", AGENTS, "flip+student", "polar", "grabcut-fair")  # shown first; the others are for comparison
 EXCLUDED = ("onnx", "oracle")  # methods that need a file on disk, or the true mask
 
 
@@ -207,27 +206,10 @@ def compare(result: Result, truth: Mask) -> list[tuple[str, float, float, float]
     ]
 
 
-def pictures(picture: Picture, result: Result) -> dict[str, NDArray[np.uint8]]:
-    """Overlay, outline, mask and erased picture, each (height, width) or (height, width, 3) uint8."""
-    case, mask, env = result.case, result.mask, EnvConfig()
-    return {
-        "overlay": overlay(case.image, mask, case.box, picture.truth),
-        "outline": outline(case.image, mask, picture.truth),
-        "mask": mask.astype(np.uint8) * 255,
-        "erased": erased(case, mask, env.background, env.margin),
-    }
-
-
-def write_files(folder: Path, picture: Picture, result: Result) -> list[Path]:
-    """Write the downloads: mask and overlay as PNG, the mask as NIfTI and as COCO; and a generated image.
-
-    The COCO file names the uploaded image: beside it, it can be opened as a source.
-    """
-    paths = output_paths(folder, picture.name, nifti=True)
-    write_outputs(paths, result.case, result.mask, voxels=picture.voxels, truth=picture.truth)
-    coco = folder / f"{picture.name}_coco.json"
-    write_texts({coco: coco_json([Labelled(picture.file, result.case.box, result.mask, picture.frame)])})
-    return [*paths, coco, *([write_image(folder, picture)] if picture.made else [])]
+def erased_picture(case: Case, mask: Mask) -> NDArray[np.uint8]:
+    """The image with a mask erased as by the agents, (height, width) uint8."""
+    env = EnvConfig()
+    return erased(case, mask, env.background, env.margin)
 
 
 def write_image(folder: Path, picture: Picture) -> Path:

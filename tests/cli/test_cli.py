@@ -396,7 +396,7 @@ def test_the_page_is_for_this_machine(
     asked: list[Any] = []
     monkeypatch.setattr("flipagents.serve.page.serve", lambda *values, **options: asked.append((values, options)))
     assert main(["app", *words, "--weights", "mine"]) == 0
-    assert asked == [((host, 7860), {"weights": Path("mine"), "device": "cpu", "runtime": "auto"})]
+    assert asked == [((host, 7860), {"weights": Path("mine"), "device": "cpu", "runtime": "auto", "mend": None})]
     assert ("no password" in capsys.readouterr().err) == warned
 
 

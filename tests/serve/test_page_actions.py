@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,11 @@ from PIL import Image
 
 from flipagents.compare.methods import make_method, run_method
 from flipagents.metrics import dice
-from flipagents.serve.page_actions import Actions, Session
+from flipagents.serve.page_actions import Actions
 from flipagents.serve.page_messages import briefly, refused
-from flipagents.serve.service import SegmentationService, available_methods
+from flipagents.serve.page_state import Session
+from flipagents.serve.page_weights import Choices
+from flipagents.serve.service import available_methods
 from flipenv.errors import BoxError, ConfigError, EpisodeError, FlipError, ImageError, MaskError
 from flipenv.sources import open_source, read_image
 from flipenv.types import Case
@@ -26,14 +31,31 @@ pytest.importorskip("pycocotools")
 
 @pytest.fixture
 def actions(tmp_path: Path) -> Actions:
-    return Actions(SegmentationService(), tmp_path / "made")
+    return Actions(Choices(), tmp_path / "made")
 
 
 @pytest.fixture
 def loaded(actions: Actions, phantoms: list[Case], tmp_path: Path) -> Session:
-    cv2.imwrite(str(tmp_path / "scan.one.png"), phantoms[1].image)
-    session: Session = actions.open(Session(), str(tmp_path / "scan.one.png"))["session"]
+    return opened(actions, picture(tmp_path / "scan.one.png", phantoms[1]))
+
+
+def picture(path: Path, case: Case) -> Path:
+    cv2.imwrite(str(path), case.image)
+    return path
+
+
+def opened(actions: Actions, *paths: Path) -> Session:
+    session = Session()
+    actions.open(session, [str(path) for path in paths])
     return session
+
+
+def segmented(actions: Actions, session: Session, method: str, box: list[int], margin: int = 0) -> Any:
+    return last(actions.segment(session, "", method, None, margin, *box))
+
+
+def mask_of(session: Session) -> Any:
+    return session.shown().nodule.mask
 
 
 def corners(case: Case) -> list[int]:
@@ -47,41 +69,56 @@ def last(changes: Any) -> Any:
 
 def test_an_image_and_its_mask(actions: Actions, loaded: Session, phantoms: list[Case], tmp_path: Path) -> None:
     case = phantoms[1]
-    changes = last(actions.segment(loaded, "polar", None, 0, *corners(case)))
+    changes = segmented(actions, loaded, "polar", corners(case))
     (expected,) = run_method(make_method("polar"), [case])
-    np.testing.assert_array_equal(changes["mask"]["value"] > 0, expected)
-    assert changes["walk"] == {"visible": False}
-    files = {Path(path).name: Path(path) for path in changes["files"]["value"]}
-    assert sorted(files) == [f"scan.one_{end}" for end in ("coco.json", "mask.nii.gz", "mask.png", "overlay.png")]
-    assert all(path.is_relative_to(tmp_path / "made") for path in files.values())
-    assert "Dice" not in changes["table"]["value"].replace("Dice and distances", "")
+    np.testing.assert_array_equal(mask_of(loaded), expected)
+    assert shown_mask(changes["drawing"]["value"]).sum() == expected.sum()
+    assert f"**{expected.sum()} px**, no corrections" in changes["card"]["value"]
+    assert "Made by polar (busi-small)" in changes["card"]["value"]
+    assert "ellipse" not in changes["card"]["value"]
 
     cv2.imwrite(str(tmp_path / "truth.png"), case.mask.astype(np.uint8) * 255)
-    compared = actions.truth(changes["session"], str(tmp_path / "truth.png"))
-    assert f"| **polar** | {dice(expected, case.mask):.3f} |" in compared["table"]["value"]
-    assert "| ellipse |" in compared["table"]["value"]
-    again = actions.open(compared["session"], str(tmp_path / "scan.one.png"))
-    assert again["session"].result is None
-    assert again["session"].picture.truth is None
-    assert again["mask"] == {"value": None}
+    compared = actions.truth(loaded, str(tmp_path / "truth.png"))
+    assert f"| **polar** | {dice(expected, case.mask):.3f} |" in compared["card"]["value"]
+    assert "| ellipse |" in compared["card"]["value"]
+    again = actions.open(loaded, [str(tmp_path / "scan.one.png")])
+    assert loaded.shown().nodule.result is None
+    assert loaded.shown().picture.truth is None
+    assert (again["drawing"]["value"]["mask"], again["drawing"]["value"]["count"]) == (None, 2)
+
+
+def shown_mask(value: dict[str, Any]) -> Any:
+    data = base64.b64decode(value["mask"].removeprefix("data:image/png;base64,"))
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGBA"))[..., 3] > 0
 
 
 def test_a_film(actions: Actions, loaded: Session, phantoms: list[Case], tmp_path: Path) -> None:
     images = [phantoms[0].image, phantoms[0].image[::-1]]
     first, second = map(Image.fromarray, images)
     first.save(tmp_path / "film.tif", save_all=True, append_images=[second])
-    opened = actions.open(loaded, str(tmp_path / "film.tif"))
-    assert opened["frame"] == {"visible": True, "maximum": 1, "value": 0}
-    np.testing.assert_array_equal(opened["session"].picture.image, images[0])
-    moved = actions.frame(opened["session"], 1)
-    np.testing.assert_array_equal(moved["session"].picture.image, images[1])
-    files = last(actions.segment(moved["session"], None, "box", 0, 10, 10, 40, 40))["files"]["value"]
-    assert "film-frame1_mask.png" in {Path(path).name for path in files}
+    changes = actions.open(loaded, [str(tmp_path / "film.tif")])
+    assert changes["frame"] == {"visible": True, "maximum": 1, "value": 0}
+    np.testing.assert_array_equal(loaded.shown().picture.image, images[0])
+    actions.frame(loaded, 1)
+    np.testing.assert_array_equal(loaded.shown().picture.image, images[1])
+    segmented(actions, loaded, "box", [10, 10, 40, 40])
+    assert "film-frame1_mask.png" in saved(actions, loaded, tmp_path / "taken")
     with pytest.raises(ImageError, match=r"^film\.tif: has no frame 2"):
-        actions.frame(opened["session"], 2)
-    assert actions.phantom(moved["session"])["frame"]["visible"] is False
-    assert actions.open(moved["session"], str(tmp_path / "scan.one.png"))["frame"]["visible"] is False
+        actions.frame(loaded, 2)
+    actions.frame(loaded, 0)
+    assert mask_of(loaded) is None
+    actions.frame(loaded, 1)
+    assert mask_of(loaded).sum() == 900, "a frame keeps its boxes and masks"
+    assert actions.phantom(loaded)["frame"]["visible"] is False
     assert actions.frame(Session(), 1) == {}
+
+
+def saved(actions: Actions, session: Session, folder: Path) -> dict[str, Path]:
+    """The files of the download, by name."""
+    url = actions.save(session)["drawing"]["value"]["download"]
+    with zipfile.ZipFile(url.removeprefix("gradio_api/file=")) as file:
+        file.extractall(folder)
+    return {path.name: path for path in folder.iterdir()}
 
 
 def test_a_turned_image_is_shown_as_it_is_taken(
@@ -90,31 +127,34 @@ def test_a_turned_image_is_shown_as_it_is_taken(
     exif = Image.Exif()
     exif[274] = 6  # turned by a quarter
     Image.fromarray(phantoms[0].image).save(tmp_path / "turned.png", exif=exif)
-    opened = actions.open(Session(), str(tmp_path / "turned.png"))
-    np.testing.assert_array_equal(opened["session"].picture.image, phantoms[0].image)
-    assert opened["drawing"]["value"]["height"] == phantoms[0].image.shape[0]
+    session = Session()
+    changes = actions.open(session, [str(tmp_path / "turned.png")])
+    np.testing.assert_array_equal(session.shown().picture.image, phantoms[0].image)
+    assert changes["drawing"]["value"]["height"] == phantoms[0].image.shape[0]
     assert not recwarn.list
     read_image(tmp_path / "turned.png")
     assert len(recwarn.list) == 1
 
 
 def test_a_phantom_comes_with_box_and_truth(actions: Actions) -> None:
-    changes = actions.phantom(Session())
-    picture = changes["session"].picture
-    rows, columns = np.nonzero(picture.truth)
+    session = Session()
+    changes = actions.phantom(session)
+    rows, columns = np.nonzero(session.shown().picture.truth)
     assert [changes[name]["value"] for name in ("x0", "y0", "x1", "y1")] == [
         columns.min(),
         rows.min(),
         columns.max() + 1,
         rows.max() + 1,
     ]
-    assert actions.phantom(changes["session"])["session"].picture.file != picture.file
+    actions.phantom(session)
+    first, second = session.sheets
+    assert first.name != second.name
 
 
 def test_the_drawing_and_the_numbers_tell_the_same(actions: Actions, loaded: Session) -> None:
     """Every box comes back as it was typed."""
     generator = np.random.default_rng(5)
-    height, width = loaded.picture.image.shape  # type: ignore[union-attr]
+    height, width = loaded.shown().picture.image.shape
     for turn in range(50):
         x0, y0 = generator.integers(0, width - 2), generator.integers(0, height - 2)
         box = [int(x0), int(y0), int(generator.integers(x0 + 1, width)), int(generator.integers(y0 + 1, height))]
@@ -142,7 +182,7 @@ def test_a_box_that_is_dragged_never_leaves_the_image(
     actions: Actions, tmp_path: Path, sides: list[float], box: list[int]
 ) -> None:
     cv2.imwrite(str(tmp_path / "scan.png"), np.zeros((160, 224), np.uint8))
-    loaded = actions.open(Session(), str(tmp_path / "scan.png"))["session"]
+    loaded = opened(actions, tmp_path / "scan.png")
     drawn = actions.drawn(loaded, {"box": sides})
     assert [drawn[name]["value"] for name in ("x0", "y0", "x1", "y1")] == box
 
@@ -169,22 +209,14 @@ def test_sides_that_are_none(actions: Actions, loaded: Session, sides: Any) -> N
 )
 def test_bad_boxes(actions: Actions, loaded: Session, box: list[Any], fault: str) -> None:
     with pytest.raises(BoxError, match=fault):
-        last(actions.segment(loaded, None, "box", 0, *box))
+        segmented(actions, loaded, "box", box)
 
 
-def test_what_a_mask_was_made_from(actions: Actions, loaded: Session, phantoms: list[Case]) -> None:
+def test_a_mask_of_another_box_is_outdated(actions: Actions, loaded: Session, phantoms: list[Case]) -> None:
     box = corners(phantoms[1])
-    assert "No mask yet" in actions.changed(loaded, "polar", None, 0, *box)["note"]["value"]
-    session = last(actions.segment(loaded, "polar", None, 0, *box))["session"]
-    for method, other, margin, given, told in (
-        ("polar", None, 0, box, ""),
-        ("polar", None, 3, box, "Outdated: made with another box tolerance. Press 'Segment'."),
-        (None, "otsu", 0, box, "Outdated: made with another method. Press 'Segment'."),
-        ("polar", None, 0, [1, 2, 30, 40], "Outdated: made with another box. Press 'Segment'."),
-        ("polar", None, 0, [1, 2, 3, None], "Outdated: made with another box. Press 'Segment'."),
-    ):
-        changes = actions.changed(session, method, other, margin, *given)
-        assert changes == {"note": {"value": told}, "old": {"value": told}}
+    assert segmented(actions, loaded, "polar", box)["note"]["value"] == ""
+    for other, told in (([1, 2, 30, 40], "Outdated: made with another box. Press 'Segment'."), (box, "")):
+        assert actions.typed(loaded, None, *other)["note"]["value"] == told
 
 
 @pytest.mark.parametrize(
@@ -205,30 +237,29 @@ def test_what_was_taken_is_segmented_again(
     else:
         first, *rest = [Image.fromarray(case.image[:: (-1) ** number]) for number in range(images)]
         first.save(upload, **({"save_all": True, "append_images": rest} if rest else {}))
-    session = actions.open(Session(), str(upload))["session"]
+    session = opened(actions, upload)
     if images > 1:
-        session = actions.frame(session, 1)["session"]
-    made = last(actions.segment(session, "ellipse", None, 0, *corners(case)))
-    taken = {Path(path).name: Path(path) for path in made["files"]["value"]}
+        actions.frame(session, 1)
+    segmented(actions, session, "ellipse", corners(case))
+    taken = saved(actions, session, tmp_path / "taken")
     stem = {"P003.2021.left.nii.gz": "P003.2021.left", "loop.v2.tif": "loop.v2-frame1"}.get(name, name[:-4])
     assert f"{stem}_mask.png" in taken
-    shutil.copy(taken[f"{stem}_coco.json"], upload.parent)
-    source = open_source(f"coco:{upload.parent / f'{stem}_coco.json'}")
+    shutil.copy(taken["coco.json"], upload.parent)
+    source = open_source(f"coco:{upload.parent / 'coco.json'}")
     again = source.load(0)
     assert len(source) == 1
     assert again.box == case.box
-    np.testing.assert_array_equal(again.image, session.picture.image)
-    np.testing.assert_array_equal(again.mask, made["session"].result.mask)
+    np.testing.assert_array_equal(again.image, session.shown().picture.image)
+    np.testing.assert_array_equal(again.mask, mask_of(session))
 
 
 def test_a_phantom_is_taken_with_its_image(actions: Actions, tmp_path: Path) -> None:
-    opened = actions.phantom(Session())
-    box = [opened[name]["value"] for name in ("x0", "y0", "x1", "y1")]
-    made = last(actions.segment(opened["session"], "ellipse", None, 0, *box))
-    for path in made["files"]["value"]:
-        shutil.copy(path, tmp_path)
-    (path,) = tmp_path.glob("*_coco.json")
-    np.testing.assert_array_equal(open_source(f"coco:{path}").load(0).image, opened["session"].picture.image)
+    session = Session()
+    changes = actions.phantom(session)
+    segmented(actions, session, "ellipse", [changes[name]["value"] for name in ("x0", "y0", "x1", "y1")])
+    taken = saved(actions, session, tmp_path / "taken")
+    again = open_source(f"coco:{taken['coco.json']}").load(0)
+    np.testing.assert_array_equal(again.image, session.shown().picture.image)
 
 
 def test_bad_files(actions: Actions, loaded: Session, phantoms: list[Case], tmp_path: Path) -> None:
@@ -246,7 +277,7 @@ def test_bad_files(actions: Actions, loaded: Session, phantoms: list[Case], tmp_
     ):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(ImageError, match=fault) as told:
-            actions.open(loaded, str(tmp_path / name))
+            actions.open(loaded, [str(tmp_path / name)])
         assert str(told.value).startswith(name)
         assert str(tmp_path) not in str(told.value)
         said = briefly(told.value)
@@ -256,18 +287,25 @@ def test_bad_files(actions: Actions, loaded: Session, phantoms: list[Case], tmp_
     cv2.imwrite(str(tmp_path / "other.png"), image[:50])
     with pytest.raises(MaskError, match=r"^other\.png: mask is 50x"):
         actions.truth(loaded, str(tmp_path / "other.png"))
+    several = actions.open(loaded, [str(tmp_path / name) for name in ("text.png", "other.png", "deep.png")])
+    assert several["status"]["value"].startswith("2 of 3 files are left out: text.png: ")
+    assert [sheet.name for sheet in loaded.sheets] == ["scan.one.png", "other.png"]
 
 
 def test_what_comes_too_early_or_is_unknown(actions: Actions, loaded: Session, phantoms: list[Case]) -> None:
     with pytest.raises(EpisodeError, match="there is no picture yet"):
-        last(actions.superpixels(Session(), 1, 2, 3, 4))
+        last(actions.watching.superpixels(Session(), "", 1, 2, 3, 4))
     with pytest.raises(EpisodeError, match="there is no walk yet"):
-        actions.gif(loaded)
+        actions.watching.gif(loaded)
     with pytest.raises(ConfigError, match="unknown method"):
-        last(actions.segment(loaded, None, "unet:/etc/passwd", 0, *corners(phantoms[1])))
+        segmented(actions, loaded, "unet:/etc/passwd", corners(phantoms[1]))
     with pytest.raises(ConfigError, match="there is no method yet"):
-        last(actions.segment(loaded, None, None, 0, *corners(phantoms[1])))
-    assert actions.step(loaded, 0) == {}
+        last(actions.segment(loaded, "", None, None, 0, *corners(phantoms[1])))
+    with pytest.raises(EpisodeError, match="there is no mask yet"):
+        actions.save(loaded)
+    with pytest.raises(EpisodeError, match="there is no mask to mend yet"):
+        actions.asked(loaded, {"ask": {"what": "erase", "row": 1, "column": 1, "reach": 0, "size": 1}})
+    assert actions.watching.step(loaded, 0) == {}
 
 
 @pytest.mark.parametrize("name", ["oracle", "onnx"])
@@ -276,7 +314,7 @@ def test_methods_that_want_truth_or_a_file_are_not_offered(
 ) -> None:
     assert name not in available_methods()
     with pytest.raises(ConfigError, match="unknown method"):
-        last(actions.segment(loaded, None, name, 0, *corners(phantoms[1])))
+        last(actions.segment(loaded, "", None, name, 0, *corners(phantoms[1])))
 
 
 def test_agents_are_watched(phantoms: list[Case], loaded: Session, tmp_path: Path) -> None:
@@ -286,37 +324,36 @@ def test_agents_are_watched(phantoms: list[Case], loaded: Session, tmp_path: Pat
     from tests.segment.test_segmenter import tiny_pipeline
 
     tiny_students(tiny_pipeline(tmp_path / "weights"))
-    actions = Actions(SegmentationService(tmp_path / "weights"), tmp_path / "made")
+    actions = Actions(Choices(tmp_path / "weights"), tmp_path / "made")
+    assert actions.choices.first.method == "flip"
     box = corners(phantoms[1])
-    cells = last(actions.superpixels(loaded, *box))
+    cells = last(actions.watching.superpixels(loaded, "weights", *box))
     assert int(cells["count"]["value"].split()[0]) > 3
 
-    seen = list(actions.watch(loaded, 0, *box))
-    session = seen[-1]["session"]
-    assert session.walk_of is not None
+    seen = []
+    for changes in actions.watching.watch(loaded, "weights", 0, *box):
+        seen.append(changes)
+        assert (loaded.walk_of is None) == ("status" not in changes or changes["status"]["value"] != "")
+    assert loaded.walk_of is not None
     scenes = [each for each in seen if "step" in each]
-    assert scenes[0]["session"].walk_of is None
-    assert len(session.walked) == len(scenes)
-    np.testing.assert_array_equal(actions.step(session, 1)["film"]["value"], scenes[1]["film"]["value"])
-    assert actions.step(session, len(session.walked)) == {}
-    film = Path(actions.gif(session)["gif"]["value"])
+    assert len(loaded.walked) == len(scenes)
+    np.testing.assert_array_equal(actions.watching.step(loaded, 1)["film"]["value"], scenes[1]["film"]["value"])
+    assert actions.watching.step(loaded, len(loaded.walked)) == {}
+    film = Path(actions.watching.gif(loaded)["gif"]["value"])
     assert film.name == "scan.one.gif"
     assert film.read_bytes().startswith(b"GIF8")
 
-    changes = last(actions.segment(session, "flip", None, 0, *box))
-    assert changes["session"].walked is session.walked
-    assert changes["walk"] == {"visible": True}
-    np.testing.assert_array_equal(changes["curve"]["value"], scenes[-1]["film"]["value"])
-    moved = last(actions.segment(session, "flip", None, 7, *box))
-    assert moved["session"].walk_of == (session.walk_of[0], 7)
-    assert (moved["session"].result.case.box != phantoms[1].box) == ("Box moved by" in moved["table"]["value"])
+    last(actions.segment(loaded, "weights", "flip", None, 0, *box))
+    assert mask_of(loaded).any()
+    moved = last(actions.segment(loaded, "weights", "flip", None, 7, *box))
+    assert (loaded.shown().nodule.result.case.box != phantoms[1].box) == ("Box moved by" in moved["card"]["value"])  # type: ignore[union-attr]
 
 
 def test_errors_are_this_projects_own(actions: Actions, loaded: Session, phantoms: list[Case]) -> None:
     """A pipeline that is not there is told on the page as on the command line."""
-    lost = Actions(SegmentationService(Path("nowhere")), actions.folder)
+    lost = Actions(Choices(Path("nowhere")), actions.store.folder)
     with pytest.raises(FlipError, match="nowhere"):
-        last(lost.superpixels(loaded, *corners(phantoms[1])))
+        last(lost.watching.superpixels(loaded, "nowhere", *corners(phantoms[1])))
 
 
 def write_dicom(path: Path, image: np.ndarray[Any, Any]) -> None:

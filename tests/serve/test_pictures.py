@@ -8,24 +8,9 @@ from flipagents.serve import pictures as views
 from flipenv.background import BACKGROUNDS
 from flipenv.config import EnvConfig
 from flipenv.episode import prepare
-from flipenv.pictures.render import BOX, ERASED, TRUTH
+from flipenv.pictures.render import BOX, ERASED
 from flipenv.types import Case
 from tests.conftest import SMALL
-
-
-def test_outline_is_the_rim_of_the_mask() -> None:
-    image = np.full((20, 31), 90, np.uint8)
-    mask, truth = np.zeros((2, 20, 31), np.bool_)
-    mask[4:9, 0:6] = True  # touches the image's edge
-    truth[4:12, 10:20] = True
-    picture = views.outline(image, mask, truth)
-    rim = np.zeros_like(mask)
-    rim[4:9, 0:6] = True
-    rim[5:8, 1:5] = False
-    np.testing.assert_array_equal((picture == ERASED).all(axis=2), rim)
-    assert ((picture == TRUTH).all(axis=2) == truth).sum() == mask.size - 6 * 8
-    assert (picture[~rim & ~truth] == 90).all()
-    assert (views.outline(image, mask)[truth] == 90).all()
 
 
 def test_erased_shows_background_in_the_mask_alone(phantoms: list[Case]) -> None:
