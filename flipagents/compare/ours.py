@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from flipagents.compare.methods import Method, sees_masks
 from flipagents.maps.contour import Contour
 from flipagents.maps.locate import relocate
 from flipagents.maps.tidy import tidy
+from flipagents.segment.answer import Answer
 from flipagents.segment.loading import load_student
 from flipagents.segment.onnx import OnnxScorer
+from flipagents.segment.quality import Gauge
 from flipagents.segment.segmenter import Segmenter
 from flipagents.store import checkpoint
 from flipagents.store.checkpoint import CheckpointError
@@ -40,10 +44,15 @@ class Flip:
                 raise CheckpointError(
                     f"{self.segmenter.folder} has no agents; use --method {CONTOUR} or flip+student, or other weights"
                 )
+            self.gauge = self.segmenter.gauge
 
     def __call__(self, cases: list[Case]) -> list[Mask]:
         """One mask per case."""
         return self.segmenter.predict_many([case.image for case in cases], [case.box for case in cases])
+
+    def answers(self, cases: list[Case]) -> Iterator[Answer]:
+        """One answer per case."""
+        return self.segmenter.answers([case.image for case in cases], [case.box for case in cases])
 
     def scorer(self) -> Any:
         """The pipeline's classifier as a Scorer, None if there is none."""
@@ -65,11 +74,17 @@ class FlipStudent:
         with _loading("flip+student", weights):
             self.student = load_student("student", weights, device, runtime)
             self.runtime = self.student.runtime
+            self.gauge = Gauge.of(checkpoint.weights_folder(weights), "flip+student")
 
     def __call__(self, cases: list[Case]) -> list[Mask]:
         """One mask per case."""
+        return [answer.mask for answer in self.answers(cases)]
+
+    def answers(self, cases: list[Case]) -> Iterator[Answer]:
+        """One answer per case."""
         maps = self.student.maps([case.image for case in cases], [case.box for case in cases])
-        return [tidy(seen > 0.5) for seen in maps]
+        for case, seen in zip(cases, maps, strict=True):
+            yield Answer(tidy(seen > 0.5), case.box, seen)
 
 
 class ContourMethod:
@@ -79,10 +94,17 @@ class ContourMethod:
         with _loading("contour", weights):
             self.prior = Contour(load_student("contour", weights, device, runtime))
             self.runtime = self.prior.network.runtime
+            self.gauge = Gauge.of(checkpoint.weights_folder(weights), CONTOUR)
 
     def __call__(self, cases: list[Case]) -> list[Mask]:
         """One mask per case."""
-        return [tidy(self.prior(case.image, case.box) > 127) for case in cases]
+        return [answer.mask for answer in self.answers(cases)]
+
+    def answers(self, cases: list[Case]) -> Iterator[Answer]:
+        """One answer per case."""
+        for case in cases:
+            seen, opinions = self.prior.look(case.image, case.box)
+            yield Answer(tidy(seen > 127), case.box, seen / np.float32(255), opinions)
 
 
 class Finder:
@@ -125,6 +147,15 @@ class Found:
     def __call__(self, cases: list[Case]) -> list[Mask]:
         """One mask per case."""
         return self.method(self.find(cases))
+
+    @property
+    def answers(self) -> Callable[[list[Case]], Iterable[Answer]]:
+        """Answers of the method, whose boxes are the relocated ones; AttributeError if the method has none.
+
+        There is no `gauge`: calibrations hold for tight boxes.
+        """
+        answering: Callable[[list[Case]], Iterable[Answer]] = self.method.answers  # type: ignore[attr-defined]
+        return lambda cases: answering(self.find(cases))
 
     def find(self, cases: list[Case]) -> list[Case]:
         """Return the cases with their boxes moved."""

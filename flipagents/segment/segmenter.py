@@ -14,11 +14,15 @@ from numpy.typing import NDArray
 from flipagents.learn.agent import Agent
 from flipagents.learn.rollout import maps_of, masks_of
 from flipagents.machine.devices import check_device
+from flipagents.maps.contour import Contour
 from flipagents.maps.rules import Prior
 from flipagents.maps.tidy import tidy
+from flipagents.segment.answer import Answer, Chances
 from flipagents.segment.loading import find_prior, load_agent
+from flipagents.segment.quality import Gauge, Quality
 from flipagents.segment.runtimes import pipeline_folder
-from flipagents.store.recipe import Recipe
+from flipagents.store.checkpoint import weights_folder
+from flipagents.store.recipe import CONTOUR, Recipe
 from flipenv.config import EnvConfig
 from flipenv.errors import BoxError, ConfigError, EpisodeError, FlipError
 from flipenv.pixels import Mask
@@ -52,6 +56,7 @@ class Segmenter:
             raise ConfigError("a pipeline without agents and without a prior has no map; give stages, or a prior")
         self.stages, self.recipe, self.prior, self.lanes = list(stages), recipe or Recipe(), prior, lanes
         self.folder: Path | None = None  # of the loaded networks
+        self.gauge = Gauge()  # rates the masks
         self._image: NDArray[np.uint8] | None = None
 
     @classmethod
@@ -76,6 +81,7 @@ class Segmenter:
         stages = [load_agent(where / name, device) for name in recipe.stages]
         segmenter = cls(stages, recipe, prior=find_prior(recipe.prior, where, device), lanes=lanes)
         segmenter.folder = where
+        segmenter.gauge = Gauge.of(weights_folder(folder), "flip" if stages else CONTOUR)
         return segmenter
 
     @property
@@ -89,9 +95,15 @@ class Segmenter:
 
     def predict(self, box: Sequence[int]) -> Mask:
         """Mask (height, width) bool of the nodule in `box` = (top, left, bottom, right), pixels of the image set."""
-        if self._image is None:
-            raise EpisodeError("predict() before set_image(); call set_image(image) first")
-        return self.predict_many([self._image], [box])[0]
+        return self.predict_many([self._shown()], [box])[0]
+
+    def predict_with_quality(self, box: Sequence[int]) -> tuple[Mask, Quality]:
+        """As `predict`, with how good the mask probably is: see `flipagents.segment.quality`."""
+        image = self._shown()
+        answer = next(self.answers([image], [box]))
+        quality = self.gauge.rate(image, answer)
+        assert quality is not None, "a pipeline's answers have a map"
+        return answer.mask, quality
 
     def predict_many(
         self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[Sequence[int]], *, progress: bool = False
@@ -100,7 +112,17 @@ class Segmenter:
 
         Raises ImageError or BoxError with the index of the invalid pair.
         """
-        return [tidy(values > 0, opening=self.recipe.opening) for values in self._maps(images, boxes, progress)]
+        return [self._mask(values) for _, values, _ in self._maps(images, boxes, progress)]
+
+    def answers(
+        self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[Sequence[int]], *, progress: bool = False
+    ) -> Iterator[Answer]:
+        """As `predict_many`, one after the other, each mask with its map and the maps behind that.
+
+        These are the prior (`prior`), and for a pipeline without agents the two maps of `flipagents.maps.contour`.
+        """
+        for case, values, opinions in self._maps(images, boxes, progress):
+            yield Answer(self._mask(values), case.box, (values + 1) / 2, opinions)
 
     def map_many(
         self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[Sequence[int]], *, progress: bool = False
@@ -111,7 +133,7 @@ class Segmenter:
 
         Maps are (height, width) float32 in [-1, 1]. Raises as `predict_many`.
         """
-        return list(self._maps(images, boxes, progress))
+        return [values for _, values, _ in self._maps(images, boxes, progress)]
 
     def informed(self, case: Case) -> Case:
         """Return the case with its prior, if this pipeline has one."""
@@ -130,7 +152,8 @@ class Segmenter:
 
     def _maps(
         self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[Sequence[int]], progress: bool
-    ) -> Iterator[Map]:
+    ) -> Iterator[tuple[Case, Map, dict[str, Chances]]]:
+        """Each case with its map and its answer's opinions."""
         if len(images) != len(boxes):
             raise BoxError(f"{len(images)} images but {len(boxes)} boxes; expected one box per image")
         cases = []
@@ -140,8 +163,29 @@ class Segmenter:
             except FlipError as error:
                 raise type(error)(f"image {index}: {error}") from None
         for start in range(0, len(cases), CHUNK):
-            informed = [self.informed(case) for case in cases[start : start + CHUNK]]
-            yield from self._vote(informed, progress) if self.stages else map(_centred, informed)
+            chunk = cases[start : start + CHUNK]
+            if self.stages:
+                informed = [self.informed(case) for case in chunk]
+                for case, values in zip(informed, self._vote(informed, progress), strict=True):
+                    yield case, values, {} if case.prior is None else {"prior": case.prior / np.float32(255)}
+            else:
+                yield from map(self._prior_alone, chunk)
+
+    def _prior_alone(self, case: Case) -> tuple[Case, Map, dict[str, Chances]]:
+        assert self.prior is not None
+        if isinstance(self.prior, Contour):
+            seen, opinions = self.prior.look(case.image, case.box)
+        else:
+            seen, opinions = self.prior(case.image, case.box), {}
+        return case, np.asarray(seen / 127.5 - 1, np.float32), opinions
+
+    def _mask(self, values: Map) -> Mask:
+        return tidy(values > 0, opening=self.recipe.opening)
+
+    def _shown(self) -> NDArray[np.uint8]:
+        if self._image is None:
+            raise EpisodeError("predict() before set_image(); call set_image(image) first")
+        return self._image
 
     def _vote(self, cases: list[Case], progress: bool) -> Iterator[Map]:
         turned = [_mirrored(case) for case in cases] if self.recipe.mirror else []
@@ -196,12 +240,6 @@ class Votes(EpisodePool):
 def walking(env: EnvConfig, **options: Any) -> EnvConfig:
     """The inference environment of a trained agent: without classifier and jitter."""
     return env.replace(beta=None, jitter=(0.0, 0.0), variants=1, **options)
-
-
-def _centred(case: Case) -> Map:
-    """A case's prior as a map."""
-    assert case.prior is not None
-    return np.asarray(case.prior / 127.5 - 1, np.float32)
 
 
 def _mirrored(case: Case) -> Case:
