@@ -78,7 +78,8 @@ def calibrate(
     opened = open_source(source)
     text = without_folders(source) if isinstance(source, str) else f"{len(opened)} cases in memory"
     made = {name: make_method(name, folder, device, runtime=runtime) for name in methods}
-    checks, failed = {}, {}
+    checks: dict[str, Reliability] = {}
+    failed: dict[str, str] = {}
     for name, method in made.items():
         seen, truths, used, lost = _measure(name, method, opened, progress)
         failed |= lost

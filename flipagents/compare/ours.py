@@ -104,7 +104,7 @@ class ContourMethod:
         """One answer per case."""
         for case in cases:
             seen, opinions = self.prior.look(case.image, case.box)
-            yield Answer(tidy(seen > 127), case.box, seen / np.float32(255), opinions)
+            yield Answer(tidy(seen > 127), case.box, np.asarray(seen / 255, np.float32), opinions)
 
 
 class Finder:

@@ -39,7 +39,7 @@ class Contour:
         both = np.zeros_like(ruled)
         inside = box.rows, box.columns
         both[inside] = np.rint((ruled[inside] + 255 * learned[inside]) / 2)
-        return both, {"rule": ruled / np.float32(255), "network": learned}
+        return both, {"rule": np.asarray(ruled / 255, np.float32), "network": learned}
 
 
 def train_contour(

@@ -10,15 +10,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from flipagents.compare.methods import make_method, run_method
+from flipagents.compare.methods import Rated, make_method, run_rated
 from flipagents.compare.ours import Flip, Found
 from flipagents.formats.dicom_seg import check_scan
 from flipagents.formats.nifti import read_voxels
 from flipagents.formats.scans import scan_of
 from flipagents.formats.spacing import spacing_of
 from flipagents.scale.origins import Origins
+from flipagents.scale.qualities import details_of, notes_of
+from flipagents.segment.loading import load_student
 from flipagents.segment.outputs import write_outputs
+from flipagents.segment.quality import LOCATOR, Gauge
 from flipagents.segment.walk import record
+from flipagents.store.checkpoint import weights_folder
 from flipagents.store.files import OutputError
 from flipenv.errors import ConfigError, FlipError
 from flipenv.sources import Source
@@ -42,11 +46,15 @@ class Work:
     device: str = "cpu"
     margin: int = 0  # box tolerance, px
     runtime: str = "auto"  # see `flipagents.segment.runtimes`
+    quality: Path | None = None  # output of `flip calibrate`, None for the one beside the weights
+    check_boxes: bool = False  # whether the locator looks for boxes beside a nodule, see `run_rated`
 
     @cached_property
     def origins(self) -> Origins:
         """Origins of its masks."""
-        return Origins(self.source, self.method, self.weights, self.margin)
+        rated: list[Path | str] = [] if self.quality is None else [self.quality]
+        rated += [LOCATOR] if self.check_boxes else []
+        return Origins(self.source, self.method, self.weights, self.margin, rated)
 
 
 @dataclass(frozen=True)
@@ -64,7 +72,7 @@ class _Segmented:
 
     index: int
     case: Case
-    mask: Any  # (height, width) bool
+    rated: Rated
     seconds: float  # the chunk's time divided by its cases
 
 
@@ -77,8 +85,21 @@ class Worker:
         self.runtime: str | None = getattr(self.method, "runtime", None)
         self.agents = self.method if isinstance(self.method, Flip) else None
         self.scorer = self.agents.scorer() if self.agents else None
+        self.locator = None
+        if work.check_boxes:
+            self.locator = load_student("locator", work.weights, work.device, work.runtime)
+        if work.quality is not None:
+            self._calibrate(work.quality)
         if work.margin:
             self.method = Found(self.method, work.margin, work.weights, work.device, work.runtime)
+
+    def _calibrate(self, file: Path) -> None:
+        name, _, path = self.work.method.partition(":")
+        if not hasattr(self.method, "gauge"):
+            raise ConfigError(f"method {name!r} has no quality to calibrate; omit --quality {file}")
+        if self.work.margin:
+            raise ConfigError(f"--quality {file} holds for tight boxes; omit it, or --margin {self.work.margin}")
+        self.method.gauge = Gauge.of(weights_folder(path or self.work.weights), name, file)
 
     def run(self, paths: Paths) -> Iterator[Outcome]:
         """Segment and write cases; yield their outcomes. A failed case does not affect the others.
@@ -105,12 +126,13 @@ class Worker:
             write_outputs(
                 files,
                 case,
-                each.mask,
+                each.rated.mask,
                 recording,
                 voxels=read_voxels(scan.file) if scan is not None and _any(files, ".gz") else None,
                 scan=scan,
                 spacing_mm=spacing,
                 origin=self.work.origins.of(each.index, files, case.box),
+                notes=notes_of(case.id, each.rated),
             )
         except OutputError as error:
             if error.is_for_all:
@@ -119,8 +141,8 @@ class Worker:
         except FlipError as error:
             return Outcome(each.index, str(error))
         seconds = each.seconds + time.perf_counter() - started
-        area = int(each.mask.sum())
-        details: dict[str, Any] = {"area_px": area, "seconds": round(seconds, 3)}
+        area = int(each.rated.mask.sum())
+        details: dict[str, Any] = {"area_px": area, "seconds": round(seconds, 3), **details_of(each.rated.quality)}
         if self.runtime is not None:
             details["runtime"] = self.runtime
         if spacing is not None:
@@ -140,19 +162,22 @@ class Worker:
                 failed[index] = str(error)
         started = time.perf_counter()
         try:
-            masks = dict(zip(cases, run_method(self.method, list(cases.values())), strict=True)) if cases else {}
+            rated = dict(zip(cases, self._rate(list(cases.values())), strict=True)) if cases else {}
         except FlipError:
-            masks = {}
+            rated = {}
             for index, case in cases.items():
                 try:
-                    masks[index] = run_method(self.method, [case])[0]
+                    rated[index] = self._rate([case])[0]
                 except FlipError as error:
                     failed[index] = str(error)
         seconds = (time.perf_counter() - started) / max(len(cases), 1)
         return [
-            Outcome(index, failed[index]) if index in failed else _Segmented(index, cases[index], masks[index], seconds)
+            Outcome(index, failed[index]) if index in failed else _Segmented(index, cases[index], rated[index], seconds)
             for index in paths
         ]
+
+    def _rate(self, cases: list[Case]) -> list[Rated]:
+        return run_rated(self.method, cases, locator=self.locator)
 
 
 def pending(work: Work, paths: Paths) -> dict[int, str]:

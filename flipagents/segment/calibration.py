@@ -88,7 +88,7 @@ def score_of(dice: ArrayLike) -> NDArray[np.float64]:
 
 def dice_of(score: ArrayLike) -> NDArray[np.float64]:
     """The inverse of `score_of`, in 0..1."""
-    return np.clip(1 + _ROOM - np.exp(-np.asarray(score, float)), 0.0, 1.0)
+    return np.asarray(np.clip(1 + _ROOM - np.exp(-np.asarray(score, float)), 0.0, 1.0))
 
 
 def read_calibrations(path: Path) -> dict[str, Calibration]:
@@ -106,8 +106,9 @@ def read_calibrations(path: Path) -> dict[str, Calibration]:
 
 def write_calibrations(paths: list[Path], calibrations: Mapping[str, Calibration]) -> None:
     """Write the same calibrations to all paths, all or none; OutputError if one cannot be written."""
-    content = {"format": FORMAT, "methods": {name: asdict(own) for name, own in sorted(calibrations.items())}}
-    write_texts(dict.fromkeys(paths, json.dumps(content, indent=1) + "\n"))
+    lines = [f"{json.dumps(name)}: {json.dumps(asdict(own))}" for name, own in sorted(calibrations.items())]
+    text = f'{{"format": {FORMAT}, "methods": {{\n' + ",\n".join(lines) + "\n}}\n"
+    write_texts(dict.fromkeys(paths, text))
 
 
 def calibration_of(folder: Path, method: str, file: Path | None = None) -> Calibration | None:

@@ -122,7 +122,7 @@ class Segmenter:
         These are the prior (`prior`), and for a pipeline without agents the two maps of `flipagents.maps.contour`.
         """
         for case, values, opinions in self._maps(images, boxes, progress):
-            yield Answer(self._mask(values), case.box, (values + 1) / 2, opinions)
+            yield Answer(self._mask(values), case.box, np.asarray((values + 1) / 2, np.float32), opinions)
 
     def map_many(
         self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[Sequence[int]], *, progress: bool = False
@@ -167,7 +167,11 @@ class Segmenter:
             if self.stages:
                 informed = [self.informed(case) for case in chunk]
                 for case, values in zip(informed, self._vote(informed, progress), strict=True):
-                    yield case, values, {} if case.prior is None else {"prior": case.prior / np.float32(255)}
+                    yield (
+                        case,
+                        values,
+                        {} if case.prior is None else {"prior": np.asarray(case.prior / 255, np.float32)},
+                    )
             else:
                 yield from map(self._prior_alone, chunk)
 

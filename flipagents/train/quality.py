@@ -54,7 +54,7 @@ def left_out(seen: Sequence[Mapping[str, float]], dice: Sequence[float], *, seed
     groups = _groups(len(seen), seed)
     found = np.empty((len(seen), 3))
     for group in range(groups.max() + 1):
-        kept, out = np.flatnonzero(groups != group), np.flatnonzero(groups == group)
+        kept, out = np.flatnonzero(groups != group).tolist(), np.flatnonzero(groups == group).tolist()
         model = fit([seen[index] for index in kept], [dice[index] for index in kept], seed=seed + 1)
         for index in out:
             found[index] = model.predict(seen[index])
