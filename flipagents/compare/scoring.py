@@ -54,7 +54,7 @@ _READ: dict[str, Callable[[str], Any]] = {
     "float": float,
     "str": str,
     "bool": lambda text: {"True": True, "False": False}[text],
-    "float | None": lambda text: float(text) if text else None,
+    "float | None": lambda text: None if text == "" else float(text),
 }
 
 
@@ -99,7 +99,7 @@ def from_csv(text: str) -> list[CaseScore]:
             CaseScore(**{field.name: _READ[str(field.type)](row[field.name]) for field in fields})
             for row in csv.DictReader(io.StringIO(text))
         ]
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not the rows of an evaluation: {error}") from error
 
 
