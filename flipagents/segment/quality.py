@@ -138,12 +138,11 @@ def _contrast(grey: _Part, mask: NDArray[np.bool_]) -> float:
 
 
 def _about_the_box(seen: dict[str, float]) -> list[str]:
-    """Whether the box shows no nodule or lies beside one; at most one of both."""
-    if seen["contrast"] < FLAT:
-        return ["no-nodule"]
+    """Whether the box shows no nodule or lies beside one; without the locator at most one of both can be told."""
+    is_flat = seen["contrast"] < FLAT
     located = seen.get(f"agreement_{LOCATOR}")
-    is_off = _evidence(seen) < LOW if located is None else 1 - np.exp(-located) < ELSEWHERE
-    return ["box-off"] if is_off else []
+    is_off = not is_flat and _evidence(seen) < LOW if located is None else 1 - np.exp(-located) < ELSEWHERE
+    return [*(["no-nodule"] if is_flat else []), *(["box-off"] if is_off else [])]
 
 
 def _evidence(seen: dict[str, float]) -> float:
