@@ -16,7 +16,7 @@ from PIL import Image
 
 from flipagents.compare.methods import Rated
 from flipagents.formats import quality_csv
-from flipagents.formats.quality_csv import COLUMNS, write_quality
+from flipagents.formats.quality_csv import COLUMNS, read_quality, write_quality
 from flipagents.segment.origin import read_origin
 from flipagents.segment.quality import Quality
 from flipenv.errors import ConfigError, FlipError
@@ -85,10 +85,13 @@ def row_details(row: quality_csv.Quality) -> dict[str, Any]:
 def write_table(folder: Path) -> list[quality_csv.Quality]:
     """Write `quality.csv` about all masks of a folder that record their origin; return its rows.
 
-    Raises OutputError if it cannot be written.
+    A table that says the same is left as it is, and none is made about no mask. Raises OutputError if it cannot be
+    written.
     """
+    path = folder / quality_csv.NAME
     rows = [row for row in map(_row_or_none, sorted(folder.glob(f"*{MASKS}"))) if row is not None]
-    write_quality(folder / quality_csv.NAME, rows)
+    if rows != _known(path):
+        write_quality(path, rows)
     return rows
 
 
@@ -101,6 +104,14 @@ def check_table(folder: Path, is_replaced: bool) -> None:
         head = file.readline(1000).decode("utf-8", "replace").strip()
     if head.split(",") != list(COLUMNS):
         raise ConfigError(f"{path} exists and is another table; choose another folder, or replace it with --overwrite")
+
+
+def _known(path: Path) -> list[quality_csv.Quality]:
+    """The rows of a table; none if it is missing or damaged."""
+    try:
+        return read_quality(path)
+    except FlipError:
+        return []
 
 
 def _row_or_none(mask: Path) -> quality_csv.Quality | None:

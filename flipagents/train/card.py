@@ -138,8 +138,8 @@ def _quality(folder: Path) -> list[str]:
     lines = [
         "**How sure.** Predicted Dice of each mask (`quality.json`). **The true masks of these cases were read, for "
         "this alone**; the numbers are of ten-fold cross-validation on them. Error: mean, of the predicted Dice. "
-        "Coverage: share of the 90% intervals that hold the true Dice. Areas under the risk-coverage curve, where the risk is "
-        "1 - Dice: as ordered, in perfect order, in random order.",
+        "Coverage: share of the 90% intervals that hold the true Dice. Areas under the risk-coverage curve, where the "
+        "risk is 1 - Dice: as ordered, in perfect order, in random order.",
         "",
         "| method | cases | n | Spearman | error | coverage | area | perfect | random |",
         "|---|---|---|---|---|---|---|---|---|",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import shutil
 import warnings
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from flipagents.segment.calibration import (
     write_calibrations,
 )
 from flipagents.segment.runtimes import COPY
-from flipagents.store.checkpoint import CheckpointError
+from flipagents.store.checkpoint import SHIPPED, CheckpointError
 from flipenv.errors import ConfigError
 
 FOLDS = tuple(Line(0.1 * k, (0.5 + 0.01 * k, 0.2), (0.05 * k, 0.3 - 0.02 * k, 0.11)) for k in range(7))
@@ -84,7 +85,19 @@ def test_damaged(tmp_path: Path, fault: str) -> None:
         read_calibrations(path)
 
 
-def test_bound_to_its_weights(mine: Path) -> None:
+def test_what_ships_is_bound_to_its_weights() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for method in ("contour", "flip", "flip+student"):
+            found = calibration_of(SHIPPED, method)
+            assert found == calibration_of(SHIPPED / COPY, method)
+            assert found.about["n"] == 59
+            assert "val" in found.about["source"]
+
+
+def test_bound_to_its_weights(tmp_path: Path) -> None:
+    mine = Path(shutil.copytree(SHIPPED, tmp_path / "mine"))
+    (mine / QUALITY).unlink()
     assert calibration_of(mine, "flip") is None
     bound = Calibration(MODEL.features, MODEL.line, MODEL.folds, {"weights": weights_of(mine)})
     write_calibrations([mine / QUALITY, mine / COPY / QUALITY], {"flip": bound})
