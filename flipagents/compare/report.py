@@ -16,6 +16,7 @@ from joblib import Parallel, delayed
 from flipagents.compare import tables
 from flipagents.compare.evaluation import FOUND, SEED, Candidate, Cases, Evaluation, Outcome, Store
 from flipagents.compare.methods import METHODS, Maker, Method, check_method
+from flipagents.compare.reliability import reliabilities
 from flipagents.compare.scoring import CaseScore, Failure, to_csv
 from flipagents.compare.summaries import ALL, Summary, summarise
 from flipagents.machine.devices import check_device
@@ -54,9 +55,10 @@ class Report:
         """A table of all cases, one per class if the source names classes, and one per third of the box areas.
 
         A case that cannot be read is in no row. A case on which a method failed is excluded from, but counted in, that
-        method's row, and excluded from differences with it. All are listed below the tables.
+        method's row, and excluded from differences with it. All are listed below the tables. A last table tells how far
+        the predicted Dice of methods with a quality can be trusted.
         """
-        return tables.markdown(self.summaries, self.bounds, self.missing, self._shared())
+        return tables.markdown(self.summaries, self.bounds, self.missing, self._shared(), reliabilities(self.scores))
 
     def write(self, folder: str | Path) -> list[Path]:
         """Write cases.csv, table.md, table.tex and report.json, all or none; OutputError if one cannot be written."""
@@ -66,6 +68,7 @@ class Report:
             "box_areas_px2": self.bounds,
             "not_run": dict(self.missing),
             "failed": [vars(failure) for failure in self._shared()],
+            "qualities": {name: _plain(vars(own)) for name, own in reliabilities(self.scores).items()},
             "summaries": [_plain(dataclasses.asdict(row)) for row in self.summaries],
         }
         texts = {

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from flipagents import metrics
+from flipagents.segment.quality import Quality
 from flipenv.pixels import Mask
 from flipenv.types import Case
 
@@ -33,6 +34,9 @@ class CaseScore:
     asd: float  # px of the image
     empty: bool  # nothing was segmented
     ms: float  # wall time per image, a call's time divided by its number of images; excludes loading a model
+    quality: float | None = None  # predicted Dice, see `flipagents.segment.quality`; None for a method without one
+    low: float | None = None  # 90% interval of the Dice; None without calibration
+    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -44,16 +48,17 @@ class Failure:
     method: str = ""  # that failed on it; "" if the case cannot be read or has no mask, so that no method has a row
 
 
-NUMBERS = tuple(field.name for field in dataclasses.fields(CaseScore))[5:]  # averaged columns
+NUMBERS = tuple(field.name for field in dataclasses.fields(CaseScore))[5:-3]  # averaged columns
 _READ: dict[str, Callable[[str], Any]] = {
     "int": int,
     "float": float,
     "str": str,
     "bool": lambda text: {"True": True, "False": False}[text],
+    "float | None": lambda text: None if text == "" else float(text),
 }
 
 
-def score(method: str, seed: int, case: Case, mask: Mask, ms: float) -> CaseScore:
+def score(method: str, seed: int, case: Case, mask: Mask, ms: float, quality: Quality | None = None) -> CaseScore:
     """Score a mask against the case's own."""
     ours, truth = _cut(mask, np.asarray(case.mask))
     distances = metrics.distances(ours, truth)
@@ -71,6 +76,9 @@ def score(method: str, seed: int, case: Case, mask: Mask, ms: float) -> CaseScor
         asd=distances.average,
         empty=not mask.any(),
         ms=ms,
+        quality=None if quality is None else quality.value,
+        low=None if quality is None else quality.low,
+        high=None if quality is None else quality.high,
     )
 
 
@@ -91,7 +99,7 @@ def from_csv(text: str) -> list[CaseScore]:
             CaseScore(**{field.name: _READ[str(field.type)](row[field.name]) for field in fields})
             for row in csv.DictReader(io.StringIO(text))
         ]
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not the rows of an evaluation: {error}") from error
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from flipagents.compare.reliability import Reliability
 from flipagents.compare.scoring import Failure
 from flipagents.compare.summaries import ALL, SIZES, Statistic, Summary
 from flipagents.metrics import Interval
@@ -19,12 +20,16 @@ def markdown(
     bounds: tuple[float, float] | None,
     missing: Mapping[str, str],
     failures: Sequence[Failure] = (),
+    qualities: Mapping[str, Reliability] | None = None,
 ) -> str:
-    """One table per group, the methods that were not run, and the cases excluded from all or some rows."""
+    """One table per group, one of the qualities, the methods not run, and the cases excluded from all or some rows."""
     parts = []
     for group, rows in _by_group(summaries).items():
         grid = _grid(rows)
         parts.append(f"{_headed(group, rows, bounds)}\n\n{markdown_table(grid[0], grid[1:])}")
+    if qualities:
+        title = "predicted against true Dice; coverage of the 90% intervals; area under the risk-coverage curve"
+        parts.append(f"{title}\n\n{markdown_table(*_qualities(qualities))}")
     if missing:
         parts.append("\n".join(f"{name}: not run: {' '.join(why.split())}" for name, why in missing.items()) + "\n")
     for title, lines in _left_out(failures):
@@ -90,6 +95,17 @@ def signed(apart: Interval) -> str:
 def _headed(group: str, rows: Sequence[Summary], bounds: tuple[float, float] | None) -> str:
     """Heading of a table; its count includes cases on which a method failed."""
     return heading(group, max(row.n + row.failed for row in rows), bounds)
+
+
+def _qualities(qualities: Mapping[str, Reliability]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the table of qualities."""
+    head = ["method", "n", "Spearman", "mean error", "coverage", "mean width", "area", "perfect order", "random order"]
+    rows = []
+    for name, own in qualities.items():
+        numbers = ((own.spearman, ".3f"), (own.error, ".4f"), (own.coverage, ".1%"), (own.width, ".3f"))
+        cells = [NONE if math.isnan(number) else f"{number:{form}}" for number, form in numbers]
+        rows.append([name, str(own.n), *cells, *(f"{area:.4f}" for area in (own.area, own.perfect, own.random))])
+    return head, rows
 
 
 def _left_out(failures: Sequence[Failure]) -> Iterator[tuple[str, list[str]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ class Labelled:
     mask: Mask
     frame: int | None = None  # of a file with several
     ids: Ids | None = None  # from the COCO file of the box
+    score: float | None = None  # predicted Dice, 0..1; None if unknown
+    attributes: Mapping[str, Any] = field(default_factory=dict)  # JSON-serialisable, such as the score's interval
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ def coco_json(labelled: Iterable[Labelled], categories: Sequence[Mapping[str, An
     """COCO instances, one annotation per mask; masks with the same file and frame share an image.
 
     `bbox` is the box that the mask was made from, so that `flip segment FILE.json` does the same again; `segmentation`
-    holds compressed run lengths, `area` their pixels. Masks with `ids`, which come first, keep them, of image,
+    holds compressed run lengths, `area` their pixels, `score` the predicted Dice and `attributes` what belongs to it,
+    where they are given. Masks with `ids`, which come first, keep them, of image,
     annotation and category; others get the next free numbers and the category `nodule`.
 
     categories: those of the COCO file that the ids come from. Raises MissingDependencyError without pycocotools.
@@ -75,6 +78,8 @@ def coco_json(labelled: Iterable[Labelled], categories: Sequence[Mapping[str, An
             "area": int(each.mask.sum()),
             "segmentation": {"size": [height, width], "counts": lengths["counts"].decode()},
             "iscrowd": 0,
+            **({} if each.score is None else {"score": each.score}),
+            **({"attributes": dict(each.attributes)} if each.attributes else {}),
         }
     content = {
         "info": {"description": OURS},

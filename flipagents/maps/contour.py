@@ -30,12 +30,16 @@ class Contour:
 
     def __call__(self, image: Grey, box: Box) -> Grey:
         """Image (height, width) uint8 and a tight box to (height, width) uint8, 255 for certain; 0 outside the box."""
+        return self.look(image, box)[0]
+
+    def look(self, image: Grey, box: Box) -> tuple[Grey, dict[str, NDArray[np.float32]]]:
+        """The prior with the two maps behind it, `rule` and `network`, (height, width) float32 in 0..1."""
         learned = next(iter(self.network.maps([image], [box])))
         ruled = refined_prior(image, box)
         both = np.zeros_like(ruled)
         inside = box.rows, box.columns
         both[inside] = np.rint((ruled[inside] + 255 * learned[inside]) / 2)
-        return both
+        return both, {"rule": np.asarray(ruled / 255, np.float32), "network": learned}
 
 
 def train_contour(

@@ -26,20 +26,30 @@ from flipenv.types import Box
 class Origins:
     """Origins of the masks of one run.
 
-    source, method, weights, margin, points: as `flipagents.scale.worker.Work`.
+    source, method, weights, margin, points: as `flipagents.scale.worker.Work`. rated: what else qualities depend on.
     """
 
-    def __init__(self, source: Source, method: str, weights: Path | None, margin: int, points: Points = ()) -> None:
+    def __init__(
+        self,
+        source: Source,
+        method: str,
+        weights: Path | None,
+        margin: int,
+        points: Points = (),
+        rated: Sequence[Path | str] = (),
+    ) -> None:
         self.source, self.method, self.margin, self.points = source, method, margin, points
-        self._folder = weights
+        self._folder, self._rated = weights, rated
 
     @cached_property
     def weights(self) -> str:
-        """Digest of the weights of the method and of the box locator."""
+        """Digest of the weights of the method and of the box locator, and of what rates the masks."""
         name, _, path = self.method.partition(":")
         if name in RULES and not self.margin:
-            return ""
-        return weights_digest(Path(path) if path else self._folder or SHIPPED.parent)
+            own = ""
+        else:
+            own = weights_digest(Path(path) if path else self._folder or SHIPPED.parent)
+        return digest(own, *self._rated) if self._rated else own
 
     def of(self, index: int, files: Sequence[Path], box: Box) -> Origin:
         """Origin of the mask of one case, the first of `files`. Raises as `Source.fingerprint`."""

@@ -10,18 +10,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from flipagents.compare.methods import make_method, run_method
+from flipagents.compare.methods import Rated, make_method, run_rated
 from flipagents.compare.ours import Flip, Found
 from flipagents.formats.dicom_seg import check_scan
 from flipagents.formats.nifti import read_voxels
 from flipagents.formats.scans import scan_of
 from flipagents.formats.spacing import spacing_of
 from flipagents.scale.origins import Origins
+from flipagents.scale.qualities import details_of, notes_of
+from flipagents.segment.answer import Answer
 from flipagents.segment.corrections import ACTIONS, corrections_json
+from flipagents.segment.loading import load_student
 from flipagents.segment.mend import Mender
 from flipagents.segment.origin import Points
 from flipagents.segment.outputs import write_outputs
+from flipagents.segment.quality import LOCATOR, Gauge
 from flipagents.segment.walk import record
+from flipagents.store.checkpoint import weights_folder
 from flipagents.store.files import OutputError
 from flipenv.errors import ConfigError, FlipError
 from flipenv.pixels import Mask
@@ -47,11 +52,15 @@ class Work:
     margin: int = 0  # box tolerance, px
     runtime: str = "auto"  # see `flipagents.segment.runtimes`
     points: Points = ()  # clicks that mend the mask of the only case
+    quality: Path | None = None  # output of `flip calibrate`, None for the one beside the weights
+    check_boxes: bool = False  # whether the locator looks for boxes beside a nodule, see `run_rated`
 
     @cached_property
     def origins(self) -> Origins:
         """Origins of its masks."""
-        return Origins(self.source, self.method, self.weights, self.margin, self.points)
+        rated: list[Path | str] = [] if self.quality is None else [self.quality]
+        rated += [LOCATOR] if self.check_boxes else []
+        return Origins(self.source, self.method, self.weights, self.margin, self.points, rated)
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,8 @@ class _Segmented:
 
     index: int
     case: Case
-    mask: Any  # (height, width) bool
+    rated: Rated
+    corrections: str  # text of their file, "" without clicks
     seconds: float  # the chunk's time divided by its cases
 
 
@@ -82,8 +92,22 @@ class Worker:
         self.runtime: str | None = getattr(self.method, "runtime", None)
         self.agents = self.method if isinstance(self.method, Flip) else None
         self.scorer = self.agents.scorer() if self.agents else None
+        self._corrections = ""  # of the only case, with clicks
+        self.locator = None
+        if work.check_boxes:
+            self.locator = load_student("locator", work.weights, work.device, work.runtime)
+        if work.quality is not None:
+            self._calibrate(work.quality)
         if work.margin:
             self.method = Found(self.method, work.margin, work.weights, work.device, work.runtime)
+
+    def _calibrate(self, file: Path) -> None:
+        name, _, path = self.work.method.partition(":")
+        if not hasattr(self.method, "gauge"):
+            raise ConfigError(f"method {name!r} has no quality to calibrate; omit --quality {file}")
+        if self.work.margin:
+            raise ConfigError(f"--quality {file} holds for tight boxes; omit it, or --margin {self.work.margin}")
+        self.method.gauge = Gauge.of(weights_folder(path or self.work.weights), name, file)
 
     def run(self, paths: Paths) -> Iterator[Outcome]:
         """Segment and write cases; yield their outcomes. A failed case does not affect the others.
@@ -97,10 +121,8 @@ class Worker:
 
     def _write(self, each: _Segmented, files: Sequence[Path]) -> Outcome:
         started = time.perf_counter()
-        case, mask, corrections = each.case, each.mask, ""
+        case = each.case
         try:
-            if self.work.points:
-                mask, corrections = self._mended(case, mask)
             recording = None
             if self.agents and any(file.name.endswith(WALKED) for file in files):
                 walked = self.method.find([case])[0] if isinstance(self.method, Found) else case
@@ -112,13 +134,14 @@ class Worker:
             write_outputs(
                 files,
                 case,
-                mask,
+                each.rated.mask,
                 recording,
                 voxels=read_voxels(scan.file) if scan is not None and _any(files, ".gz") else None,
                 scan=scan,
                 spacing_mm=spacing,
                 origin=self.work.origins.of(each.index, files, case.box),
-                corrections=corrections,
+                corrections=each.corrections,
+                notes=notes_of(case.id, each.rated),
             )
         except OutputError as error:
             if error.is_for_all:
@@ -127,21 +150,13 @@ class Worker:
         except FlipError as error:
             return Outcome(each.index, str(error))
         seconds = each.seconds + time.perf_counter() - started
-        area = int(mask.sum())
-        details: dict[str, Any] = {"area_px": area, "seconds": round(seconds, 3)}
+        area = int(each.rated.mask.sum())
+        details: dict[str, Any] = {"area_px": area, "seconds": round(seconds, 3), **details_of(each.rated.quality)}
         if self.runtime is not None:
             details["runtime"] = self.runtime
         if spacing is not None:
             details |= {"spacing_mm": list(spacing), "area_mm2": round(area * spacing[0] * spacing[1], 4)}
         return Outcome(each.index, details=details)
-
-    def _mended(self, case: Case, mask: Mask) -> tuple[Mask, str]:
-        """The mask after the clicks, and the text of its file of corrections."""
-        box = self.method.find([case])[0].box if isinstance(self.method, Found) else case.box
-        mender = Mender(case.image, box, mask)
-        for x, y, label in self.work.points:
-            mender.click(y, x, ACTIONS[label])
-        return mender.mask, corrections_json(mender.subject, mender.corrections)
 
     def _masks(self, paths: Paths) -> list[Outcome | _Segmented]:
         """Intermediate result of each case: its mask, or the outcome with its error."""
@@ -156,19 +171,33 @@ class Worker:
                 failed[index] = str(error)
         started = time.perf_counter()
         try:
-            masks = dict(zip(cases, run_method(self.method, list(cases.values())), strict=True)) if cases else {}
+            rated = dict(zip(cases, self._rate(list(cases.values())), strict=True)) if cases else {}
         except FlipError:
-            masks = {}
+            rated = {}
             for index, case in cases.items():
                 try:
-                    masks[index] = run_method(self.method, [case])[0]
+                    rated[index] = self._rate([case])[0]
                 except FlipError as error:
                     failed[index] = str(error)
         seconds = (time.perf_counter() - started) / max(len(cases), 1)
         return [
-            Outcome(index, failed[index]) if index in failed else _Segmented(index, cases[index], masks[index], seconds)
+            Outcome(index, failed[index])
+            if index in failed
+            else _Segmented(index, cases[index], rated[index], self._corrections, seconds)
             for index in paths
         ]
+
+    def _rate(self, cases: list[Case]) -> list[Rated]:
+        change = self._mended if self.work.points else None
+        return run_rated(self.method, cases, locator=self.locator, change=change)
+
+    def _mended(self, case: Case, answer: Answer) -> Mask:
+        """The mask after the clicks; keeps the text of their file."""
+        mender = Mender(case.image, answer.box, answer.mask)
+        for x, y, label in self.work.points:
+            mender.click(y, x, ACTIONS[label])
+        self._corrections = corrections_json(mender.subject, mender.corrections)
+        return mender.mask
 
 
 def pending(work: Work, paths: Paths) -> dict[int, str]:

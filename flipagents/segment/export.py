@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from flipagents.classify.classifier import MEAN, STD, Classifier
 from flipagents.maps.crops import N_INPUTS, SIZE
 from flipagents.maps.network import Student, probability
+from flipagents.segment.calibration import QUALITY, read_calibrations, write_calibrations
 from flipagents.segment.loading import load_agent
 from flipagents.segment.onnx import AGENT, MAPPER, SCORER
 from flipagents.segment.runtimes import COPY, fault_of_copy, made_of, pipeline_folder
@@ -38,7 +39,7 @@ EXAMPLES = 2  # batch size for tracing: the exporter would turn 1 into a constan
 
 
 def export_pipeline(folder: str | Path | None, into: str | Path, *, keep: bool = False) -> list[Path]:
-    """Write all networks of a pipeline, and its recipe last, into a folder; return the networks' folders.
+    """Write all networks of a pipeline, its calibration, and its recipe last, into a folder; return the networks'.
 
     folder: output of `flip train`, None for the shipped weights. keep: keep networks in `into` that were made from the
     same weights. Raises CheckpointError if `folder` is not a pipeline, ConfigError if `into` is the same folder,
@@ -53,6 +54,8 @@ def export_pipeline(folder: str | Path | None, into: str | Path, *, keep: bool =
     for name in names:
         if not (keep and made_of(into / name) == checkpoint.digest_of(where / name)):
             makers.get(name, _mapper)(where / name, into / name)
+    if (where / QUALITY).exists():
+        write_calibrations([into / QUALITY], read_calibrations(where / QUALITY))
     dataclasses.replace(recipe, runtime="onnx").write(into)
     return [into / name for name in names]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -63,15 +63,17 @@ def write_outputs(
     origin: Origin | None = None,
     corrections: str = "",
     unmended: Mask | None = None,
+    notes: Mapping[str, str] | None = None,
 ) -> None:
     """Write the files that `output_paths` named.
 
-    NAME_mask.png is (height, width) of the image, 0 and 255, with its `origin` as text and its resolution if
-    `spacing_mm`, (down, across) mm per pixel, is known; NAME_overlay.png the mask and box on the image, with `truth`
-    dashed if given; NAME_curve.png the end of the recorded walk with the erased share (and score) after each step;
-    NAME.gif and NAME.mp4 the walk; NAME_mask.nii.gz the mask on `voxels` (`flipagents.formats.nifti`); NAME_seg.dcm the
-    mask as a Segmentation of the DICOM image `scan` (`flipagents.formats.dicom_seg`); NAME_corrections.json the text
-    `corrections` (`flipagents.segment.corrections`); NAME_unmended.png the mask before them.
+    NAME_mask.png is (height, width) of the image, 0 and 255, with its `origin` as text, `notes` as text by keyword
+    (Latin-1, at most 79 characters), and its resolution if `spacing_mm`, (down, across) mm per pixel, is known;
+    NAME_overlay.png the mask and box on the image, with `truth` dashed if given; NAME_curve.png the end of the recorded
+    walk with the erased share (and score) after each step; NAME.gif and NAME.mp4 the walk; NAME_mask.nii.gz the mask on
+    `voxels` (`flipagents.formats.nifti`); NAME_seg.dcm the mask as a Segmentation of the DICOM image `scan`
+    (`flipagents.formats.dicom_seg`); NAME_corrections.json the text `corrections` (`flipagents.segment.corrections`);
+    NAME_unmended.png the mask before them.
 
     Files of an earlier run are deleted before the first new one is written, including those that showed another mask
     and are not written now, so that no picture belongs to another mask. Raises OutputError, leaving all files
@@ -106,7 +108,7 @@ def write_outputs(
             elif path.name.endswith("_overlay.png"):
                 part.write_bytes(png_bytes(overlay(case.image, mask, case.box, truth)))
             else:
-                part.write_bytes(mask_bytes(mask, origin, spacing_mm))
+                part.write_bytes(mask_bytes(mask, origin, spacing_mm, notes))
 
 
 def png_bytes(picture: NDArray[np.uint8]) -> bytes:
@@ -116,11 +118,18 @@ def png_bytes(picture: NDArray[np.uint8]) -> bytes:
     return data.tobytes()
 
 
-def mask_bytes(mask: Mask, origin: Origin | None = None, spacing_mm: tuple[float, float] | None = None) -> bytes:
-    """A mask as grey PNG, 0 and 255, with its origin and pixel spacing, if known."""
+def mask_bytes(
+    mask: Mask,
+    origin: Origin | None = None,
+    spacing_mm: tuple[float, float] | None = None,
+    notes: Mapping[str, str] | None = None,
+) -> bytes:
+    """A mask as grey PNG, 0 and 255, with its origin, pixel spacing and notes, if given."""
     metadata = PngImagePlugin.PngInfo()
     if origin is not None:
         metadata.add_text(KEY, origin.text())
+    for name, text in (notes or {}).items():
+        metadata.add_text(name, text)
     resolution = {} if spacing_mm is None else {"dpi": (25.4 / spacing_mm[1], 25.4 / spacing_mm[0])}
     file = io.BytesIO()
     Image.fromarray(mask.astype(np.uint8) * 255).save(file, "PNG", pnginfo=metadata, **resolution)

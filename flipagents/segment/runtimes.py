@@ -8,6 +8,8 @@ A copy records the digest of its source weights, so that a copy of older weights
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import warnings
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from flipagents.store.recipe import PIPELINE, Recipe, networks
 from flipagents.store.run_folder import unfinished
 from flipenv.errors import ConfigError
 from flipenv.registry import unknown
+from flipenv.sources.contents import digest
 
 RUNTIMES = ("auto", "onnx", "torch")
 COPY = "onnx"  # folder in a pipeline's folder
@@ -67,6 +70,19 @@ def runtime_of(folder: Path) -> str:
 def made_of(network: Path) -> str | None:
     """Digest of the source weights of an ONNX network; None if there is no network."""
     return checkpoint.about_of(network).get("of") if checkpoint.exists(network) else None
+
+
+def sources_digest(folder: Path) -> str:
+    """Hex digest of a pipeline, the same for its ONNX copy: of the weights for torch, and the options of its recipe.
+
+    Options at their defaults do not count, so that new ones change nothing. Raises CheckpointError without a pipeline.
+    """
+    recipe = Recipe.read(folder)
+    of = made_of if recipe.runtime == "onnx" else checkpoint.digest_of
+    options = dataclasses.asdict(dataclasses.replace(recipe, runtime="torch"))
+    usual = dataclasses.asdict(Recipe())
+    own = {name: value for name, value in options.items() if value != usual[name]}
+    return digest(json.dumps([own, {name: of(folder / name) for name in networks(folder, recipe)}], sort_keys=True))
 
 
 def fault_of_copy(folder: Path) -> str | None:

@@ -17,10 +17,13 @@ from flipagents.machine.devices import check_device
 from flipagents.maps.mapper import Mapper
 from flipagents.maps.rules import Prior
 from flipagents.maps.tidy import tidy
+from flipagents.segment.answer import Answer, Chances
 from flipagents.segment.corrections import CorrectionError
 from flipagents.segment.loading import find_prior, load_agent, load_student
 from flipagents.segment.mend import clicks_of, mend_points
+from flipagents.segment.quality import Gauge, Quality
 from flipagents.segment.runtimes import pipeline_folder
+from flipagents.store.checkpoint import weights_folder
 from flipagents.store.recipe import Recipe
 from flipenv.config import EnvConfig
 from flipenv.errors import BoxError, ConfigError, EpisodeError, FlipError
@@ -65,6 +68,7 @@ class Segmenter:
         self.student = student
         self.stages, self.recipe, self.prior, self.lanes = list(stages), recipe or Recipe(), prior, lanes
         self.folder: Path | None = None  # of the loaded networks
+        self.gauge = Gauge()  # rates the masks
         self._image: NDArray[np.uint8] | None = None
 
     @classmethod
@@ -90,6 +94,7 @@ class Segmenter:
         student = None if stages else load_student("student", where, device, recipe.runtime)
         segmenter = cls(stages, recipe, prior=find_prior(recipe.prior, where, device), student=student, lanes=lanes)
         segmenter.folder = where
+        segmenter.gauge = Gauge.of(weights_folder(folder), "flip" if stages else "flip+student")
         return segmenter
 
     @property
@@ -108,15 +113,22 @@ class Segmenter:
         nodule and 0 where it is not. They mend the mask in their order, see `flipagents.segment.mend`. Raises
         EpisodeError before `set_image`, BoxError, ImageError, CorrectionError for points or labels that do not fit.
         """
-        if self._image is None:
-            raise EpisodeError("predict() before set_image(); call set_image(image) first")
+        image = self._shown()
         if points is None and labels is None:
-            return self.predict_many([self._image], [box])[0]
+            return self.predict_many([image], [box])[0]
         if points is None or labels is None:
             given, missing = ("labels", "points") if points is None else ("points", "labels")
             raise CorrectionError(f"{given} without {missing}; expected points (N, 2), (x, y), and labels (N,), 1 or 0")
         clicks_of(points, labels)  # bad ones are refused before the agents walk
-        return mend_points(self._image, box, self.predict_many([self._image], [box])[0], points, labels)
+        return mend_points(image, box, self.predict_many([image], [box])[0], points, labels)
+
+    def predict_with_quality(self, box: Sequence[int]) -> tuple[Mask, Quality]:
+        """As `predict`, with how good the mask probably is: see `flipagents.segment.quality`."""
+        image = self._shown()
+        answer = next(self.answers([image], [box]))
+        quality = self.gauge.rate(image, answer)
+        assert quality is not None, "a pipeline's answers have a map"
+        return answer.mask, quality
 
     def predict_many(
         self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[Sequence[int]], *, progress: bool = False
@@ -125,7 +137,17 @@ class Segmenter:
 
         Raises ImageError or BoxError with the index of the invalid pair.
         """
-        return [tidy(values > 0, opening=self.recipe.opening) for values in self._maps(images, boxes, progress)]
+        return [self._mask(values) for _, values, _ in self._maps(images, boxes, progress)]
+
+    def answers(
+        self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[Sequence[int]], *, progress: bool = False
+    ) -> Iterator[Answer]:
+        """As `predict_many`, one after the other, each mask with its map and the maps behind that.
+
+        These are the prior (`prior`), and for a pipeline without agents the two maps of `flipagents.maps.contour`.
+        """
+        for case, values, opinions in self._maps(images, boxes, progress):
+            yield Answer(self._mask(values), case.box, np.asarray((values + 1) / 2, np.float32), opinions)
 
     def map_many(
         self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[Sequence[int]], *, progress: bool = False
@@ -136,7 +158,7 @@ class Segmenter:
 
         Maps are (height, width) float32 in [-1, 1]. Raises as `predict_many`.
         """
-        return list(self._maps(images, boxes, progress))
+        return [values for _, values, _ in self._maps(images, boxes, progress)]
 
     def informed(self, case: Case) -> Case:
         """Return the case with its prior, if this pipeline has one."""
@@ -155,7 +177,8 @@ class Segmenter:
 
     def _maps(
         self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[Sequence[int]], progress: bool
-    ) -> Iterator[Map]:
+    ) -> Iterator[tuple[Case, Map, dict[str, Chances]]]:
+        """Each case with its map and its answer's opinions."""
         if len(images) != len(boxes):
             raise BoxError(f"{len(images)} images but {len(boxes)} boxes; expected one box per image")
         cases = []
@@ -167,10 +190,21 @@ class Segmenter:
         for start in range(0, len(cases), CHUNK):
             chunk = cases[start : start + CHUNK]
             if self.student is None:
-                yield from self._vote([self.informed(case) for case in chunk], progress)
+                informed = [self.informed(case) for case in chunk]
+                for case, values in zip(informed, self._vote(informed, progress), strict=True):
+                    opinions = {} if case.prior is None else {"prior": np.asarray(case.prior / 255, np.float32)}
+                    yield case, values, opinions
             else:
                 seen = self.student.maps([case.image for case in chunk], [case.box for case in chunk])
-                yield from (2 * probability - 1 for probability in seen)
+                yield from ((case, 2 * own - 1, {}) for case, own in zip(chunk, seen, strict=True))
+
+    def _mask(self, values: Map) -> Mask:
+        return tidy(values > 0, opening=self.recipe.opening)
+
+    def _shown(self) -> NDArray[np.uint8]:
+        if self._image is None:
+            raise EpisodeError("predict() before set_image(); call set_image(image) first")
+        return self._image
 
     def _vote(self, cases: list[Case], progress: bool) -> Iterator[Map]:
         turned = [_mirrored(case) for case in cases] if self.recipe.mirror else []

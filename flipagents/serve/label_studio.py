@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flipagents.formats import brush_rle as brush
+from flipagents.segment.quality import Quality
 from flipagents.serve.service import AGENTS, SegmentationService, open_picture
 from flipenv.checks import check_box
 from flipenv.errors import BoxError, ConfigError, FlipError, ImageError, SourceError
@@ -69,6 +70,9 @@ class Backend:
     def predict(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to /predict: a brush mask per rectangle in the context; no results without a rectangle.
 
+        The score of a mask is its predicted Dice, that of the answer the lowest of them; a method without maps gives
+        none.
+
         Raises RequestError for a malformed request, SourceError, ImageError or BoxError for an invalid image or box.
         """
         drawn = _rectangles(request)
@@ -81,9 +85,10 @@ class Backend:
         image = self.image(_field(tasks[0], "data").get(tags.key))
         boxes = [read_box(each, image.shape) for each in drawn]
         with self._busy:
-            masks = self.service.masks(image, boxes, self.method, self.margin)
-        result = [_region(mask, each, tags) for mask, each in zip(masks, drawn, strict=True)]
-        answer = {"result": result, "model_version": self.version}
+            rated = self.service.rated(image, boxes, self.method, self.margin)
+        result = [_region(own.mask, each, tags, own.quality) for own, each in zip(rated, drawn, strict=True)]
+        scores = [own.quality.value for own in rated if own.quality is not None]
+        answer = {"result": result, "model_version": self.version, **({"score": min(scores)} if scores else {})}
         return {"results": [answer], "model_version": self.version}
 
     def image(self, address: Any) -> NDArray[np.uint8]:
@@ -186,7 +191,7 @@ def _rectangles(request: Mapping[str, Any]) -> list[dict[str, Any]]:
     return drawn
 
 
-def _region(mask: NDArray[np.bool_], drawn: Mapping[str, Any], tags: Tags) -> dict[str, Any]:
+def _region(mask: NDArray[np.bool_], drawn: Mapping[str, Any], tags: Tags, quality: Quality | None) -> dict[str, Any]:
     height, width = mask.shape
     wanted = drawn["value"].get("rectanglelabels")
     label = next((each for each in wanted if each in tags.labels), None) if isinstance(wanted, Sequence) else None
@@ -198,6 +203,7 @@ def _region(mask: NDArray[np.bool_], drawn: Mapping[str, Any], tags: Tags) -> di
         "original_width": width,
         "original_height": height,
         "image_rotation": 0,
+        **({} if quality is None else {"score": quality.value}),
         "value": {"format": "rle", "rle": brush.encode(mask), "brushlabels": [label or tags.labels[0]]},
     }
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flipagents.compare.methods import METHODS, Method, has_runtimes, make_method, run_method
+from flipagents.compare.methods import METHODS, Method, Rated, has_runtimes, make_method, run_method, run_rated
 from flipagents.compare.ours import Finder, Flip
 from flipagents.formats.nifti import Voxels, read_voxels
 from flipagents.maps.geometry import ellipse, filled_box
@@ -162,6 +162,11 @@ class SegmentationService:
         """Segment several boxes of one image; one mask per box. margin: as `segment`."""
         made = self.method(method)
         return run_method(made, self._placed([Case(image, box, id=str(n)) for n, box in enumerate(boxes, 1)], margin))
+
+    def rated(self, image: NDArray[np.uint8], boxes: Sequence[Box], method: str, margin: int = 0) -> list[Rated]:
+        """As `masks`, each mask with how good it probably is; for a method without maps that is None."""
+        made = self.method(method)
+        return run_rated(made, self._placed([Case(image, box, id=str(n)) for n, box in enumerate(boxes, 1)], margin))
 
     def method(self, name: str) -> Method:
         """One of `available_methods`, made on first use; ConfigError for any other."""

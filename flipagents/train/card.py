@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from flipagents.segment.calibration import QUALITY, read_calibrations
 from flipagents.segment.runtimes import COPY
 from flipagents.store.files import write_texts
 from flipagents.store.recipe import Recipe, networks, pipeline_digest
@@ -68,6 +69,7 @@ def write_card(
         _data(info, data_note),
         _how(info),
         "**Numbers.** " + ("\n\n".join(map(_numbers, reports)) if reports else "Not evaluated."),
+        *_quality(folder),
         "**Not for patients.** Research only.",
         f"**Licence.** {licence.strip()}",
     ]
@@ -133,6 +135,29 @@ def _numbers(report: Report) -> str:
         )
     missing = "; ".join(f"{name}: {why}" for name, why in report["not_run"].items())
     return "\n".join(lines) + (f"\n\nNot run: {missing}." if missing else "")
+
+
+def _quality(folder: Path) -> list[str]:
+    """The calibrations in the folder as a section; none without them."""
+    path = folder / QUALITY
+    if not path.exists():
+        return []
+    lines = [
+        "**How sure.** Predicted Dice of each mask (`quality.json`). **The true masks of these cases were read, for "
+        "this alone**; the numbers are of ten-fold cross-validation on them. Error: mean, of the predicted Dice. "
+        "Coverage: share of the 90% intervals that hold the true Dice. Areas under the risk-coverage curve, where the "
+        "risk is 1 - Dice: as ordered, in perfect order, in random order.",
+        "",
+        "| method | cases | n | Spearman | error | coverage | area | perfect | random |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, own in read_calibrations(path).items():
+        about, check = own.about, own.about["check"]
+        lines.append(
+            f"| {name} | `{about['source']}` | {about['n']} | {check['spearman']:.3f} | {check['error']:.4f} | "
+            f"{check['coverage']:.1%} | {check['area']:.4f} | {check['perfect']:.4f} | {check['random']:.4f} |"
+        )
+    return ["\n".join(lines)]
 
 
 def _signed(interval: Mapping[str, float]) -> str:

@@ -3,6 +3,7 @@
 FOLDER/README.md                          the model card, see `flipagents.train.card`
 FOLDER/pipeline.json, stage1/agent, ...   the inference networks, as in the run
 FOLDER/onnx                               their ONNX copy, if the run has one
+FOLDER/quality.json                       what `flip calibrate` wrote, if it ran
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Literal
 import numpy as np
 
 from flipagents.classify.classifier import Classifier
+from flipagents.segment.calibration import QUALITY, read_calibrations, weights_of
 from flipagents.segment.loading import load_student
 from flipagents.segment.onnx import OnnxScorer
 from flipagents.segment.runtimes import COPY, fault_of_copy, runtime_of
@@ -65,9 +67,9 @@ def ship(
     whose numbers go into the card. Everything is written to a temporary folder first and compared with the run on
     phantoms, map by map and bit by bit, for each runtime; only then is it renamed to `into`.
 
-    Raises CheckpointError if the run is unfinished, damaged, not a run, has an ONNX copy of other weights, or holds
-    files that would be lost; ConfigError if `into` is not empty or lies in the run, if the licence is empty, and for a
-    report of other weights; OutputError if the folder cannot be written.
+    Raises CheckpointError if the run is unfinished, damaged, not a run, has an ONNX copy or a calibration of other
+    weights, or holds files that would be lost; ConfigError if `into` is not empty or lies in the run, if the licence is
+    empty, and for a report of other weights; OutputError if the folder cannot be written.
     """
     run, into = Path(run), Path(into)
     names = _checked(run)
@@ -85,7 +87,7 @@ def ship(
         raise OutputError(f"into {into.parent}", error) from error
     try:
         part.chmod(0o755)
-        for name in (*names, PIPELINE):
+        for name in (*names, PIPELINE, *([QUALITY] if (run / QUALITY).exists() else [])):
             _copy(run / name, part / name)
         count = _prove(run, part)
         write_card(part / CARD, into.name, run, part, licence=licence, data_note=data_note, reports=contents)
@@ -118,7 +120,8 @@ def _checked(run: Path) -> list[str]:
         if fault is not None:
             raise CheckpointError(f"{fault}; `flip export --weights {run} -o {run / COPY}` writes it again")
         names.append(COPY)
-    kept = (*names, PIPELINE)
+    _check_calibrations(run)
+    kept = (*names, PIPELINE, QUALITY)
     files = [path.relative_to(run) for path in sorted(run.rglob("*")) if path.is_file()]
     others = [
         name.as_posix()
@@ -129,6 +132,20 @@ def _checked(run: Path) -> list[str]:
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
         raise CheckpointError(f"{run} holds {', '.join(others[:3])}{more}, which would not ship; move them elsewhere")
     return names
+
+
+def _check_calibrations(run: Path) -> None:
+    """Raise CheckpointError if the run, or its ONNX copy, has a calibration that will not be used."""
+    folders = [folder for folder in (run, run / COPY) if (folder / PIPELINE).exists()]
+    if len({(folder / QUALITY).exists() and (folder / QUALITY).read_bytes() for folder in folders}) > 1:
+        raise CheckpointError(f"{run} and its ONNX copy have other calibrations; run `flip calibrate --weights {run}`")
+    known = read_calibrations(run / QUALITY) if (run / QUALITY).exists() else {}
+    stale = [name for name, own in known.items() if own.about.get("weights") != weights_of(run)]
+    if stale:
+        raise CheckpointError(
+            f"{run / QUALITY} was calibrated with other weights ({', '.join(stale)}); run `flip calibrate --weights "
+            f"{run}`, or remove it"
+        )
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from flipagents import metrics
 from flipagents.compare import scoring
 from flipagents.maps.geometry import ellipse
+from flipagents.segment.quality import Quality
 from flipenv.types import Box, Case
 
 
@@ -20,7 +22,7 @@ def test_every_number() -> None:
     mask[10, 10:30] = True
     image = np.random.default_rng(0).integers(0, 255, truth.shape, np.uint8)
     case = Case(image, Box(8, 9, 13, 52), id="line", mask=truth, meta={"class": "benign"})
-    row = scoring.score("mine", 3, case, mask, 1.5)
+    row = scoring.score("mine", 3, case, mask, 1.5, Quality(0.7, 0.5, 0.9, calibrated=True))
     expected = {
         "method": "mine",
         "seed": 3,
@@ -36,7 +38,8 @@ def test_every_number() -> None:
         "empty": False,
         "ms": 1.5,
     }
-    assert vars(row) == pytest.approx(expected, abs=1e-12)
+    rated = {"quality": 0.7, "low": 0.5, "high": 0.9}
+    assert vars(row) == pytest.approx(expected | rated, abs=1e-12)
     assert tuple(expected)[5:] == scoring.NUMBERS
 
 
@@ -62,6 +65,8 @@ def test_cutting_changes_nothing() -> None:
 def test_read_back(phantoms: list[Case]) -> None:
     rows = [scoring.score("a, b", 1, case, ellipse(case.box, case.image.shape), 1 / 3) for case in phantoms]
     rows.append(scoring.score('"', 0, phantoms[0], np.zeros(phantoms[0].image.shape, bool), 7.25))
+    rows[1] = dataclasses.replace(rows[1], quality=1 / 3)
+    rows[2] = dataclasses.replace(rows[2], quality=0.5, low=0.1, high=2 / 3)
     again = scoring.from_csv(scoring.to_csv(rows))
     assert again[:-1] == rows[:-1]
     assert repr(again[-1]) == repr(rows[-1]), "NaN equals no NaN"

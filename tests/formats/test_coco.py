@@ -80,6 +80,16 @@ def test_nifti_of_an_image_that_lies_nowhere(tmp_path: Path) -> None:
         read_voxels(tmp_path / "bad.nii")
 
 
+def test_scores_and_attributes(phantoms: list[Case]) -> None:
+    pytest.importorskip("pycocotools")
+    case = phantoms[0]
+    told = {"quality_low": 0.7, "reasons": ["box-off"]}
+    rated = [Labelled("a.png", case.box, case.mask, score=0.8, attributes=told), Labelled("b.png", case.box, case.mask)]
+    first, second = json.loads(coco_json(rated))["annotations"]
+    assert (first["score"], first["attributes"]) == (0.8, told)
+    assert not {"score", "attributes"} & set(second)
+
+
 def test_the_command_exports(phantoms: list[Case], tmp_path: Path) -> None:
     nibabel = pytest.importorskip("nibabel")
     pytest.importorskip("pycocotools")
@@ -91,6 +101,7 @@ def test_the_command_exports(phantoms: list[Case], tmp_path: Path) -> None:
     assert main([*words, "--export", "coco", "nifti"]) == 0
     assert sorted(path.name for path in out.iterdir()) == [
         "coco.json",
+        "quality.csv",
         "scan_mask.nii.gz",
         "scan_mask.png",
         "scan_overlay.png",
@@ -176,7 +187,7 @@ def test_images_of_one_name_are_two_images_and_are_found_again(same_names: Path)
     again = CocoSource(out / "coco.json")
     masks = [again.load(index).mask for index in range(2)]
     assert segment(out / "coco.json", "-o", same_names / "again") == 0
-    written = [read_image(path) > 0 for path in sorted((same_names / "again").iterdir())]
+    written = [read_image(path) > 0 for path in sorted((same_names / "again").glob("*.png"))]
     for before, after in zip(masks, written, strict=True):
         np.testing.assert_array_equal(before, after)
 

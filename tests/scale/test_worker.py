@@ -18,12 +18,13 @@ from flipagents.store.files import file_names
 from flipenv.errors import ConfigError
 from flipenv.sources import open_source, read_image
 
+TABLE = "quality.csv"  # about all masks of a folder
 SOURCE = "phantom:7?height=80&width=112"
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """What is in a folder; hidden files are what a killed writer left."""
-    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith(".")}
+    """The files of cases in a folder; hidden files are what a killed writer left."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name[0] != "." and path.name != TABLE}
 
 
 @pytest.mark.parametrize(("method", "count"), [("polar", 1), ("polar", 3), ("polar", 9), ("flip", 3)])
@@ -40,6 +41,7 @@ def test_shares_are_the_whole(method: str, count: int, tmp_path: Path, request: 
         assert not own & seen
         seen |= own
     assert contents(tmp_path / "together") == contents(tmp_path / "whole")
+    assert (tmp_path / "together" / TABLE).read_bytes() == (tmp_path / "whole" / TABLE).read_bytes()
     assert seen == set(contents(tmp_path / "whole"))
 
 

@@ -151,6 +151,7 @@ def test_dots_belong_to_names(folder: Path, segment: Callable[..., tuple[int, st
         "1.2.840.8_mask.png",
         "P003.2021.left_mask.png",
         "P003.2021.right_mask.png",
+        "quality.csv",
     ]
 
 
@@ -160,7 +161,11 @@ def test_a_name_that_is_too_long_fails_alone(folder: Path, segment: Callable[...
         code, told = segment()
         assert (code, "1 failed" in told) == (1, True)
         assert "File name too long); give the case a shorter id" in told
-    assert sorted(path.name for path in (folder / "out").iterdir()) == ["short_mask.png", "short_overlay.png"]
+    assert sorted(path.name for path in (folder / "out").iterdir()) == [
+        "quality.csv",
+        "short_mask.png",
+        "short_overlay.png",
+    ]
 
 
 def test_what_is_told(
@@ -213,12 +218,12 @@ def test_no_export_of_another_mask_stays(folder: Path, segment: Callable[..., tu
     box, other = ("20", "20", "60", "50"), ("30", "20", "70", "60")
     segment("--box", *box, "--export", "nifti", data="one.png")
     segment("--box", *other, "--only-masks", data="one.png")
-    assert [path.name for path in (folder / "out").iterdir()] == ["one_mask.png"]
+    assert sorted(path.name for path in (folder / "out").iterdir()) == ["one_mask.png", "quality.csv"]
     assert "1 segmented" in segment("--box", *other, "--export", "nifti", data="one.png")[1]
     exported = np.asarray(nibabel.load(folder / "out" / "one_mask.nii.gz").dataobj).T > 0
     np.testing.assert_array_equal(exported, mask(folder, "one"))
     segment("--box", *other, "--only-masks", "--overwrite", data="one.png")
-    assert len(list((folder / "out").iterdir())) == 3, "they show the same mask"
+    assert len(list((folder / "out").iterdir())) == 4, "they show the same mask"
     assert "1 already done" in segment("--box", *other, "--export", "nifti", data="one.png")[1]
 
 

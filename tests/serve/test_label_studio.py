@@ -102,6 +102,20 @@ def test_uploads_two_boxes_and_labels(case: Case, media: Path) -> None:
     assert areas == [case.box.height * case.box.width, 35 * 24]
 
 
+def test_scores_are_predicted_dice(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxruntime", reason="the weights that ship run on it")
+    service = SegmentationService()
+    aside = Box(case.box.top, max(case.box.left - 9, 0), case.box.bottom, case.box.right)
+    request = asked(uri(case), region(case, case.box), region(case, aside))
+    (prediction,) = Backend(service, method="contour").predict(request)["results"]
+    expected = [own.quality.value for own in service.rated(case.image, [case.box, aside], "contour")]
+    assert [each["score"] for each in prediction["result"]] == expected
+    assert prediction["score"] == min(expected) < max(expected)
+    (plain,) = Backend(service, method="ellipse").predict(request)["results"]
+    assert "score" not in plain
+    assert all("score" not in each for each in plain["result"])
+
+
 def test_percents_are_those_of_whole_pixels() -> None:
     """All boxes of an image whose sides are no powers of two come back as they were."""
     image = np.zeros((37, 53), np.uint8)
@@ -302,7 +316,7 @@ def test_an_error_of_ours_is_told_briefly(
     def fails(*_: Any) -> None:
         raise RuntimeError("secret path")
 
-    monkeypatch.setattr(SegmentationService, "masks", fails)
+    monkeypatch.setattr(SegmentationService, "rated", fails)
     request = json.dumps(asked("sub folder/scan 1.png", region(case, case.box)))
     assert ask(port, "POST", "/predict", request) == (500, {"error": "internal error: RuntimeError"})
     assert "secret path" in capsys.readouterr().out

@@ -15,7 +15,9 @@ import flipenv
 torch = pytest.importorskip("torch", reason="the pipeline trains with torch")
 pytest.importorskip("onnxscript", reason="the run has an ONNX copy")
 from flipagents.cli import main  # noqa: E402
+from flipagents.compare.methods import make_method, run_rated  # noqa: E402
 from flipagents.maps.network import Student  # noqa: E402
+from flipagents.segment.calibration import QUALITY, read_calibrations  # noqa: E402
 from flipagents.segment.runtimes import COPY, fault_of_copy  # noqa: E402
 from flipagents.segment.segmenter import Segmenter  # noqa: E402
 from flipagents.store.checkpoint import CheckpointError  # noqa: E402
@@ -183,3 +185,26 @@ def test_a_run_without_a_copy_ships_for_torch(run: Path, tmp_path: Path) -> None
     assert not made.copied
     assert made.files == 2 + 2 * len(networks(run, Recipe.read(run)))
     assert "onnxruntime" not in (tmp_path / "mine" / "README.md").read_text()
+
+
+def test_a_calibration_ships_with_its_weights(run: Path, tmp_path: Path) -> None:
+    words = ["calibrate", "--data", "phantom:13?first=900&height=96&width=136", "--weights", str(run), "-q"]
+    assert main([*words, "--method", "contour", "flip+student"]) == 0
+    ship(run, tmp_path / "mine", licence="MIT")
+    for own in (QUALITY, f"{COPY}/{QUALITY}"):
+        assert (tmp_path / "mine" / own).read_bytes() == (run / QUALITY).read_bytes()
+    card = (tmp_path / "mine" / "README.md").read_text()
+    about = read_calibrations(run / QUALITY)["flip+student"].about
+    assert "The true masks of these cases were read" in card
+    assert f"| flip+student | `{about['source']}` | 13 | {about['check']['spearman']:.3f} |" in card
+    case = flipenv.open_source(CASES).load(0)
+    rated = [
+        run_rated(make_method("contour", tmp_path / "mine", runtime=runtime), [case])[0].quality
+        for runtime in ("torch", "onnx")
+    ]
+    assert rated[0].value == pytest.approx(rated[1].value, abs=1e-4)
+    assert rated[0].calibrated == rated[1].calibrated
+    shutil.copytree(run / "contour", run / "student", dirs_exist_ok=True)
+    shutil.rmtree(run / COPY)
+    with pytest.raises(CheckpointError, match="was calibrated with other weights"):
+        ship(run, tmp_path / "other", licence="MIT")
