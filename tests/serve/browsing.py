@@ -78,11 +78,15 @@ def type_box(tab: Any, box: list[int]) -> None:
 
 
 def choose(tab: Any, method: str) -> None:
+    tab.bring_to_front()  # browsers slow down windows in the background
     if not tab.is_visible("#method"):
         tab.click("text=Method and weights")
-    for part in ("method", "other"):
-        for choice in tab.locator(f"#{part} input[value='{method}']").all():
-            choice.check()
+    choice = tab.locator(f"#method input[value='{method}'], #other input[value='{method}']")
+    choice.check()
+    # What the accordion held is drawn when it opens, and once more with its value.
+    for _ in range(3):
+        tab.wait_for_timeout(300)
+        choice.check()
 
 
 def expect_mask(tab: Any) -> None:
