@@ -185,15 +185,15 @@ def run_rated(
 
     The method's attribute `gauge` rates its answers; without one they are not calibrated. locator: a pipeline's network
     of this name, to see boxes beside a nodule better, at the price of one more pass per image. change: gives the mask
-    to rate in place of the answer's, such as a mended one.
+    that a person made of the answer's.
     """
     gauge = getattr(method, "gauge", None) or Gauge()
     rated = []
     for case, answer in zip(cases, _answers(method, cases), strict=True):
         located = {} if locator is None else {LOCATOR: next(iter(locator.maps([case.image], [answer.box])))}
-        mask = answer.mask if change is None else change(case, answer)
-        seen = dataclasses.replace(answer, mask=mask, opinions={**answer.opinions, **located})
-        rated.append(Rated(mask, gauge.rate(case.image, seen)))
+        seen = dataclasses.replace(answer, opinions={**answer.opinions, **located})
+        seen = seen if change is None else seen.mended(change(case, answer))
+        rated.append(Rated(seen.mask, gauge.rate(case.image, seen)))
     return rated
 
 

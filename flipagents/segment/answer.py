@@ -23,3 +23,13 @@ class Answer:
     box: Box  # the box that was segmented: the case's, or where it was relocated to
     map: Chances | None = None  # from which the mask was made; None for a method without one
     opinions: Mapping[str, Chances] = field(default_factory=dict)  # other maps of the same nodule, by name
+
+    def mended(self, mask: Mask) -> Answer:
+        """The answer with another mask (height, width) bool by a person, whose word is certain where it differs."""
+        changed = mask != self.mask
+
+        def told(seen: Chances) -> Chances:
+            return np.where(changed, mask.astype(np.float32), seen)
+
+        others = {name: told(seen) for name, seen in self.opinions.items()}
+        return Answer(mask, self.box, None if self.map is None else told(self.map), others)

@@ -173,6 +173,7 @@ def _connect(gr: Any, page: Any, parts: dict[str, Any], actions: Actions) -> Non
     on(parts["phantom"].click, actions.phantom, ["session"], walked, **ends)
     on(parts["frame"].input, actions.frame, ["session", "frame"], walked, **ends, **again)
     on(parts["drawing"].turned, actions.turned, boxed, walked, **ends, **each)
+    on(parts["sort"].click, actions.sort, ["session"], walked, **ends)
     on(parts["clear"].click, actions.clear, ["session"], walked, **ends)
     on(parts["compare"].upload, actions.truth, ["session", "compare"], image)
     on(parts["stop"].click, actions.watching.stopped, [], [], cancels=[walk])

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from flipagents.segment.quality import Quality
 from flipagents.serve import page_saving as saving
 from flipagents.serve import page_view as view
 from flipagents.serve import service
@@ -105,6 +106,21 @@ class Actions:
         if len(session.sheets) < 2 or by not in (1, -1):
             return {}
         session.show((session.at + by) % len(session.sheets))
+        return self._show(session)
+
+    def sort(self, session: Session) -> Changes:
+        """Order the images by their least sure mask, those with a box and no mask yet first, and show the first."""
+
+        def sure(sheet: Sheet) -> float:
+            rated = [self._quality(each) for each in sheet.nodules if each.mask is not None]
+            missing = any(each.box is not None and each.mask is None for each in sheet.nodules)
+            return -1.0 if missing else min((1.0 if each is None else each.value for each in rated), default=2.0)
+
+        if session.sheets:
+            session.sheets = work_order(session.sheets, sure)
+            for sheet in session.sheets:
+                sheet.forget()
+            session.show(0)
         return self._show(session)
 
     def clear(self, session: Session) -> Changes:
@@ -275,9 +291,15 @@ class Actions:
         return {
             **shown,
             **{name: {"value": corner} for name, corner in zip(CORNERS, view.corners(box), strict=True)},
-            "card": {"value": NO_MASK if sheet is None else card(sheet)},
+            "card": {"value": NO_MASK if sheet is None else card(sheet, self._quality(sheet.nodule))},
             "note": {"value": "" if sheet is None else outdated(sheet.nodule)},
         }
+
+    def _quality(self, nodule: Nodule) -> Quality | None:
+        """Of a mask with its corrections; None without one, and for a mask that other weights made."""
+        if nodule.result is None or nodule.given is None or nodule.mask is None or not nodule.given[3]:
+            return None
+        return self.choices.of(nodule.given[3]).service.quality(nodule.result, nodule.mask)
 
     def _drawing(self, session: Session) -> dict[str, Any]:
         address = "" if session.sheet is None else self.store.address(session, session.sheet)

@@ -112,6 +112,7 @@ def _controls(gr: Any, parts: Parts, choices: Choices) -> None:
         parts.add("save", gr.Button, "Save all", size="sm", min_width=80)
         truth = {"file_types": FORMATS, "size": "sm", "min_width": 80}
         parts.add("compare", gr.UploadButton, "True mask", **truth)
+        parts.add("sort", gr.Button, "Least sure first", size="sm", min_width=110)
         parts.add("clear", gr.Button, "Close all", size="sm", min_width=80)
     parts.add("back", gr.Button, "Write the mask back", variant="primary", visible=False)
     with gr.Accordion("Method and weights", open=False):

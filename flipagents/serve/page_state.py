@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -127,9 +128,7 @@ class Session:
         self.visit = Visit()
 
 
-def work_order(sheets: list[Sheet]) -> list[Sheet]:
-    """The images in the order in which they are worked on: by name.
-
-    The one place for another order, such as the least certain masks first.
-    """
-    return sorted(sheets, key=lambda sheet: (sheet.name, sheet.frame or 0))
+def work_order(sheets: Sequence[Sheet], sure: Callable[[Sheet], float] | None = None) -> list[Sheet]:
+    """The images in the order in which they are worked on: by name, or by how sure their masks are, least first."""
+    named = sorted(sheets, key=lambda sheet: (sheet.name, sheet.frame or 0))
+    return named if sure is None else sorted(named, key=sure)

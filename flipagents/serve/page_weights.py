@@ -15,7 +15,7 @@ ABOUT = {"busi-small": "boxes only", "busi-paper": "the paper's rewards", "busi-
 LABELS = {  # of the methods shown first, with the network in the pipeline's folder that each needs
     "contour": ("contour: best", CONTOUR),
     AGENTS: ("flip: the agents", None),
-    "flip+student": ("flip+student: faster", "student"),
+    "flip+student": ("flip+student: one pass", "student"),
     "polar": ("polar: best edge, no network", None),
     "grabcut-fair": ("GrabCut", None),
 }

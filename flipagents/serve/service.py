@@ -13,12 +13,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flipagents.compare.methods import METHODS, Method, Rated, has_runtimes, make_method, run_method, run_rated
+from flipagents.compare.methods import (
+    METHODS,
+    Method,
+    Rated,
+    has_runtimes,
+    make_method,
+    run_answers,
+    run_method,
+    run_rated,
+)
 from flipagents.compare.ours import Finder, Flip
 from flipagents.formats.nifti import Voxels, read_voxels
 from flipagents.maps.geometry import ellipse, filled_box
 from flipagents.metrics import average_surface_distance, dice, hausdorff
+from flipagents.segment.answer import Answer
 from flipagents.segment.outputs import png_bytes
+from flipagents.segment.quality import Gauge, Quality
 from flipagents.segment.walk import scenes
 from flipagents.serve.pictures import erased, superpixels
 from flipagents.store.files import file_names, replacing
@@ -70,6 +81,7 @@ class Result:
     method: str
     case: Case  # with the box given to the method
     mask: Mask
+    answer: Answer | None = None  # with the maps that its quality is rated by, while they are known
 
 
 def open_picture(path: Path, frame: int | None = None, *, upright: bool = False) -> Picture:
@@ -156,7 +168,15 @@ class SegmentationService:
         """Segment the picture with a method; margin: box tolerance in px, see `Finder`."""
         made = self.method(method)
         (case,) = self._placed([picture.case(box)], margin)
-        return Result(method, case, run_method(made, [case])[0])
+        answer = run_answers(made, [case])[0]
+        return Result(method, case, answer.mask, answer)
+
+    def quality(self, result: Result, mask: Mask) -> Quality | None:
+        """How good a mask, perhaps mended, made from a result probably is; None for a method without maps."""
+        made = self.method(result.method)
+        answer = result.answer or run_answers(made, [result.case])[0]
+        gauge: Gauge = getattr(made, "gauge", None) or Gauge()
+        return gauge.rate(result.case.image, answer.mended(mask))
 
     def masks(self, image: NDArray[np.uint8], boxes: Sequence[Box], method: str, margin: int = 0) -> list[Mask]:
         """Segment several boxes of one image; one mask per box. margin: as `segment`."""
