@@ -16,6 +16,7 @@ from PIL import Image
 
 from flipagents.compare.methods import make_method, run_method
 from flipagents.metrics import dice
+from flipagents.segment.answer import Answer
 from flipagents.serve.page_actions import Actions
 from flipagents.serve.page_messages import briefly, refused
 from flipagents.serve.page_state import Session
@@ -23,7 +24,7 @@ from flipagents.serve.page_weights import Choices
 from flipagents.serve.service import available_methods
 from flipenv.errors import BoxError, ConfigError, EpisodeError, FlipError, ImageError, MaskError
 from flipenv.sources import open_source, read_image
-from flipenv.types import Case
+from flipenv.types import Box, Case
 
 nibabel = pytest.importorskip("nibabel")
 pytest.importorskip("pycocotools")
@@ -381,3 +382,41 @@ def test_messages() -> None:
     long = briefly(FlipError("word " * 100))
     assert len(long) <= 222
     assert long.endswith("word …")
+
+
+def test_how_sure_each_mask_is_and_which_comes_first(actions: Actions, phantoms: list[Case], tmp_path: Path) -> None:
+    names = ["a.png", "b.png", "c.png"]
+    session = opened(actions, *(picture(tmp_path / name, case) for name, case in zip(names, phantoms, strict=False)))
+    rated: dict[str, float] = {}
+    for index, case in enumerate(phantoms[:3]):
+        session.show(index)
+        card = segmented(actions, session, "contour", corners(case))["card"]["value"]
+        assert "Predicted Dice **0." in card
+        assert ", 90%: 0." in card
+        rated[session.shown().name] = float(card.partition("Dice **")[2][:4])
+    shown = session.shown().nodule.mending()
+    inside = np.argwhere(shown.mask)[0]
+    ask = {"what": "pass", "row": int(inside[0]), "column": int(inside[1]), "reach": 0, "size": 1}
+    mended = actions.asked(session, {"turn": 1, "ask": ask})["card"]["value"]
+    assert "1 correction" in mended
+    assert "Predicted Dice **0." in mended, "it is rated again"
+    session.shown().nodule.mending().undo()
+    actions.sort(session)
+    assert [sheet.name for sheet in session.sheets] == sorted(rated, key=lambda name: (rated[name], name))
+    first = session.shown().name
+    card = segmented(actions, session, "polar", corners(phantoms[names.index(first)]))["card"]["value"]
+    assert "Predicted" not in card, "a rule has no map to rate it by"
+    actions.sort(session)
+    assert session.sheets[-1].name == first
+
+
+def test_a_person_s_word_is_certain() -> None:
+    seen = np.full((4, 5), 0.3, np.float32)
+    answer = Answer(np.zeros((4, 5), bool), Box(0, 0, 4, 5), seen, {"rule": 1 - seen})
+    mask = np.zeros((4, 5), bool)
+    mask[1, 2:4] = True
+    mended = answer.mended(mask)
+    np.testing.assert_array_equal(mended.map, np.where(mask, np.float32(1), seen))
+    np.testing.assert_array_equal(mended.opinions["rule"], np.where(mask, np.float32(1), 1 - seen))
+    assert mended.map is not None
+    assert mended.map.dtype == np.float32
