@@ -339,6 +339,12 @@ def _add_train(two: argparse.ArgumentParser) -> None:
         "--agent", metavar="NAME", help="agent of flip: ddqn (default), independent, vdn, sb3-dqn, sb3-ppo, or your own"
     )
     two.add_argument(
+        "--corrections",
+        type=Path,
+        metavar="FOLDER",
+        help="masks mended by clicks, with NAME_corrections.json: they teach flip's networks (docs/review.md)",
+    )
+    two.add_argument(
         "--set",
         nargs="+",
         action="extend",

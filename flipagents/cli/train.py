@@ -20,7 +20,8 @@ def train(options: argparse.Namespace) -> int:
     if data.startswith("busi:") and "split=" not in data:
         data, val = f"{data}?split=train", val or f"{data}?split=val"
     settings = parse_settings(options.set)
-    settings |= {name: getattr(options, name) for name in ("preset", "agent") if getattr(options, name) is not None}
+    named = {name: getattr(options, name) for name in ("preset", "agent", "corrections")}
+    settings |= {name: value for name, value in named.items() if value is not None}
     from flipagents.compare.trainers import check_training, train_method
     from flipenv.errors import ConfigError
 

@@ -21,11 +21,12 @@ from flipagents.learn.config import LearnerConfig
 from flipagents.machine.devices import check_device
 from flipagents.store.files import check_writable
 from flipagents.store.run_folder import check, log, merged
+from flipagents.train.corrections import read_mended
 from flipenv.config import EnvConfig
 from flipenv.errors import ConfigError
 from flipenv.options import known_fields
 from flipenv.registry import LazyRegistry, unknown
-from flipenv.sources import SourceLike
+from flipenv.sources import SourceLike, open_source
 
 GROUP = "flipagents.trainers"  # entry points
 PRESETS = ("small", "guided", "paper-small", "paper")  # of our pipeline, see `flipagents.train.presets`
@@ -82,17 +83,25 @@ def check_training(
 ) -> str:
     """Check the arguments of a training up front, without torch; return the resolved device.
 
-    Raises ConfigError for an unknown name, an unavailable device, or unknown options of our pipeline; CheckpointError
-    if the folder holds another run; OutputError if it is not writable.
+    Raises ConfigError for an unknown name, an unavailable device, unknown options of our pipeline, or mended masks that
+    are to teach something else; CheckpointError if the folder holds another run; OutputError if it is not writable; for
+    mended masks as `flipagents.train.corrections.read_mended`.
     """
     TRAINERS.check(name)
     device = check_device(device)
+    given = dict(options or {})
+    corrections = given.pop("corrections", None)
     if name == "flip":
-        given = dict(options or {})
         check_options(**given)
+        mended = None if corrections is None else read_mended(corrections, open_source(source)).record()
         named = {"preset": given.pop("preset", PRESET), "agent": given.pop("agent", AGENT)}
         flat = {key: value for part, own in given.items() for key, value in merged({"": own}, part).items()}
-        check(Path(folder), **named, options=flat, data=source, val=val)
+        check(Path(folder), **named, options=flat, data=source, val=val, corrections=mended)
+    elif corrections is not None:
+        raise ConfigError(
+            f"corrections={str(corrections)!r}: mended masks teach method 'flip', not {name!r}; omit --corrections, or "
+            "--method"
+        )
     check_writable(Path(folder))
     return device
 
@@ -127,10 +136,13 @@ def train_flip(
     *,
     preset: str = PRESET,
     agent: str = AGENT,
+    corrections: str | Path | None = None,
     **parts: Any,
 ) -> Path:
     """Train our pipeline, see `flipagents.train.pipeline`; parts: mappings of options for each of PARTS."""
     from flipagents.train.pipeline import train_pipeline  # noqa: PLC0415 - torch is optional and slow to import
 
-    chosen = {f"{name}_options": parts.get(name, {}) for name in PARTS}
+    chosen: dict[str, Any] = {f"{name}_options": parts.get(name, {}) for name in PARTS}
+    if corrections is not None:
+        chosen["corrections"] = corrections
     return train_pipeline(source, val, folder, preset=preset, agent=agent, device=device, progress=progress, **chosen)

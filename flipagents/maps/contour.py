@@ -6,8 +6,8 @@ rule itself would miss, from images and boxes alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from flipagents.maps.mapper import Mapper
 from flipagents.maps.rules import refined_prior
 from flipagents.store.recipe import CONTOUR
-from flipenv.pixels import Grey
+from flipenv.pixels import Grey, Mask
 from flipenv.types import Box, Case
 
 if TYPE_CHECKING:
@@ -43,14 +43,28 @@ class Contour:
 
 
 def train_contour(
-    cases: Sequence[Case], config: StudentConfig, *, device: str = "cpu", progress: bool = True
+    cases: Sequence[Case],
+    config: StudentConfig,
+    *,
+    mended: Mapping[int, Mask] | None = None,
+    device: str = "cpu",
+    progress: bool = True,
 ) -> Student:
-    """Train the network on the rule's maps of these cases; their masks are not used."""
+    """Train the network on the rule's maps of these cases; their masks are not used.
+
+    mended: masks by a case's index, learned in place of its map, see `with_masks`.
+    """
     from flipagents.maps.training import distil  # noqa: PLC0415 - torch, which finding a prior does without
 
-    return distil(cases, rule_maps(cases), config, device=device, progress=progress, title=CONTOUR)
+    maps = with_masks(rule_maps(cases), mended or {})
+    return distil(cases, maps, config, device=device, progress=progress, title=CONTOUR)
 
 
 def rule_maps(cases: Sequence[Case]) -> list[NDArray[np.float32]]:
     """The refined polar boundary of each case, (height, width) float32 in 0..1."""
     return [np.asarray(refined_prior(case.image, case.box) / 255, np.float32) for case in cases]
+
+
+def with_masks(maps: Sequence[NDArray[Any]], masks: Mapping[int, Mask]) -> list[NDArray[Any]]:
+    """The maps, (height, width) in 0..1, but at the indices of `masks` the mask, (height, width) bool, as 0 and 1."""
+    return [np.asarray(masks[index], np.float32) if index in masks else own for index, own in enumerate(maps)]

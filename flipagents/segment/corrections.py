@@ -108,20 +108,27 @@ def read_corrections(path: Path, subject: Subject | None = None) -> list[Correct
     subject: what they are to be applied to. Raises CorrectionError for a file of another image, box or mask, and for
     anything else than a file of corrections; SourceError if it cannot be read.
     """
+    found, corrections = read_with_subject(path)
+    if subject is not None and found != subject:
+        raise CorrectionError(f"{path}: holds corrections of {_difference(found, subject)}")
+    return corrections
+
+
+def read_with_subject(path: Path) -> tuple[Subject, list[Correction]]:
+    """Read a file of corrections with what they belong to. Raises as `read_corrections`."""
     text = file_bytes(path)
     try:
         values = json.loads(text)
         if values["format"] != FORMAT:
             raise CorrectionError(f"has the format {values['format']!r}, not {FORMAT!r}")
         found = Subject(values["image"], tuple(values["box"]), values["mask"])
-        corrections = [Correction.from_dict(each) for each in values["corrections"]]
+        if not all(isinstance(each, str) for each in (found.image, found.mask)) or [*map(type, found.box)] != [int] * 4:
+            raise CorrectionError("expected digests of image and mask as text, and a box of four whole numbers")
+        return found, [Correction.from_dict(each) for each in values["corrections"]]
     except (ValueError, KeyError, TypeError) as error:  # FlipError is a ValueError
         raise CorrectionError(
             f"{path}: is not a file of corrections ({error}); expected one that `flip segment --points` wrote"
         ) from None
-    if subject is not None and found != subject:
-        raise CorrectionError(f"{path}: holds corrections of {_difference(found, subject)}")
-    return corrections
 
 
 def _difference(found: Subject, wanted: Subject) -> str:

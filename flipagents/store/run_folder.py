@@ -47,33 +47,48 @@ def begin(
     parts: Sequence[str],
     data: SourceLike,
     val: SourceLike | None,
+    corrections: Mapping[str, Any] | None = None,
 ) -> None:
     """Create a run's folder and record its settings, or check that the run in it has the same ones.
 
-    options: all of them, see `merged`. parts: folders in the order in which they are made. Raises CheckpointError for
-    the folder of another run, OutputError for one that is not writable, and the errors of `data` and `val` if they
-    cannot be read. If the folder has parts but no recorded options, nothing is written: each part has its own.
+    options: all of them, see `merged`. parts: folders in the order in which they are made. corrections: of the mended
+    masks that teach, if any: `images`, `of` all training images, and `digest`. Raises CheckpointError for the folder of
+    another run, OutputError for one that is not writable, and the errors of `data` and `val` if they cannot be read. If
+    the folder has parts but no recorded options, nothing is written: each part has its own.
     """
-    check(folder, preset=preset, agent=agent, options=options, data=data, val=val)
+    check(folder, preset=preset, agent=agent, options=options, data=data, val=val, corrections=corrections)
     check_writable(folder)
     then = read(folder)
     if then is None and any((folder / part).exists() for part in parts):
+        if corrections is not None:
+            raise CheckpointError(f"{folder} holds a run without {RUN}, taught by no mended mask; give another folder")
         return
     sources = {"data": data, "val": val} if then is None else {}  # else they are the same
     now: dict[str, Any] = {"preset": preset, "agent": agent}
     now |= {name: _described(source) for name, source in sources.items()}
     now |= {"options": plain(options), "parts": list(parts)}
-    if then is not None and all(then[name] == value for name, value in now.items()):
+    if corrections is not None:  # else a run is recorded as before
+        now |= {"corrections": dict(corrections)}
+    if then is not None and all(then.get(name) == value for name, value in now.items()):
         return
     now = {**(then or {}), **now}
     write_texts({folder / RUN: json.dumps({**now, "about": about()}, indent=1) + "\n"})
 
 
-def check(folder: Path, *, preset: str, agent: str, options: Options, data: SourceLike, val: SourceLike | None) -> None:
-    """Raise CheckpointError if a folder holds a run with a different preset, agent, option or data.
+def check(
+    folder: Path,
+    *,
+    preset: str,
+    agent: str,
+    options: Options,
+    data: SourceLike,
+    val: SourceLike | None,
+    corrections: Mapping[str, Any] | None = None,
+) -> None:
+    """Raise CheckpointError if a folder holds a run with a different preset, agent, option, data or mended masks.
 
     The error lists the first differences with both values. Options that only change a run's length may differ, and so
-    may the location of the same data. options: those known so far.
+    may the location of the same data. options: those known so far. corrections: as `begin`.
     """
     then = read(folder)
     if then is None:
@@ -85,6 +100,7 @@ def check(folder: Path, *, preset: str, agent: str, options: Options, data: Sour
     others = [f"{name}: {before[name]!r} then, {value!r} now" for name, value in known.items() if before[name] != value]
     _refuse(folder, names or others)  # another preset implies other options, so name the preset alone
     _refuse(folder, [*_changed(then, {"data": _described(data), "val": _described(val)})])
+    _refuse(folder, [*_other_corrections(then.get("corrections"), corrections)])
 
 
 def merged(configs: Mapping[str, Mapping[str, Any]], prefix: str) -> dict[str, Any]:
@@ -158,6 +174,14 @@ def _changed(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
         texts = [described and described["text"] for described in (before, source)]
         same = f"{name}: the cases of {texts[0]!r} have changed"
         yield same if texts[0] == texts[1] else f"{name}: {texts[0]!r} then, {texts[1]!r} now"
+
+
+def _other_corrections(then: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> Iterator[str]:
+    """The difference between the mended masks that taught a run and those that shall teach it."""
+    if (then and then["digest"]) == (now and now["digest"]):
+        return
+    before, after = ("none" if each is None else f"{each['images']} mended masks" for each in (then, now))
+    yield f"corrections: {before} then, {after if after != before else 'other ones'} now"
 
 
 def _refuse(folder: Path, differences: Sequence[str]) -> None:

@@ -24,8 +24,7 @@ PURPOSE = {
 }
 OURS = ("flip", "flip+student", "contour")  # methods that a report evaluates a pipeline by
 TAUGHT = (
-    "**LiteMedSAM, a network trained on 1.6 million masks, perhaps those of these images among them, taught these "
-    "weights: most of what they learned is its maps of the training images. No mask of the training images was read.**"
+    "LiteMedSAM, a network trained on 1.6 million masks, perhaps those of these images among them, taught these weights"
 )
 SIZES = " boxes"  # suffix of a report's groups by box area, which the card omits
 
@@ -64,7 +63,7 @@ def write_card(
     assert info is not None, "a run without run.json cannot be shipped"
     sections = [
         f"# {name}: weights of `flip train --preset {info['preset']}`",
-        *([TAUGHT] if presets()[info["preset"]].guided else []),
+        *([_taught(info)] if presets()[info["preset"]].guided else []),
         _what(folder),
         _data(info, data_note),
         _how(info),
@@ -74,6 +73,15 @@ def write_card(
         f"**Licence.** {licence.strip()}",
     ]
     write_texts({path: "\n\n".join(sections) + "\n"})
+
+
+def _taught(info: Mapping[str, Any]) -> str:
+    """What taught a guided pipeline, before anything else."""
+    if info.get("corrections"):
+        rest = "of the images without a mended mask (see Data) most of what they learned is its maps."
+    else:
+        rest = "most of what they learned is its maps of the training images. No mask of the training images was read."
+    return f"**{TAUGHT}: {rest}**"
 
 
 def _what(folder: Path) -> str:
@@ -100,7 +108,15 @@ def _data(info: Mapping[str, Any], note: str) -> str:
     texts = [f"Trained on `{info['data']['text']}`, digest {info['data']['digest']}"]
     if info["val"]:
         texts.append(f"the classifier calibrated on `{info['val']['text']}`, digest {info['val']['digest']}")
-    return f"**Data.** {', '.join(texts)}. Images and boxes only: no mask was read. {note.strip()}".strip()
+    mended = info.get("corrections")
+    if mended:
+        masks = (
+            f"Images and boxes, and **{mended['images']} of {mended['of']} training images were taught by masks that a "
+            f"person mended: these are masks** (digest {mended['digest']}). No other mask was read."
+        )
+    else:
+        masks = "Images and boxes only: no mask was read."
+    return f"**Data.** {', '.join(texts)}. {masks} {note.strip()}".strip()
 
 
 def _how(info: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ from flipagents.learn.config import LearnerConfig
 from flipagents.learn.learner import Learner, check_agent
 from flipagents.learn.rollout import masks_of
 from flipagents.machine.devices import check_device
-from flipagents.maps.contour import rule_maps, train_contour
+from flipagents.maps.contour import rule_maps, train_contour, with_masks
 from flipagents.maps.enriched import Enriched
 from flipagents.maps.network import Student, StudentConfig
 from flipagents.maps.training import Target, distil
@@ -32,10 +32,12 @@ from flipagents.store import checkpoint, run_folder
 from flipagents.store.checkpoint import CheckpointError
 from flipagents.store.recipe import CONTOUR, Recipe
 from flipagents.store.run_folder import AGENT, CLASSIFIER, FINAL, STAGES
+from flipagents.train.corrections import read_mended
 from flipagents.train.guide import GUIDE, ask_guide, check_guide, with_guides
 from flipagents.train.presets import presets
 from flipenv.config import EnvConfig
 from flipenv.errors import ConfigError
+from flipenv.pixels import Mask
 from flipenv.pool import EpisodePool, check_names
 from flipenv.progress import log_line
 from flipenv.registry import unknown
@@ -53,6 +55,7 @@ def train_pipeline(
     agent: str = "ddqn",
     device: str = "cpu",
     progress: bool = True,
+    corrections: str | Path | None = None,
     env_options: Mapping[str, Any] | None = None,
     learner_options: Mapping[str, Any] | None = None,
     classifier_options: Mapping[str, Any] | None = None,
@@ -61,9 +64,11 @@ def train_pipeline(
     """Train the pipeline of a preset on images and boxes; return its folder, which `Segmenter.from_pretrained` reads.
 
     agent: name of the agent for both stages, see `flipagents.learn.agents`.
-    No masks are used, neither of `train` nor of `val`, which calibrates the classifier. Raises, before anything is
-    computed, ConfigError for an unknown preset, agent, device or option, CheckpointError if the folder holds a run with
-    other options or data, OutputError if it is not writable.
+    corrections: folder of masks that a person mended (`flipagents.train.corrections`); those of training images teach
+    the prior's network and the first student in place of the maps of these images. Otherwise no masks are used, neither
+    of `train` nor of `val`, which calibrates the classifier. Raises, before anything is computed, ConfigError for an
+    unknown preset, agent, device or option, CheckpointError if the folder holds a run with other options, data or
+    mended masks, OutputError if it is not writable, and as `read_mended`.
 
     The folder gets `run.json` at once, and progress lines in `train.log` (see `flipagents.store.run_folder`).
 
@@ -100,13 +105,20 @@ def train_pipeline(
         **run_folder.merged({name: own.to_dict() for name, own in judged.items()}, "classifier"),
         **run_folder.merged({name: vars(own) for name, own in {**contour, **students}.items()}, "student"),
     }
+    if corrections is not None and not (contour or students):
+        raise ConfigError(f"preset {preset!r} has no network that mended masks could teach: omit corrections")
     if chosen.guided:
         check_guide()
     source = open_source(train)
     known = None if val is None else open_source(val)
+    mended = None if corrections is None else read_mended(corrections, source)
     begin = partial(run_folder.begin, folder, preset=preset, agent=agent, options=options, data=train, val=val)
+    begin = partial(begin, corrections=None if mended is None else mended.record())
     ranks.on_rank_0(partial(begin, parts=[*judged, *contour, *stages, *students]))
+    masks = None if mended is None else mended.masks
     with run_folder.log(folder):
+        if mended is not None:
+            log_line(mended.summary(), quiet=not progress or ranks.rank() > 0)
         guides = None
         if chosen.guided:
             guides = ranks.on_rank_0(
@@ -124,9 +136,11 @@ def train_pipeline(
             scorer=scorer,
             recipe=chosen.recipe,
             contour=contour.get(CONTOUR),
+            mended=masks,
             progress=progress,
         )
-        ranks.on_rank_0(partial(teach, source, folder, students, guides=guides, device=device, progress=progress))
+        taught = partial(teach, source, folder, students, guides=guides, mended=masks)
+        ranks.on_rank_0(partial(taught, device=device, progress=progress))
         ranks.on_rank_0(partial(write_copy, folder))
     return folder
 
@@ -166,22 +180,25 @@ def train_stages(
     agent: str = "ddqn",
     recipe: Recipe | None = None,
     contour: StudentConfig | None = None,
+    mended: Mapping[int, Mask] | None = None,
     progress: bool = True,
 ) -> dict[str, Cost]:
     """Train the agents stage by stage, into a folder that `Segmenter.from_pretrained` reads; return the costs.
 
     stages: environments by stage name, in order; each after the first sees the previous one's masks. agent: name of the
     agent for all of them, see `flipagents.learn.agents`. recipe: of the pipeline; its stages are replaced. contour: the
-    network of the prior `contour`, trained first if the recipe names that prior. Resumes where it stopped;
-    CheckpointError if the folder belongs to another run. Inside `flipagents.learn.ranks.process_group` all ranks train
-    the agents together; rank 0 does the rest.
+    network of the prior `contour`, trained first if the recipe names that prior. mended: masks by a case's index, which
+    that network learns in place of the rule's maps. Resumes where it stopped; CheckpointError if the folder belongs to
+    another run. Inside `flipagents.learn.ranks.process_group` all ranks train the agents together; rank 0 does the
+    rest.
     """
     recipe, device = recipe or Recipe(), learner.device
     cases = _blind(source)
 
     def outline() -> None:
         config = contour or StudentConfig()
-        _once(folder / CONTOUR, config, device, lambda: train_contour(cases, config, device=device, progress=progress))
+        train = partial(train_contour, cases, config, mended=mended, device=device, progress=progress)
+        _once(folder / CONTOUR, config, device, train)
 
     if recipe.prior == CONTOUR:
         ranks.on_rank_0(outline)
@@ -209,13 +226,14 @@ def teach(
     students: Mapping[str, StudentConfig],
     *,
     guides: Sequence[Target] | None = None,
+    mended: Mapping[int, Mask] | None = None,
     device: str = "cpu",
     progress: bool = True,
 ) -> None:
     """Train students into a pipeline's folder, the first on the agents' maps, each other on the previous one's.
 
     Without agents the first learns the rule's. guides: maps to average with what the first learns, one per case, see
-    `flipagents.train.guide`.
+    `flipagents.train.guide`. mended: masks by a case's index, which the first learns in place of these maps.
     """
     cases = _blind(source)
     images, boxes = [case.image for case in cases], [case.box for case in cases]
@@ -232,6 +250,8 @@ def teach(
             maps = list(rule_maps(cases))
         if teacher is None and guides is not None:
             maps = with_guides(maps, guides)
+        if teacher is None:
+            maps = with_masks(maps, mended or {})
         return distil(cases, maps, config, device=device, progress=progress, title=name)
 
     for name, config in students.items():
