@@ -90,7 +90,22 @@ def test_the_masks_to_check_are_listed(tmp_path: Path, monkeypatch: pytest.Monke
         )
     ]
     write_quality(Path("masks/quality.csv"), rows)
-    assert [row.mask for row in run(blocks("review.md", "python"))["worst"]] == [rows[1].mask, rows[0].mask]
+    assert [row.mask for row in run(blocks("review.md", "python")[:1])["worst"]] == [rows[1].mask, rows[0].mask]
+
+
+def test_a_mask_is_mended_and_rated() -> None:
+    pytest.importorskip("onnxruntime")
+    _, second = blocks("review.md", "python")
+    case = flipenv.open_source("phantom:1?height=96&width=136&first=1000000").load(0)
+    box, (row, column) = case.box, np.argwhere(case.mask)[0]
+    known: dict[str, Any] = {"folder": None, "image": case.image, "box": box}
+    exec(second, known | {"points": np.zeros((0, 2)), "labels": np.zeros(0)}, plain := {})
+    exec(second, known | {"points": [(column, row), (box.left, box.top)], "labels": [1, 0]}, mended := {})
+    assert mended["quality"].calibrated
+    assert 0 < mended["quality"].low < mended["quality"].value < mended["quality"].high <= 1
+    clicked = plain["segmenter"].predict(box, points=[(column, row)], labels=[1])
+    assert clicked[row, column]
+    assert not plain["segmenter"].predict(box, points=[(column, row)], labels=[0])[row, column]
 
 
 def test_the_quick_start_segments() -> None:
@@ -102,7 +117,16 @@ def test_the_quick_start_segments() -> None:
     assert 2 * (mask & case.mask).sum() / (mask.sum() + case.mask.sum()) > 0.8
 
 
-COMMANDS = ["../README.md", "quick-start.md", "environment.md", "agents.md", "review.md", "baselines.md", "scale.md"]
+COMMANDS = [
+    "../README.md",
+    "quick-start.md",
+    "environment.md",
+    "agents.md",
+    "review.md",
+    "quality.md",
+    "baselines.md",
+    "scale.md",
+]
 
 
 @pytest.mark.parametrize("page", COMMANDS)
