@@ -68,6 +68,26 @@ def test_every_row_of_the_papers_table_1_has_one_of_ours() -> None:
     assert set(table1.PRINTED) - {"flip-paper"} <= set(table1.METHODS)
 
 
+def test_guided(tmp_path: Path) -> None:
+    import guided
+
+    reports = guided.main(some(tmp_path, "--methods", "polar", "guided"))
+    assert list(reports) == ["tight", "128x128"]
+    text = (tmp_path / "table.md").read_text()
+    polar, own = (
+        next(line for line in text.splitlines() if line.startswith(f"| {name} ")) for name in ("polar", "guided")
+    )
+    row, other = (reports["tight"].row(name) for name in ("guided", "polar"))
+    assert row is not None
+    assert other is not None
+    assert f"{row.dice.mean:.4f}" in own
+    assert f"{row.dice.mean - other.dice.mean:+.4f} [" in polar
+    assert own.split("|")[-2].strip() == "", "not compared with itself"
+    assert {case.image.shape for case in guided.small_copies(flipenv.open_source("phantom:2?height=80&width=112"))} == {
+        (128, 128)
+    }
+
+
 def test_table3(tmp_path: Path) -> None:
     import table3
 
