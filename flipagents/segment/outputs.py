@@ -80,6 +80,7 @@ def write_outputs(
             origin = dataclasses.replace(origin, files=tuple(sorted({*origin.files, *left})))
         else:
             stale = [paths[0].with_name(name) for name in left]
+    part_of = {} if scan is None else {"frame": scan.frame, "axis": scan.axis}
     with replacing(paths, together=True, stale=stale) as parts:
         for path, part in parts.items():
             if path.suffix == ".gif":
@@ -89,7 +90,7 @@ def write_outputs(
                 assert recording is not None
                 write_mp4(part, recording.frames, fps=12)
             elif path.suffix == ".gz":
-                part.write_bytes(nifti_bytes(mask, voxels, spacing_mm))
+                part.write_bytes(nifti_bytes(mask, voxels, spacing_mm, **part_of))
             elif path.suffix == ".dcm":
                 part.write_bytes(seg_bytes(mask, scan))
             elif path.name.endswith("_curve.png"):

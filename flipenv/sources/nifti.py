@@ -48,9 +48,8 @@ class Slices(NamedTuple):
         return turned.reshape(turned.shape[:2])
 
     def voxels(self, picture: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-        """The inverse of `picture`: the slice in an array of voxels of this shape, apart from the number of slices."""
-        sizes = [1 if axis not in (self.rows, self.columns) else size for axis, size in enumerate(shape)]
-        return picture.T.reshape(sizes)
+        """The inverse of `picture`: a slice as voxels of this shape, which is that of a part indexed by `where`."""
+        return picture.T.reshape(shape)
 
 
 def slices_along(path: Path, shape: tuple[int, ...], axis: str | None = None) -> Slices:
