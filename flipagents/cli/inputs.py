@@ -20,12 +20,16 @@ POINT = re.compile(r"(\d+),(\d+)([+-])")
 
 
 def open_input(
-    text: str, box: Sequence[str] | None = None, frame: int | None = None, boxes: Path | None = None
+    text: str,
+    box: Sequence[str] | None = None,
+    frame: int | None = None,
+    boxes: Path | None = None,
+    axis: str | None = None,
 ) -> Source:
     """The image with its box, the folder of images with its table of boxes, or the source named by `text`.
 
-    box: X0, Y0, X1, Y1 as typed, in pixels or, with %, in percent of the image. frame: of a multi-frame image. boxes: a
-    CSV whose image names are relative to the folder `text`.
+    box: X0, Y0, X1, Y1 as typed, in pixels or, with %, in percent of the image. frame: of a multi-frame image, or slice
+    of a volume along an axis, x, y or z. boxes: a CSV whose image names are relative to the folder `text`.
     Raises BoxError, ConfigError, ImageError or SourceError, quoting the input.
     """
     path = Path(text).expanduser()
@@ -34,15 +38,17 @@ def open_input(
             raise ConfigError(f"--boxes {boxes} is a table of boxes on the images of a folder; {text} is not a folder")
         return TableSource(boxes, images=path)
     if box is None:
-        if frame is not None:
-            raise ConfigError(f"--frame {frame} belongs to one image with --box; in a table frames are a column")
+        for option, value in (("--frame", frame), ("--axis", axis)):
+            if value is not None:
+                name = option.removeprefix("--")
+                raise ConfigError(f"{option} {value} belongs to one image with --box; in a table {name} is a column")
         return open_source(source_text(text))
     if path.is_dir() or path.suffix.lower() in (".json", ".csv"):
         raise BoxError(f"--box belongs to one image; {text} brings its own boxes: leave --box out")
-    shape = read_image(path, frame=frame).shape
-    name = frame_name(image_name(path.name), frame)
-    found = _box(box, shape)
-    return ListedSource([FileCase(name, text, path, found, frame=frame)], text)
+    shape = read_image(path, frame=frame, axis=axis).shape
+    name = frame_name(image_name(path.name), frame, axis)
+    found = box_typed(box, shape)
+    return ListedSource([FileCase(name, text, path, found, frame=frame, axis=axis)], text)
 
 
 def read_points(typed: Sequence[str], box: Sequence[str] | None) -> tuple[tuple[int, int, int], ...]:
@@ -90,7 +96,7 @@ def source_text(text: str, split: str | None = None) -> str:
     return text
 
 
-def _box(typed: Sequence[str], shape: tuple[int, ...]) -> Box:
+def box_typed(typed: Sequence[str], shape: tuple[int, ...]) -> Box:
     """The box of X0, Y0, X1, Y1 as typed on an image (height, width); BoxError quotes them in that order."""
     height, width = shape
     try:

@@ -22,6 +22,7 @@ from flipagents.cli.calibrate import calibrate
 from flipagents.cli.demo import demo
 from flipagents.cli.evaluate import evaluate
 from flipagents.cli.export import export
+from flipagents.cli.follow import follow_film
 from flipagents.cli.info import completion, info
 from flipagents.cli.play import add_options as add_play
 from flipagents.cli.play import play
@@ -288,7 +289,17 @@ def _add_segment(one: argparse.ArgumentParser) -> None:
         help="mend the mask by clicks, columns first: 120,80+ on the nodule, 60,40- not on it (with --box)",
     )
     one.add_argument("--boxes", type=Path, metavar="FILE.csv", help="boxes for a folder of images")
-    one.add_argument("--frame", type=int, metavar="K", help="frame of a multi-frame DICOM or TIFF, from 0")
+    one.add_argument("--frame", type=int, metavar="K", help="frame of a film, or slice of a NIfTI volume, from 0")
+    one.add_argument(
+        "--axis", choices=("x", "y", "z"), help="voxel axis that a volume's slices are numbered along (default z)"
+    )
+    one.add_argument(
+        "--follow",
+        dest="run",
+        action="store_const",
+        const=follow_film,
+        help="from that box on that frame, a mask on every frame of the film, volume, or folder of frames",
+    )
     one.add_argument(
         "--method",
         help="contour (the prior alone; default), flip (the agents; default with --gif, --mp4, or weights without a "
@@ -303,7 +314,7 @@ def _add_segment(one: argparse.ArgumentParser) -> None:
         "--quality", type=Path, metavar="FILE", help="output of `flip calibrate` (default: quality.json of the weights)"
     )
     one.add_argument("--check-boxes", action="store_true", help="look for boxes beside a nodule with the locator, too")
-    one.add_argument("--gif", action="store_true", help="let the agents segment, and write their walk as a GIF")
+    one.add_argument("--gif", action="store_true", help="write the agents' walk, or the followed film, as a GIF")
     one.add_argument("--mp4", action="store_true", help="the same as a video")
     one.add_argument("--only-masks", action="store_true", help="write no overlay and no curve")
     one.add_argument("--overwrite", action="store_true", help="replace existing results")

@@ -45,7 +45,7 @@ def segment(options: argparse.Namespace) -> int:
         need(EXPORTS[name][0], extra=EXPORTS[name][1], purpose=f"--export {name}")
     device = check_device(options.device, runtime=options.runtime)
     check_method(options.method, options.runtime)
-    source = open_input(options.input, options.box, options.frame, options.boxes)
+    source = open_input(options.input, options.box, options.frame, options.boxes, options.axis)
     if "coco" in options.export and options.shard is not None:
         raise ConfigError("--export coco covers all images: omit it here, and run once without --shard at the end")
     if "dicom-seg" in options.export and options.box is not None:

@@ -26,11 +26,14 @@ class Scan:
 
     file: Path
     frame: int | None = None  # of the file, where it has several
+    axis: str | None = None  # that the slices of a volume are numbered along; None for z
 
 
 def scan_of(source: Source, index: int) -> Scan | None:
     """Where a case's image is read from; None where it is not in a file of its own."""
     entry = source.entries[index] if isinstance(source, ListedSource) else None
-    if isinstance(entry, FileCase | CocoCase):
+    if isinstance(entry, FileCase):
+        return Scan(entry.image, entry.frame, entry.axis)
+    if isinstance(entry, CocoCase):
         return Scan(entry.image, entry.frame)
     return Scan(entry.image) if isinstance(entry, BusiCase) else None

@@ -7,6 +7,7 @@ from typing import Any
 from flipagents.formats.nifti import read_voxels
 from flipagents.formats.scans import Scan
 from flipenv.sources.extras import need
+from flipenv.sources.nifti import slices_along
 from flipenv.sources.readers import is_dicom, is_nifti
 
 CM = 3  # code of PhysicalUnitsXDirection, PS3.3 C.8.5.5.1.15
@@ -26,8 +27,8 @@ def spacing_of(scan: Scan | None) -> tuple[float, float] | None:
         voxels = read_voxels(scan.file)
         if voxels is None or voxels.header.get_xyzt_units()[0] != "mm":
             return None
-        across, down = (float(size) for size in voxels.header.get_zooms()[:2])
-        return _sane(down, across)
+        slices, sizes = slices_along(scan.file, voxels.shape, scan.axis), voxels.header.get_zooms()
+        return _sane(float(sizes[slices.rows]), float(sizes[slices.columns]))
     with scan.file.open("rb") as file:
         head = file.read(132)
     if not is_dicom(scan.file, head):

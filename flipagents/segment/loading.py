@@ -14,8 +14,10 @@ from flipagents.segment.runtimes import pipeline_folder
 from flipagents.store import checkpoint
 from flipagents.store.checkpoint import CheckpointError
 from flipagents.store.onnx import KIND as EXPORTED
-from flipagents.store.recipe import CONTOUR
+from flipagents.store.recipe import CLASSIFIER, CONTOUR, Recipe
 from flipagents.store.run_folder import unfinished
+from flipenv.config import CanvasSpec, EnvConfig
+from flipenv.scorer import Scorer
 
 
 def load_mapper(folder: str | Path, device: str = "cpu") -> Mapper:
@@ -49,6 +51,31 @@ def load_student(
     if not checkpoint.exists(where / name):
         raise CheckpointError(unfinished(where) or f"{where} holds no {name}; `flip train --preset small` makes one")
     return load_mapper(where / name, device)
+
+
+def load_scorer(
+    folder: str | Path | None = None, device: str = "cpu", runtime: str = "auto"
+) -> tuple[Scorer, CanvasSpec]:
+    """Load a pipeline's classifier, and the canvas on which it scores; folder: None for the shipped weights.
+
+    Raises as `load_student`, also where no stage tells the canvas.
+    """
+    where = pipeline_folder(folder, runtime, device)
+    if not checkpoint.exists(where / CLASSIFIER):
+        raise CheckpointError(unfinished(where) or f"{where} holds no classifier; `flip train` makes one")
+    recipe = Recipe.read(where)
+    if not recipe.stages:
+        raise CheckpointError(f"{where} has a classifier but no agents, whose canvas it scores")
+    canvas = EnvConfig.of(checkpoint.about_of(where / recipe.stages[0])["env"]).canvas
+    if checkpoint.kind_of(where / CLASSIFIER) == EXPORTED:
+        from flipagents.segment.onnx import OnnxScorer  # noqa: PLC0415 - optional
+
+        return OnnxScorer.load(where / CLASSIFIER, device), canvas
+    try:
+        from flipagents.classify.classifier import Classifier  # noqa: PLC0415 - torch
+    except ModuleNotFoundError as error:
+        raise checkpoint.without_torch(where / CLASSIFIER, error) from error
+    return Classifier.load(where / CLASSIFIER).scorer(device), canvas
 
 
 def load_agent(folder: str | Path, device: str = "cpu", **options: Any) -> Agent:

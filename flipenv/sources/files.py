@@ -29,12 +29,13 @@ class FileCase:
     coarse: Path | None = None
     prior: Path | None = None
     frame: int | None = None  # of a multi-frame `image`
+    axis: str | None = None  # of a volume, that its slices are numbered along; None for z
     columns_first: bool = False  # whether the box was given as X0, Y0, X1, Y1
     meta: Mapping[str, str] = field(default_factory=dict)
 
     def load(self) -> Case:
         """Read the case; see `Source.load`."""
-        image = read_image(self.image, frame=self.frame)
+        image = read_image(self.image, frame=self.frame, axis=self.axis)
         if self.mask is not None and not is_file(self.mask):
             raise SourceError(f"{self.where}: mask {str(self.mask)!r} is not a file; restore it, or omit it")
         return make_case(
@@ -53,7 +54,8 @@ class FileCase:
     def fingerprint(self) -> str:
         """Hash what determines the case; see `Source.fingerprint`."""
         files = (self.image, self.mask, self.background, self.coarse, self.prior)
-        return digest(self.id, self.box, self.meta, *frame_part(self.frame), *files)
+        axis = () if self.axis is None else (self.axis,)
+        return digest(self.id, self.box, self.meta, *frame_part(self.frame), *axis, *files)
 
     def unlabelled(self) -> FileCase:
         """The same case without its mask, which is neither read nor hashed."""
@@ -73,9 +75,10 @@ def image_name(file: str) -> str:
     return file
 
 
-def frame_name(name: str, frame: int | None) -> str:
-    """Name of an image or one frame of it: `loop`, or `loop-frame12`."""
-    return name if frame is None else f"{name}-frame{frame}"
+def frame_name(name: str, frame: int | None, axis: str | None = None) -> str:
+    """Name of an image or one frame of it: `loop`, `loop-frame12`, or `volume-x-frame12` along a named axis."""
+    along = "" if axis is None else f"-{axis}"
+    return name + along if frame is None else f"{name}{along}-frame{frame}"
 
 
 def folder_at(path: Path, expected: str) -> Path:

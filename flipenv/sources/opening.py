@@ -12,7 +12,8 @@ from flipenv.sources.busi import BusiSource
 from flipenv.sources.cases import CaseSource
 from flipenv.sources.coco import CocoSource
 from flipenv.sources.folders import FolderSource
-from flipenv.sources.options import need_path, split_options, whole_number
+from flipenv.sources.options import need_path, split_options, whole_number, yes_or_no
+from flipenv.sources.phantom_films import FilmSource
 from flipenv.sources.phantoms import PhantomSource
 from flipenv.sources.table import TableSource
 from flipenv.types import Case
@@ -29,6 +30,7 @@ def open_source(source: SourceLike) -> Source:
     Text is `kind` or `kind:ARGUMENT?option=value&option=value`:
 
     - `phantom`, `phantom:200?first=1000&height=160&width=224`: synthetic cases, by default 64
+    - `phantom-film`, `phantom-film:4?frames=24&fade=true&first=0&height=320&width=448`: every frame of synthetic films
     - `busi:PATH?split=train&boxes=FILE.csv`: the BUSI folder
     - `folders:PATH`: subject folders with data.png and nodule.npy
     - `coco:FILE.json?category=nodule`: COCO instances
@@ -58,6 +60,15 @@ def _phantom(text: str) -> Source:
     count, options = split_options("phantom", text, ("first", "height", "width"))
     numbers = {name: whole_number("phantom", name, value) for name, value in options.items()}
     return PhantomSource(**({"count": whole_number("phantom", "count", count)} if count else {}), **numbers)
+
+
+@SOURCES.register("phantom-film")
+def _phantom_film(text: str) -> Source:
+    kind = "phantom-film"
+    count, options = split_options(kind, text, ("fade", "first", "frames", "height", "width"))
+    fade = yes_or_no(kind, "fade", options.pop("fade", "false"))
+    numbers = {name: whole_number(kind, name, value) for name, value in options.items()}
+    return FilmSource(**({"count": whole_number(kind, "count", count)} if count else {}), **numbers, fade=fade)
 
 
 @SOURCES.register("busi")

@@ -45,3 +45,10 @@ def whole_number(kind: str, name: str, text: str) -> int:
             f"source '{kind}': {name}={text!r} is not a whole number; expected digits, for example {name}=64"
         )
     return int(text)
+
+
+def yes_or_no(kind: str, name: str, text: str) -> bool:
+    """Return an option as a bool; SourceError unless it is `true` or `false`."""
+    if text not in ("true", "false"):
+        raise SourceError(f"source '{kind}': {name}={text!r}; expected {name}=true or {name}=false")
+    return text == "true"

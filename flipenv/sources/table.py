@@ -20,10 +20,10 @@ FILES = ("mask", "background", "coarse", "prior")
 class TableSource(ListedSource):
     """A CSV with a header: `image`, then `top,left,bottom,right` or `x0,y0,x1,y1`, half-open pixels of the image.
 
-    Optional columns: `id`; `frame`, from 0, of a multi-frame image; and the files `mask`, `background`, `coarse`,
-    `prior`. Empty cells mean absent. Other columns go to the case's meta. Files are relative to the CSV, or to
-    `images`. By default, an id is the image's file name without suffix, with `-frame12` if a frame is given, and with
-    `#2`, `#3` from the second box on the same image.
+    Optional columns: `id`; `frame`, from 0, of a multi-frame image; `axis` of a volume, x, y or z; the files `mask`,
+    `background`, `coarse`, `prior`. Empty cells mean absent. Other columns go to the case's meta. Files are relative to
+    the CSV, or to `images`. By default, an id is the image's file name without suffix, with `-frame12` if a frame is
+    given, and with `#2`, `#3` from the second box on the same image.
 
     Args:
         path: the CSV file.
@@ -59,6 +59,7 @@ class TableSource(ListedSource):
 
 def _entry(folder: Path, row: Row, names: Counter[str]) -> Entry:
     frame: int | None = None
+    axis = row.cells.get("axis") or None
     fault: SourceError | None = None
     try:
         frame = whole_number(row, "frame", "the number of a frame, from 0") if row.cells.get("frame") else None
@@ -68,10 +69,12 @@ def _entry(folder: Path, row: Row, names: Counter[str]) -> Entry:
     case_id = row.cells.get("id", "")
     if not case_id:
         name = str(PurePosixPath(row.cells["image"].replace("\\", "/"))) if row.cells["image"] else "unnamed"
-        name = frame_name(image_name(name), frame)
+        name = frame_name(image_name(name), frame, axis)
         names[name] += 1
         case_id = name if names[name] == 1 else f"{name}#{names[name]}"
-    return FileCase(id=case_id, where=row.where, frame=frame, **parts) if fault is None else BadEntry(case_id, fault)
+    if fault is not None:
+        return BadEntry(case_id, fault)
+    return FileCase(id=case_id, where=row.where, frame=frame, axis=axis, **parts)
 
 
 def _parts(folder: Path, row: Row) -> dict[str, Any]:
@@ -86,7 +89,7 @@ def _parts(folder: Path, row: Row) -> dict[str, Any]:
             raise SourceError(
                 f"{row.where}: {name} {row.cells[name]!r} is not a file in {folder}; paths are relative to it"
             )
-    taken = {"image", "id", "frame", *FILES, *TLBR, *XYXY}
+    taken = {"image", "id", "frame", "axis", *FILES, *TLBR, *XYXY}
     return {
         "box": box,
         "columns_first": XYXY[0] in row.cells,

@@ -10,7 +10,7 @@ import pytest
 
 from flipagents.cli import main
 from flipagents.compare.methods import make_method, run_method
-from flipagents.formats.dicom_seg import seg_bytes
+from flipagents.formats.dicom_seg import film_seg_bytes, seg_bytes
 from flipagents.formats.scans import Scan
 from flipenv.errors import ImageError, MaskError
 from flipenv.types import Case
@@ -88,3 +88,31 @@ def test_what_cannot_be_referred_to(scan: Path, phantoms: list[Case], tmp_path: 
         seg_bytes(mask, Scan(tmp_path / "scan.png"))
     with pytest.raises(ImageError, match=r"film\.dcm: has 2 frames; expected .* 0\.\.1"):
         seg_bytes(mask, Scan(film))
+
+
+def test_many_frames_of_a_film(phantoms: list[Case], tmp_path: Path) -> None:
+    """A frame for each mask, which says of which frame it is."""
+    height, width = phantoms[1].image.shape
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 255, (5, height, width)).astype(np.uint8)
+    film = with_study(tmp_path / "film.dcm", pixels, SOPClassUID=pydicom.uid.UltrasoundMultiFrameImageStorage)
+    masks = {frame: random.random((height, width)) < 0.3 for frame in (3, 1, 4)}
+    masks[2] = np.zeros((height, width), bool)
+    (tmp_path / "seg.dcm").write_bytes(film_seg_bytes(masks, Scan(film)))
+    found, image = pydicom.dcmread(tmp_path / "seg.dcm"), pydicom.dcmread(film)
+    assert found.NumberOfFrames == 3
+    np.testing.assert_array_equal(found.pixel_array > 0, np.stack([masks[1], masks[3], masks[4]]))
+    for place, (group, frame) in enumerate(zip(found.PerFrameFunctionalGroupsSequence, (1, 3, 4), strict=True), 1):
+        (source,) = group.DerivationImageSequence[0].SourceImageSequence
+        assert (source.ReferencedSOPInstanceUID, source.ReferencedFrameNumber) == (image.SOPInstanceUID, frame + 1)
+        (content,) = group.FrameContentSequence
+        assert (list(content.DimensionIndexValues), content.InStackPositionNumber) == ([1, place], frame + 1)
+    (series,) = found.ReferencedSeriesSequence
+    (listed,) = series.ReferencedInstanceSequence
+    assert listed.ReferencedSOPInstanceUID == image.SOPInstanceUID
+    highdicom = pytest.importorskip("highdicom")
+    assert highdicom.seg.segread(tmp_path / "seg.dcm").number_of_segments == 1
+    with pytest.raises(MaskError, match="all masks are empty"):
+        film_seg_bytes({2: masks[2]}, Scan(film))
+    with pytest.raises(ImageError, match="has no frame 7"):
+        film_seg_bytes({7: masks[1]}, Scan(film))

@@ -149,7 +149,7 @@ def test_nifti_window(tmp_path):
 @pytest.mark.parametrize(
     ("voxels", "found"),
     [
-        (np.zeros((5, 4, 3), np.uint8), "5x4x3 voxels"),
+        (np.zeros((5, 4, 3, 2), np.uint8), "5x4x3x2 voxels"),
         (np.zeros((5, 0), np.uint8), "5x0 voxels"),
         (LEVELS.T.astype(np.float32) * 9, "no display window"),
         (np.full((5, 4), np.nan, np.float32), "NaN"),
