@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from common import GUIDED, beside_paper, candidate, make_parser, read, run, write
+from common import beside_paper, candidate, make_parser, read, run, write
 from paper import TABLE_1
 
 from flipagents.compare.evaluation import Candidate
@@ -25,10 +25,9 @@ METHODS = (
     *("box", "ellipse", "otsu", "grabcut", "grabcut-fair", "saliency", "saliency-fine", "sp-rg"),
     *("gradcam", "gradcam++", "adversarial-erasing", "sdi", "box-unet", "polar", "polar+grey", "contour"),
     *OURS,
-    *GUIDED,
-    *("litemedsam", "guide", "unet", "oracle"),
+    *("guided", "litemedsam", "unet", "oracle"),
 )
-PIPELINE = ("contour", "guide", *OURS)  # weights from `--weights`
+PIPELINE = ("contour", *OURS)  # weights from `--weights`
 TRAINED = ("adversarial-erasing", "sdi", "box-unet", "unet")  # weights from `--baselines`
 PRINTED = {  # our row -> the paper's
     "unet": "U-net",
@@ -44,7 +43,7 @@ NOTES = (
     "The paper's numbers are of its own images, ours of other patients. Empty masks have no distance and are left out "
     "of HD and ASD: see the share of empty masks below. `unet` learned from full masks; `oracle` erases superpixels by "
     "the true mask: both are bounds, not competitors. `litemedsam` learned from over a million masks; its maps "
-    "of the training images, beside the boxes, taught `guided`; `guide` and `guided+guide` ask it.",
+    "of the training images, beside the boxes, taught `guided`.",
 )
 
 
