@@ -281,7 +281,9 @@ def test_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture[str], pipeline: 
     told = capsys.readouterr().out
     for name in ("box", "ellipse", "polar", "flip", "flip+student"):
         assert f"\n| {name} | " in told
-    assert names(out) == ["cases.csv", "evaluations", "report.json", "table.md", "table.tex"]
+    figures = [f"{kind}-{name}.png" for kind in ("reliability", "risk-coverage") for name in ("flip", "flip+student")]
+    expected = ["cases.csv", "evaluations", "report.json", "table.md", "table.tex"]
+    assert names(out) == sorted([*expected, *(figures if find_spec("matplotlib") else [])])
     assert (out / "table.md").read_text() in told
     assert main([*words[:5], "--split", "val"]) == 2
     assert "option 'split'" in one_line(capsys)
