@@ -47,7 +47,7 @@ class Segmenter:
 
     Deterministic; needs no classifier. stages: agents in order; each after the first sees the previous one's mask.
     prior: computes the prior that every stage may see, from image and tight box. student: in place of stages, a network
-    whose map is the result. Raises ConfigError unless there are either stages or a student.
+    whose map is the result. Raises ConfigError for both.
     """
 
     def __init__(
@@ -61,10 +61,8 @@ class Segmenter:
     ) -> None:
         if isinstance(lanes, bool) or not isinstance(lanes, int) or lanes < 1:
             raise ConfigError(f"lanes={lanes!r}; expected a whole number, at least 1")
-        if bool(stages) == (student is not None):
-            raise ConfigError(
-                f"{len(stages)} stages and student={student}; expected agents, or a student without agents"
-            )
+        if stages and student is not None:
+            raise ConfigError(f"{len(stages)} stages and a student; expected either agents or a student")
         self.student = student
         self.stages, self.recipe, self.prior, self.lanes = list(stages), recipe or Recipe(), prior, lanes
         self.folder: Path | None = None  # of the loaded networks
