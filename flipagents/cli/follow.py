@@ -104,8 +104,7 @@ def open_film(options: argparse.Namespace) -> FilmOutput:
     spacing = {spacing_of(scan) for scan in (scans if path.is_dir() else scans[:1])}
     if len(spacing) > 1:
         raise ImageError(f"{path}: its frames differ in pixel spacing; expected those of one film")
-    masks = [f"{each}_mask.png" for each in names]
-    return FilmOutput(options.out, file_names([name])[0], frames, scans, masks, options.frame, spacing.pop())
+    return FilmOutput(options.out, file_names([name])[0], frames, scans, names, options.frame, spacing.pop())
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -133,7 +132,7 @@ def _check_new(film: FilmOutput, kinds: Sequence[str], overwrite: bool) -> None:
     """Raise ConfigError if a file that may be written exists, and may not be replaced."""
     from flipenv.errors import ConfigError
 
-    paths = [*film.paths(kinds).values(), *(film.folder / name for name in film.masks)]
+    paths = [*film.paths(kinds).values(), *map(film.mask, range(len(film.ids)))]
     there = [path for path in paths if path.exists()]
     if there and not overwrite:
         raise ConfigError(f"{there[0]} exists; choose another folder, or replace it with --overwrite")
@@ -148,25 +147,22 @@ def _origins(film: FilmOutput, steps: Sequence[Followed], options: argparse.Name
     kept = [step for step in steps if not step.gone]
 
     def entry(step: Followed) -> FileCase:
-        scan, name = film.scans[step.frame], film.masks[step.frame].removesuffix("_mask.png")
+        scan, name = film.scans[step.frame], film.ids[step.frame]
         return FileCase(name, str(scan.file), scan.file, step.box, frame=scan.frame, axis=scan.axis)
 
     source = ListedSource([entry(step) for step in kept], options.input)
     origins = Work(source, options.method, options.weights, options.device, 0, options.runtime).origins
-    return {
-        step.frame: origins.of(index, [film.folder / film.masks[step.frame]], step.box)
-        for index, step in enumerate(kept)
-    }
+    return {step.frame: origins.of(index, [film.mask(step.frame)], step.box) for index, step in enumerate(kept)}
 
 
 def _print_json(film: FilmOutput, step: Followed, method: str, seconds: float) -> None:
     """Print one line for a frame: as `flip segment` does, with the frame and its measures, or why it is let go."""
-    name, area, box = film.masks[step.frame], int(step.mask.sum()), step.box
-    line: dict[str, Any] = {"id": name.removesuffix("_mask.png"), "frame": step.frame}
+    area, box = int(step.mask.sum()), step.box
+    line: dict[str, Any] = {"id": film.ids[step.frame], "frame": step.frame}
     if step.gone:
         line["gone"] = step.gone
     else:
-        line["mask"] = str(film.folder / name)
+        line["mask"] = str(film.mask(step.frame))
     line |= {"box": [box.left, box.top, box.right, box.bottom], "method": method, "area_px": area}
     line |= {"seconds": round(seconds, 3)}
     if film.spacing_mm is not None:

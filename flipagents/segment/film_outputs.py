@@ -21,7 +21,7 @@ from flipenv.pixels import Grey
 
 TABLE = "_follow.csv"
 FPS = 10  # of the animation
-COLUMNS = ("number", "image", "frame", "axis", "x0", "y0", "x1", "y1", "kept", "area_px", "area_mm2")
+COLUMNS = ("number", "id", "image", "frame", "axis", "x0", "y0", "x1", "y1", "kept", "area_px", "area_mm2")
 COLUMNS += ("contrast", "agreement", "score", "reason")
 
 
@@ -33,9 +33,13 @@ class FilmOutput:
     name: str  # of the film
     frames: Sequence[Grey]  # all of them, (height, width) uint8
     scans: Sequence[Scan]  # where each is read from
-    masks: Sequence[str]  # file name of each frame's mask
+    ids: Sequence[str]  # of each frame, from which its mask is named
     start: int  # the frame with the box
     spacing_mm: tuple[float, float] | None = None  # down, across
+
+    def mask(self, frame: int) -> Path:
+        """Path of a frame's mask."""
+        return self.folder / f"{self.ids[frame]}_mask.png"
 
     @property
     def table(self) -> Path:
@@ -68,7 +72,7 @@ def write_film_outputs(
     """
     ordered = sorted(steps, key=lambda step: step.frame)
     kept = {step.frame: step.mask for step in ordered if not step.gone}
-    masks = {frame: film.folder / film.masks[frame] for frame in kept}
+    masks = {frame: film.mask(frame) for frame in kept}
     paths = film.paths(kinds)
     stale = [path for path in masks_of(film) if path not in masks.values()]
     scan = film.scans[film.start]
@@ -98,7 +102,7 @@ def masks_of(film: FilmOutput) -> list[Path]:
         frames = [int(row["number"]) for row in rows if row["kept"] == "yes"]
     except (OSError, ValueError, KeyError, csv.Error):
         return []
-    return [film.folder / film.masks[frame] for frame in frames if 0 <= frame < len(film.masks)]
+    return [film.mask(frame) for frame in frames if 0 <= frame < len(film.ids)]
 
 
 def _table(film: FilmOutput, steps: Sequence[Followed]) -> str:
@@ -111,7 +115,7 @@ def _table(film: FilmOutput, steps: Sequence[Followed]) -> str:
         seen, score = step.measures, step.measures.score
         rows.writerow(
             [
-                *(step.frame, path_from(film.folder, scan.file)),
+                *(step.frame, film.ids[step.frame], path_from(film.folder, scan.file)),
                 *("" if scan.frame is None else scan.frame, scan.axis or ""),
                 *(step.box.left, step.box.top, step.box.right, step.box.bottom),
                 *("no" if step.gone else "yes", area, "" if mm2 is None else mm2),
