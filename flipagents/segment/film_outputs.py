@@ -21,7 +21,20 @@ from flipenv.pixels import Grey
 
 TABLE = "_follow.csv"
 FPS = 10  # of the animation
-COLUMNS = ("number", "id", "image", "frame", "axis", "x0", "y0", "x1", "y1", "kept", "area_px", "area_mm2")
+COLUMNS: tuple[str, ...] = (
+    "number",
+    "id",
+    "image",
+    "frame",
+    "axis",
+    "x0",
+    "y0",
+    "x1",
+    "y1",
+    "kept",
+    "area_px",
+    "area_mm2",
+)
 COLUMNS += ("contrast", "agreement", "score", "reason")
 
 

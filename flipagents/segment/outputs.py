@@ -87,7 +87,7 @@ def write_outputs(
             origin = dataclasses.replace(origin, files=tuple(sorted({*origin.files, *left})))
         else:
             stale = [paths[0].with_name(name) for name in left]
-    part_of = {} if scan is None else {"frame": scan.frame, "axis": scan.axis}
+    frame, axis = (None, None) if scan is None else (scan.frame, scan.axis)
     with replacing(paths, together=True, stale=stale) as parts:
         for path, part in parts.items():
             if path.suffix in (".gif", ".mp4"):
@@ -95,7 +95,7 @@ def write_outputs(
                 write = write_gif if path.suffix == ".gif" else write_mp4
                 write(part, recording.frames, fps=12)
             elif path.suffix == ".gz":
-                part.write_bytes(nifti_bytes(mask, voxels, spacing_mm, **part_of))
+                part.write_bytes(nifti_bytes(mask, voxels, spacing_mm, frame=frame, axis=axis))
             elif path.suffix == ".json":
                 part.write_text(corrections, encoding="utf-8", newline="")
             elif path.suffix == ".dcm":
