@@ -86,7 +86,17 @@ def test_the_quick_start_segments() -> None:
     assert 2 * (mask & case.mask).sum() / (mask.sum() + case.mask.sum()) > 0.8
 
 
-@pytest.mark.parametrize("page", ["../README.md", "quick-start.md", "agents.md", "baselines.md", "scale.md"])
+def test_films_are_followed() -> None:
+    known = run(blocks("films.md", "python"))
+    assert known["lacking"] == ()
+    assert set(known["masks"]) >= set(range(5))
+    (let_go,) = known["let_go"]
+    assert abs(let_go.frame - known["film"].gone) <= 3
+
+
+@pytest.mark.parametrize(
+    "page", ["../README.md", "quick-start.md", "agents.md", "films.md", "baselines.md", "scale.md"]
+)
 def test_commands_exist(page: str) -> None:
     from flipagents.cli import parser as cli
 

@@ -17,6 +17,7 @@ from flipagents.compare.methods import METHODS, Method, has_runtimes, make_metho
 from flipagents.compare.ours import Finder, Flip
 from flipagents.formats.coco import Labelled, coco_json
 from flipagents.formats.nifti import Voxels, read_voxels
+from flipagents.formats.scans import Scan
 from flipagents.maps.geometry import ellipse, filled_box
 from flipagents.metrics import average_surface_distance, dice, hausdorff
 from flipagents.segment.outputs import output_paths, png_bytes, write_outputs
@@ -58,6 +59,11 @@ class Picture:
     def name(self) -> str:
         """Stem of its output files."""
         return file_names([frame_name(image_name(self.file), self.frame)])[0]
+
+    @property
+    def scan(self) -> Scan:
+        """Where it is read from."""
+        return Scan(Path(self.file), self.frame)
 
     def case(self, box: Box) -> Case:
         """The picture with a box, without the truth."""
@@ -224,7 +230,7 @@ def write_files(folder: Path, picture: Picture, result: Result) -> list[Path]:
     The COCO file names the uploaded image: beside it, it can be opened as a source.
     """
     paths = output_paths(folder, picture.name, nifti=True)
-    write_outputs(paths, result.case, result.mask, voxels=picture.voxels, truth=picture.truth)
+    write_outputs(paths, result.case, result.mask, voxels=picture.voxels, scan=picture.scan, truth=picture.truth)
     coco = folder / f"{picture.name}_coco.json"
     write_texts({coco: coco_json([Labelled(picture.file, result.case.box, result.mask, picture.frame)])})
     return [*paths, coco, *([write_image(folder, picture)] if picture.made else [])]
