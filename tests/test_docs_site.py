@@ -117,6 +117,14 @@ def test_the_quick_start_segments() -> None:
     assert 2 * (mask & case.mask).sum() / (mask.sum() + case.mask.sum()) > 0.8
 
 
+def test_films_are_followed() -> None:
+    known = run(blocks("films.md", "python"))
+    assert known["lacking"] == ()
+    assert set(known["masks"]) >= set(range(5))
+    (let_go,) = known["let_go"]
+    assert abs(let_go.frame - known["film"].gone) <= 3
+
+
 COMMANDS = [
     "../README.md",
     "quick-start.md",
@@ -124,6 +132,7 @@ COMMANDS = [
     "agents.md",
     "review.md",
     "quality.md",
+    "films.md",
     "baselines.md",
     "scale.md",
 ]

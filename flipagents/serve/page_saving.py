@@ -50,6 +50,7 @@ def write_zip(path: Path, sheets: Sequence[Sheet]) -> int:
             nodule.mask,
             truth=picture.truth,
             voxels=picture.voxels,
+            scan=picture.scan,
             corrections=_text(nodule),
             unmended=nodule.result.mask,
         )

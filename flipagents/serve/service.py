@@ -25,6 +25,7 @@ from flipagents.compare.methods import (
 )
 from flipagents.compare.ours import Finder, Flip
 from flipagents.formats.nifti import Voxels, read_voxels
+from flipagents.formats.scans import Scan
 from flipagents.maps.geometry import ellipse, filled_box
 from flipagents.metrics import average_surface_distance, dice, hausdorff
 from flipagents.segment.answer import Answer
@@ -68,6 +69,11 @@ class Picture:
     def name(self) -> str:
         """Stem of its output files."""
         return file_names([frame_name(image_name(self.file), self.frame)])[0]
+
+    @property
+    def scan(self) -> Scan:
+        """Where it is read from."""
+        return Scan(Path(self.file), self.frame)
 
     def case(self, box: Box) -> Case:
         """The picture with a box, without the truth."""

@@ -279,6 +279,43 @@ def test_tune_baselines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     ]
 
 
+def test_follow(tmp_path: Path) -> None:
+    import follow
+
+    found = follow.main(["--quick", "--out", str(tmp_path)])
+    assert names(tmp_path) == ["films.json", "follow.png", "table.md"]
+    stay, fade = found["films"]
+    assert stay["gone"] is None
+    assert fade["gone"] is not None
+    for row in (stay, fade):
+        assert {len(row[name]) for name in follow.ROWS} == {8 if row is stay else fade["gone"]}
+        assert row["follow"][row["start"]] == row["true"][row["start"]] == row["same"][row["start"]] > 0.9
+    assert np.mean(stay["follow"]) > np.mean(stay["same"])
+    assert {row["box"] for row in found["stills"]} >= {"10 px too large", "right"}
+    assert "| true box | " in (tmp_path / "table.md").read_text()
+
+
+def test_where_films_are_let_go() -> None:
+    import follow
+
+    row = {"start": 6, "gone": 14, "let_go": {"follow": [15], "alone": []}}
+    assert follow._lateness(row, "follow") == 1
+    assert follow._lateness(row, "alone") is None
+    row["let_go"]["follow"] = [12, 2]
+    assert follow._lateness(row, "follow") == -14, "on the way backwards it is wrong, wherever it happens"
+
+
+def test_overlap_against_masks() -> None:
+    import follow
+
+    from flipagents.maps.geometry import filled_box
+
+    one, two, apart = flipenv.Box(2, 3, 12, 20), flipenv.Box(6, 10, 18, 24), flipenv.Box(13, 21, 15, 30)
+    a, b = (filled_box(box, (30, 40)) for box in (one, two))
+    assert follow.overlap(one, two) == pytest.approx((a & b).sum() / (a | b).sum())
+    assert follow.overlap(one, apart) == 0
+
+
 def test_options(tmp_path: Path) -> None:
     from common import make_parser, read
 
