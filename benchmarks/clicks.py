@@ -9,8 +9,9 @@ largest connected error, on the side of the nodule ("erase") or not ("pass"), up
   least half as deep as the deepest, because people miss the middle;
 - disc: each click paints a disc of a fixed radius, 0.08 of the box's size (square root of its area);
 - superpixel: each click changes the environment's superpixel under it alone (mend with reach 0);
-- grabcut: OpenCV's GrabCut. All clicks so far are sure discs of the same radius, the mask so far is probable nodule and
-  sure deep inside, the rest of the box is probable background, and what is outside it sure background.
+- grabcut: OpenCV's GrabCut. All clicks so far are sure discs of the same radius, the mask so far is probable nodule,
+  and sure farther than 0.03 of the box's size inside its outline; the rest of the box is probable background, and what
+  is outside it sure background.
 
 All constants were chosen on BUSI's val. Groups: all cases, and the ten whose Dice before the first click is lowest.
 """
@@ -52,7 +53,7 @@ MOST = 20  # clicks
 GOAL = 0.95  # Dice
 WORST = 10  # cases
 DISC = 0.08  # radius, share of the box's size
-DEEP = 0.15  # GrabCut: distance from the outline from which the nodule is sure, share of the box's size
+DEEP = 0.03  # GrabCut: distance from the outline from which the nodule is sure, share of the box's size
 RIM = 0.4  # GrabCut: surroundings of the box that it sees, share of the box's size
 ITERATIONS = 2  # of GrabCut, per click
 

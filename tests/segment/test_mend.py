@@ -111,7 +111,7 @@ def test_the_mask_is_not_writable(phantoms: list[Case]) -> None:
     np.testing.assert_array_equal(each.base, given)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.data())
 def test_saved_corrections_give_the_same_mask(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     case = flipenv.open_source("phantom:1?height=96&width=150").load(0)

@@ -14,6 +14,7 @@ from flipagents.learn.agent import Agent  # noqa: E402 - needs torch
 from flipagents.learn.agents import make_agent  # noqa: E402 - needs torch
 from flipagents.learn.config import LearnerConfig  # noqa: E402
 from flipagents.metrics import boundary  # noqa: E402
+from flipagents.segment.corrections import CorrectionError  # noqa: E402
 from flipagents.segment.segmenter import Segmenter, walking  # noqa: E402
 from flipagents.store.checkpoint import CheckpointError  # noqa: E402
 from flipagents.store.recipe import PIPELINE, Recipe  # noqa: E402
@@ -253,3 +254,29 @@ def test_smoothing_rounds_steps_and_keeps_the_place() -> None:
     assert boundary(after).sum() < 0.9 * boundary(before).sum()
     assert (before & after).sum() > 0.95 * before.sum()
     assert Segmenter([], Recipe())._smoothed(steps, box) is steps
+
+
+def test_points_mend_the_mask(folder: Path, phantoms: list[Case]) -> None:
+    """They are clicks on the agents' own mask, columns first."""
+    from flipagents.segment.mend import Mender
+
+    case = phantoms[0]
+    segmenter = Segmenter.from_pretrained(folder)
+    with pytest.raises(EpisodeError, match="set_image"):
+        segmenter.predict(case.box, points=[(1, 1)], labels=[1])
+    segmenter.set_image(case.image)
+    plain = segmenter.predict(case.box)
+    row, column = case.box.top + 2, case.box.left + 7
+    mender = Mender(case.image, case.box, plain)
+    mender.click(row, column, "pass" if plain[row, column] else "erase")
+    found = segmenter.predict(case.box, points=np.array([[column, row]]), labels=[int(not plain[row, column])])
+    np.testing.assert_array_equal(found, mender.mask)
+    assert (found != plain).any()
+    np.testing.assert_array_equal(segmenter.predict(case.box, points=[], labels=[]), plain)
+    for options, told in (
+        ({"points": [(1, 1)]}, "points without labels"),
+        ({"labels": [1]}, "labels without points"),
+        ({"points": [(1, 1)], "labels": [1, 0]}, "for 1 points"),
+    ):
+        with pytest.raises(CorrectionError, match=told):
+            segmenter.predict(case.box, **options)
