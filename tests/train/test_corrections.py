@@ -102,6 +102,11 @@ def test_masks_of_the_command_line(table: Path, tmp_path: Path) -> None:
     assert set(found.masks) == {4}
     np.testing.assert_array_equal(found.masks[4], mender.mask)
     (corrections,) = out.glob("*_corrections.json")
+    told = corrections.read_text()
+    corrections.write_text(told.replace(f'"row": {top + 2}', f'"row": {top + 3}'))
+    with pytest.raises(CorrectionError, match="is not the mask after the corrections in"):
+        read_mended(out, source)
+    corrections.write_text(told)
     kept = corrections.read_bytes()
     assert main(words) == 0, "the mask without clicks, whose files replace those with them"
     with pytest.raises(ConfigError, match=r"has no mended mask \(0 files"):
