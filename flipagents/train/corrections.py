@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flipagents.segment.corrections import Correction, CorrectionError, Subject, read_with_subject
+from flipagents.segment.corrections import ACTIONS, Correction, CorrectionError, Subject, read_with_subject
 from flipagents.segment.mend import Mender
-from flipagents.segment.origin import is_whole, read_origin
+from flipagents.segment.origin import CORRECTIONS, Origin, is_whole, read_origin
 from flipenv.errors import ConfigError
 from flipenv.pixels import Mask
 from flipenv.sources import Source, read_mask
 from flipenv.sources.contents import digest
 from flipenv.types import Case
 
-MASK, CORRECTIONS = "_mask.png", "_corrections.json"
+MASK = "_mask.png"
 NAMED = 3  # masks listed in a line
 SAME = "the pixels of the image and the box must be the same as in the training data"
 
@@ -125,7 +125,7 @@ def _read(pair: _Pair, case: Case) -> Mask:
     origin = read_origin(pair.mask)
     # a click may change nothing, so the mask before the clicks is only wrong if they would have changed it
     before = digest(mask) == pair.subject.mask and _replayed(mask, pair, case)
-    if before or (origin is not None and file not in origin.files):
+    if before or (origin is not None and not _tells(origin, pair, file)):
         raise CorrectionError(
             f"{pair.mask}: is not the mask after the corrections in {file}; mend it again, or remove {file}"
         )
@@ -134,6 +134,12 @@ def _read(pair: _Pair, case: Case) -> Mask:
             f"{pair.mask}: is empty, but a box of the training data holds a nodule; mend it, or remove {file}"
         )
     return mask
+
+
+def _tells(origin: Origin, pair: _Pair, file: str) -> bool:
+    """Whether a mask's origin tells that it was written with these corrections."""
+    points = tuple((each.column, each.row, ACTIONS.index(each.action)) for each in pair.corrections)
+    return file in origin.files and (origin.mended or origin.points == points)
 
 
 def _replayed(mask: Mask, pair: _Pair, case: Case) -> bool:
@@ -148,4 +154,4 @@ def _unused(names: Sequence[str], boxes: int) -> str:
 
 
 def _expected() -> str:
-    return f"NAME{MASK} and NAME{CORRECTIONS}, which `flip segment --points` writes"
+    return f"NAME{MASK} and NAME{CORRECTIONS}, which `flip segment --points` and `flip app` write"
