@@ -13,24 +13,17 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 from playwright.sync_api import sync_playwright
 from saving import save
 
 import flipenv
 from flipagents.cli import main as flip
-from flipagents.compare.ours import Finder
-from flipagents.formats.quality_csv import NAME, Quality, write_quality
-from flipagents.maps.contour import Contour
-from flipagents.segment.loading import load_student
 
 HERE = Path(__file__).parent
 PHANTOMS = "phantom:40?first=1000000"
 SIZE = {"width": 1360, "height": 880}
-UNSURE = 0.94  # agreement of prior and mask below which a mask is marked
 EVERY = 6  # one box in so many is off, by a third of its sides
-OFF = 0.15  # of a side: how far the locator moves a box that is marked
 
 
 def main() -> None:
@@ -48,8 +41,7 @@ def main() -> None:
 
 
 def segment_phantoms() -> None:
-    """Write phantoms, their masks, and as quality of each how far its prior agrees with it; some boxes are off."""
-    prior, find = Contour(load_student("contour")), Finder()
+    """Write phantoms and their masks; some boxes are off."""
     source = flipenv.open_source(PHANTOMS)
     cases = [source.load(index) for index in range(len(source))]
     cases = [case if index % EVERY else shifted(case) for index, case in enumerate(cases)]
@@ -59,18 +51,7 @@ def segment_phantoms() -> None:
         for case in cases:
             Image.fromarray(case.image).save(f"{case.id}.png")
             writer.writerow([f"{case.id}.png", *case.box])
-    flip(["segment", "cases.csv", "-o", "masks", "--only-masks", "-q"])
-    rows = []
-    for case, found in zip(cases, find(cases, margin=80), strict=True):
-        name = f"{case.id}_mask.png"
-        mask, seen = np.asarray(Image.open(Path("masks") / name)) > 0, prior(case.image, case.box) / 255
-        quality = float(2 * (seen * mask).sum() / (seen.sum() + mask.sum()))
-        moved = max(
-            abs(found.box.top - case.box.top) / case.box.height, abs(found.box.left - case.box.left) / case.box.width
-        )
-        reasons = ("box-off",) * (moved > OFF) + ("outline-unsure",) * (quality < UNSURE)
-        rows.append(Quality(name, case.id, case.box, "contour", int(mask.sum()), quality, reasons=reasons))
-    write_quality(Path("masks") / NAME, rows)
+    flip(["segment", "cases.csv", "-o", "masks", "--only-masks", "--check-boxes", "-q"])
 
 
 def shifted(case: flipenv.Case) -> flipenv.Case:

@@ -23,7 +23,7 @@ from flipenv.types import Box
 NAME = "quality.csv"
 COLUMNS = ("mask", "image", *XYXY, "method", "area_px", "quality", "low", "high", "calibrated", "reasons")
 REASONS = {  # code: what a person is told; other codes are told as they are
-    "no-nodule": "there may be no nodule: what is in the mask hardly differs from what is around it",
+    "no-nodule": "perhaps no nodule: hardly any contrast",
     "box-off": "the box may be beside the nodule",
     "outline-unsure": "the outline is unsure",
     "empty": "the mask is empty",
