@@ -231,7 +231,14 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Course]:
 
 def table(found: Mapping[str, Course], groups: Mapping[str, NDArray[np.intp]], method: str, draws: int) -> str:
     """A Markdown table for each group of cases."""
-    head = ["way", *(f"{count} clicks" for count in COUNTS), "95% after 3", f"clicks to {GOAL}", f"within {MOST}", "ms"]
+    head = [
+        "way",
+        *(f"after {count}" for count in COUNTS),
+        "after 3, 95%",
+        f"clicks to {GOAL}",
+        f"within {MOST}",
+        "ms a click",
+    ]
     text = f"Clicks that mend the masks of `{method}`: Dice, %, mean ± std\n\n"
     for group, which in groups.items():
         rows = []
