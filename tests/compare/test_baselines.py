@@ -214,7 +214,7 @@ def test_flip_segment(name: str, tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "scan.png"), case.image)
     corners = [str(value) for value in (case.box.left, case.box.top, case.box.right, case.box.bottom)]
     assert main(["segment", str(tmp_path / "scan.png"), "--box", *corners, "-o", str(out), "--method", name]) == 0
-    assert sorted(path.name for path in out.iterdir()) == ["scan_mask.png", "scan_overlay.png"]
+    assert sorted(path.name for path in out.iterdir()) == ["quality.csv", "scan_mask.png", "scan_overlay.png"]
     written = np.asarray(Image.open(out / "scan_mask.png")) > 0
     np.testing.assert_array_equal(written, segmented(name, case.image, case.box))
 

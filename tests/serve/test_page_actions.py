@@ -258,13 +258,13 @@ def test_a_slice_of_a_volume_is_taken_as_that_slice(actions: Actions, phantoms: 
     case = phantoms[1]
     volume = np.stack([case.image[::-1].T, case.image.T, case.image[::-1].T], axis=2)
     nibabel.Nifti1Image(volume, np.eye(4)).to_filename(tmp_path / "breast.nii.gz")
-    session = actions.open(Session(), str(tmp_path / "breast.nii.gz"))["session"]
-    assert session.picture.frames == 3
-    session = actions.frame(session, 1)["session"]
-    made = last(actions.segment(session, "ellipse", None, 0, *corners(case)))
-    (path,) = (path for path in made["files"]["value"] if path.endswith("breast-frame1_mask.nii.gz"))
-    written = np.asarray(nibabel.load(path).dataobj)
-    np.testing.assert_array_equal(written[:, :, 1].T > 0, made["session"].result.mask)
+    session = opened(actions, tmp_path / "breast.nii.gz")
+    assert session.shown().picture.frames == 3
+    actions.frame(session, 1)
+    segmented(actions, session, "ellipse", corners(case))
+    taken = saved(actions, session, tmp_path / "taken")
+    written = np.asarray(nibabel.load(taken["breast-frame1_mask.nii.gz"]).dataobj)
+    np.testing.assert_array_equal(written[:, :, 1].T > 0, mask_of(session))
     assert not written[:, :, [0, 2]].any()
 
 

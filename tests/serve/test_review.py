@@ -270,7 +270,7 @@ def test_command_line(out: Path, capsys: pytest.CaptureFixture[str], tmp_path: P
     assert page.count("<article") == page.count("data:image/jpeg;base64,") == 4
     assert [float(value) for value in re.findall(r'data-quality="([\d.]+)"', page)] == [0.93, 0.42, 0.85, 0.96]
     assert "new-code" in page
-    assert "the locator sees the nodule elsewhere" in page
+    assert "the box may be beside the nodule" in page
     assert main(["review", str(out), "-o", str(tmp_path / "two" / "page.html"), "--first", "2", "-q"]) == 0
     assert capsys.readouterr().out == ""
     assert (tmp_path / "two" / "page.html").read_text("utf-8").count("<article") == 2
