@@ -80,7 +80,7 @@ def write_outputs(
             origin = dataclasses.replace(origin, files=tuple(sorted({*origin.files, *left})))
         else:
             stale = [paths[0].with_name(name) for name in left]
-    part_of = {} if scan is None else {"frame": scan.frame, "axis": scan.axis}
+    frame, axis = (None, None) if scan is None else (scan.frame, scan.axis)
     with replacing(paths, together=True, stale=stale) as parts:
         for path, part in parts.items():
             if path.suffix == ".gif":
@@ -90,7 +90,7 @@ def write_outputs(
                 assert recording is not None
                 write_mp4(part, recording.frames, fps=12)
             elif path.suffix == ".gz":
-                part.write_bytes(nifti_bytes(mask, voxels, spacing_mm, **part_of))
+                part.write_bytes(nifti_bytes(mask, voxels, spacing_mm, frame=frame, axis=axis))
             elif path.suffix == ".dcm":
                 part.write_bytes(seg_bytes(mask, scan))
             elif path.name.endswith("_curve.png"):

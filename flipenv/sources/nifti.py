@@ -72,7 +72,8 @@ def slices_along(path: Path, shape: tuple[int, ...], axis: str | None = None) ->
         return Slices(0, 1, None)
     places = [0, 1, longer[0]]
     along = places.pop(AXES.index(axis or ALONG))
-    return Slices(*places, along)
+    columns, rows = places
+    return Slices(columns, rows, along)
 
 
 def decode_nifti(
