@@ -30,7 +30,7 @@ from corrupt import KINDS, corrupted
 from valid_files import valid_files
 
 from flipenv.errors import FlipError, OrientationWarning
-from flipenv.sources import Source, Unlabelled, count_frames, open_source
+from flipenv.sources import Source, Unlabelled, count_frames, open_source, read_film
 from flipenv.sources.base import ListedSource
 from flipenv.sources.files import FileCase
 from flipenv.types import Box
@@ -38,16 +38,18 @@ from flipenv.types import Box
 SECONDS = 20.0  # limit per input; the slowest valid one takes a few hundredths
 MEMORY = 6 << 30  # bytes, limit of the child: a header may declare any size
 MOST_FAILURES = 20
+LIMIT = 1 << 24  # px of a film
 
 
 def sources(kind: str, file: Path, good: Path) -> list[Source]:
-    """The sources that `flip segment` opens for a file: as an image, a frame, a mask, or a list of boxes."""
+    """The sources that `flip segment` opens for a file: as an image, a frame, a slice, a mask, or a list of boxes."""
     if kind in ("csv", "coco"):
         return [open_source(f"{kind}:{file}")]
     image = FileCase("image", str(file), file, Box(4, 5, 20, 30))
     frame = FileCase("frame", str(file), file, Box(4, 5, 20, 30), frame=1)
     mask = FileCase("mask", str(file), good, Box(4, 5, 20, 30), mask=file)
-    return [ListedSource([each], str(file)) for each in (image, frame, mask)]
+    along = FileCase("slice", str(file), file, Box(0, 5, 3, 30), frame=1, axis="y")
+    return [ListedSource([each], str(file)) for each in (image, frame, mask, along)]
 
 
 def read(kind: str, file: Path, good: Path) -> Counter[str]:
@@ -69,6 +71,7 @@ def read(kind: str, file: Path, good: Path) -> Counter[str]:
         warnings.simplefilter("always")
         if kind not in ("csv", "coco"):
             attempt(lambda: count_frames(file))
+            attempt(lambda: read_film(file, limit=LIMIT))
         for source in attempt(lambda: sources(kind, file, good)) or []:
             for index in range(len(source)):
                 for each in (source, Unlabelled(source)):

@@ -118,7 +118,9 @@ def _niftis(grey: np.ndarray, mask: np.ndarray) -> list[tuple[str, bytes]]:
     import nibabel
 
     made = []
-    for name, array in (("grey", grey), ("mask", mask.astype(np.float32)), ("deep", grey.astype(np.int16))):
+    volume = np.stack([grey, grey[::-1], 255 - grey])
+    arrays = {"grey": grey, "mask": mask.astype(np.float32), "deep": grey.astype(np.int16), "volume": volume}
+    for name, array in arrays.items():
         data = nibabel.Nifti1Image(array.T, np.eye(4)).to_bytes()
         made += [(f"{name}.nii", data), (f"{name}.nii.gz", gzip.compress(data, mtime=0))]
     return made

@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from flipagents.formats.dicom_seg import film_seg_bytes
 from flipagents.formats.nifti import film_bytes, read_voxels
 from flipagents.formats.scans import Scan, path_from
@@ -17,25 +20,13 @@ from flipagents.segment.origin import Origin
 from flipagents.segment.outputs import mask_bytes
 from flipagents.store.files import replacing
 from flipenv.pictures.film import write_gif, write_mp4
-from flipenv.pixels import Grey
 
 TABLE = "_follow.csv"
 FPS = 10  # of the animation
-COLUMNS: tuple[str, ...] = (
-    "number",
-    "id",
-    "image",
-    "frame",
-    "axis",
-    "x0",
-    "y0",
-    "x1",
-    "y1",
-    "kept",
-    "area_px",
-    "area_mm2",
+COLUMNS = (
+    *("number", "id", "image", "frame", "axis", "x0", "y0", "x1", "y1", "kept", "area_px", "area_mm2"),
+    *("contrast", "agreement", "score", "reason"),
 )
-COLUMNS += ("contrast", "agreement", "score", "reason")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +35,7 @@ class FilmOutput:
 
     folder: Path
     name: str  # of the film
-    frames: Sequence[Grey]  # all of them, (height, width) uint8
+    frames: NDArray[np.uint8]  # (T, height, width), all of them
     scans: Sequence[Scan]  # where each is read from
     ids: Sequence[str]  # of each frame, from which its mask is named
     start: int  # the frame with the box

@@ -7,11 +7,11 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from flipagents.classify.figures import BLUE, GREEN, INK, ORANGE, RED, new_figure
 from flipagents.segment.follow import Followed
 from flipenv.pictures.render import BACKDROP, TEXT, Rgb, overlay
-from flipenv.pixels import Grey
 
 CAPTION = 22  # px, height of the line below a frame
 
@@ -53,10 +53,10 @@ def follow_figure(steps: Sequence[Followed], start: int, pixel_mm2: float | None
     return figure
 
 
-def film_frames(frames: Sequence[Grey], steps: Mapping[int, Followed]) -> Iterator[Rgb]:
+def film_frames(frames: NDArray[np.uint8], steps: Mapping[int, Followed]) -> Iterator[Rgb]:
     """Every frame with its number below: with mask and box where it is kept, otherwise bare.
 
-    frames: (height, width) uint8 of one size. steps: by frame. Yields (height + CAPTION, width, 3) uint8.
+    frames: (T, height, width) uint8. steps: by frame. Yields (height + CAPTION, width, 3) uint8.
     """
     for number, frame in enumerate(frames):
         step = steps.get(number)

@@ -8,9 +8,12 @@ nodule is still there; where it is not, the walk in that direction ends.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from flipagents.maps.seek import Follower, Seeker
 from flipagents.segment.gone import Measures, Rule, agreement, contrast
@@ -36,7 +39,7 @@ class Followed:
 
 
 def follow(
-    frames: Sequence[Grey],
+    frames: NDArray[np.uint8],
     start: int,
     box: Box,
     method: Method,
@@ -51,7 +54,7 @@ def follow(
     Deterministic if the callables are. Frames after one that is gone are not looked at.
 
     Args:
-        frames: (T, height, width) uint8.
+        frames: (T, height, width).
         start: the frame with the box, from 0.
         box: tight around the nodule in that frame.
         method: makes one mask per case; it may fail with a FlipError.
