@@ -108,6 +108,18 @@ def read_corrections(path: Path, subject: Subject | None = None) -> list[Correct
     subject: what they are to be applied to. Raises CorrectionError for a file of another image, box or mask, and for
     anything else than a file of corrections; SourceError if it cannot be read.
     """
+    found, corrections = _read(path)
+    if subject is not None and found != subject:
+        raise CorrectionError(f"{path}: holds corrections of {_difference(found, subject)}")
+    return corrections
+
+
+def read_subject(path: Path) -> Subject:
+    """What a file's corrections belong to; raises as `read_corrections`."""
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[Subject, list[Correction]]:
     text = file_bytes(path)
     try:
         values = json.loads(text)
@@ -119,9 +131,7 @@ def read_corrections(path: Path, subject: Subject | None = None) -> list[Correct
         raise CorrectionError(
             f"{path}: is not a file of corrections ({error}); expected one that `flip segment --points` wrote"
         ) from None
-    if subject is not None and found != subject:
-        raise CorrectionError(f"{path}: holds corrections of {_difference(found, subject)}")
-    return corrections
+    return found, corrections
 
 
 def _difference(found: Subject, wanted: Subject) -> str:
