@@ -104,7 +104,7 @@ def open_film(options: argparse.Namespace) -> FilmOutput:
     spacing = {spacing_of(scan) for scan in (scans if path.is_dir() else scans[:1])}
     if len(spacing) > 1:
         raise ImageError(f"{path}: its frames differ in pixel spacing; expected those of one film")
-    return FilmOutput(options.out, file_names([name])[0], list(frames), scans, names, options.frame, spacing.pop())
+    return FilmOutput(options.out, file_names([name])[0], frames, scans, names, options.frame, spacing.pop())
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -186,8 +186,13 @@ class SegmentationService:
 
     def masks(self, image: NDArray[np.uint8], boxes: Sequence[Box], method: str, margin: int = 0) -> list[Mask]:
         """Segment several boxes of one image; one mask per box. margin: as `segment`."""
+        return [each.mask for each in self.results(image, boxes, method, margin)]
+
+    def results(self, image: NDArray[np.uint8], boxes: Sequence[Box], method: str, margin: int = 0) -> list[Result]:
+        """As `masks`, each with the box that the method was given."""
         made = self.method(method)
-        return run_method(made, self._placed([Case(image, box, id=str(n)) for n, box in enumerate(boxes, 1)], margin))
+        cases = self._placed([Case(image, box, id=str(n)) for n, box in enumerate(boxes, 1)], margin)
+        return [Result(method, case, mask) for case, mask in zip(cases, run_method(made, cases), strict=True)]
 
     def rated(self, image: NDArray[np.uint8], boxes: Sequence[Box], method: str, margin: int = 0) -> list[Rated]:
         """As `masks`, each mask with how good it probably is; for a method without maps that is None."""

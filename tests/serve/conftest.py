@@ -1,7 +1,8 @@
-"""The page in a browser: headless Chromium, where it and the extra `app` are there; nothing is downloaded."""
+"""The page in headless Chromium, and napari in a window, where they are there; nothing is downloaded."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 from collections.abc import Iterator
@@ -57,3 +58,13 @@ def browser() -> Iterator[Any]:
 def tab(browser: Any, address: str) -> Any:
     """An open page."""
     return opened(browser, address)
+
+
+@pytest.fixture
+def napari_window(request: pytest.FixtureRequest) -> Any:
+    """A napari viewer in a real window."""
+    pytest.importorskip("pytestqt", reason="pytest-qt is not installed")
+    pytest.importorskip("qtpy.QtWidgets", reason="no Qt is installed", exc_type=Exception)
+    if not os.environ.get("DISPLAY"):
+        pytest.skip("no display; run under xvfb-run (QT_QPA_PLATFORM=offscreen has no OpenGL)")
+    return request.getfixturevalue("make_napari_viewer")(show=True)

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import importlib
-import os
+import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from flipagents.compare.methods import make_method, run_method
+from flipagents.compare.methods import default_method, make_method, run_method
 from flipagents.maps.geometry import ellipse
 from flipenv import Box, Case
-from flipenv.errors import BoxError, ConfigError, ImageError
+from flipenv.errors import BoxError, ConfigError, FlipError, ImageError
 
 pytest.importorskip("napari", reason="napari is not installed; the plugin needs the extra napari")
 
 from napari.components import ViewerModel
 
 from flipagents.serve.napari import read_frame, segment_boxes, show
+from flipagents.serve.service import SegmentationService
+from flipagents.store.checkpoint import SHIPPED
 
 FIRST, SECOND = Box(20, 30, 60, 90), Box(64, 100, 90, 130)
 
@@ -164,6 +168,32 @@ def test_layers_that_are_refused(image: NDArray[np.uint8]) -> None:
         segment_boxes(frame.image, frame.rectangles, "ellipse")
 
 
+def test_weights_without_agents(image: NDArray[np.uint8], tmp_path: Path) -> None:
+    """The method is the default of the weights, unless one is named."""
+    (tmp_path / "pipeline.json").write_text(json.dumps({"stages": [], "votes": [{}]}))
+    shutil.copytree(SHIPPED / "contour", tmp_path / "contour")
+    service = SegmentationService(tmp_path)
+    (expected,) = run_method(make_method("contour", tmp_path), [Case(image, FIRST)])
+    np.testing.assert_array_equal(segment_boxes(image, [corners(FIRST)], service=service) == 1, expected)
+    with pytest.raises(FlipError, match="holds no student"):
+        segment_boxes(image, [corners(FIRST)], "flip", service=service)
+
+
+def test_undoing_a_segmentation(image: NDArray[np.uint8]) -> None:
+    """Also on a frame that is not displayed any more."""
+    viewer = ViewerModel()
+    picture = viewer.add_image(np.stack([image, image]), name="cine")
+    viewer.dims.set_current_step(0, 0)
+    first = segment_boxes(image, [corners(FIRST)], "ellipse")
+    layer = show(viewer, picture, (1,), first)
+    show(viewer, picture, (1,), segment_boxes(image, [corners(SECOND)], "ellipse"))
+    assert not layer.data[0].any()
+    layer.undo()
+    np.testing.assert_array_equal(layer.data[1], first)
+    layer.undo()
+    assert not layer.data.any()
+
+
 def test_napari_finds_the_plugin() -> None:
     npe2 = pytest.importorskip("npe2")
     found = npe2.PluginManager()
@@ -176,37 +206,33 @@ def test_napari_finds_the_plugin() -> None:
     assert callable(getattr(importlib.import_module(module), name))
 
 
-@pytest.fixture
-def window(request: pytest.FixtureRequest) -> Any:
-    """A viewer in a real window."""
-    pytest.importorskip("pytestqt", reason="pytest-qt is not installed")
-    pytest.importorskip("qtpy.QtWidgets", reason="no Qt is installed", exc_type=Exception)
-    if not os.environ.get("DISPLAY"):
-        pytest.skip("no display; run under xvfb-run (QT_QPA_PLATFORM=offscreen has no OpenGL)")
-    return request.getfixturevalue("make_napari_viewer")()
-
-
-def test_in_a_window(window: Any, image: NDArray[np.uint8], request: pytest.FixtureRequest) -> None:
+def test_in_a_window(napari_window: Any, image: NDArray[np.uint8], request: pytest.FixtureRequest) -> None:
     from napari.utils.notifications import notification_manager
 
     from flipagents.serve.napari import segment_boxes_widget
 
     qtbot = request.getfixturevalue("qtbot")
-    widget = segment_boxes_widget()
-    window.window.add_dock_widget(widget, name="Segment boxes")
+    both = segment_boxes_widget()
+    napari_window.window.add_dock_widget(both, name="Segment boxes")
+    widget = both.segment
+    assert widget.method.value == default_method() == "contour"
+    widget.weights.value = "busi-paper"
+    assert "flip+student" not in widget.method.choices
+    widget.weights.value = "busi-small"
+    assert "flip+student" in widget.method.choices
     told: list[str] = []
     notification_manager.notification_ready.connect(lambda note: told.append(note.message))
     widget.method.value = "ellipse"
     widget.call_button.clicked.emit(True)
     assert "no Image layer" in told[-1]
-    picture = window.add_image(image, name="scan")
-    drawn = window.add_shapes([corners(FIRST) + 90], name="boxes")
+    picture = napari_window.add_image(image, name="scan")
+    drawn = napari_window.add_shapes([corners(FIRST) + 90], name="boxes")
     assert (widget.image.value, widget.boxes.value) == (picture, drawn)
     widget.call_button.clicked.emit(True)
     qtbot.waitUntil(lambda: "reaches outside" in told[-1], timeout=20_000)
     qtbot.waitUntil(lambda: widget.call_button.enabled, timeout=20_000)
     drawn.data = [corners(FIRST)]
     widget.call_button.clicked.emit(True)
-    qtbot.waitUntil(lambda: "scan masks" in window.layers, timeout=20_000)
-    np.testing.assert_array_equal(window.layers["scan masks"].data, ellipse(FIRST, image.shape))
+    qtbot.waitUntil(lambda: "scan masks" in napari_window.layers, timeout=20_000)
+    np.testing.assert_array_equal(napari_window.layers["scan masks"].data, ellipse(FIRST, image.shape))
     qtbot.waitUntil(lambda: widget.call_button.enabled, timeout=20_000)
