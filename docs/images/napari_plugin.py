@@ -49,15 +49,16 @@ def main() -> None:
     viewer.add_image(case.image, name="phantom")
     top, left, bottom, right = np.array(case.box) - 0.5
     corners = [[top, left], [top, right], [bottom, right], [bottom, left]]
-    viewer.add_shapes([corners], name="boxes", edge_color="yellow", face_color="transparent", edge_width=2)
+    viewer.add_shapes([corners], name="boxes", edge_color="yellow", face_color="transparent", edge_width=1)
     widget.call_button.clicked.emit(True)
     end = time.monotonic() + TIMEOUT
     while "phantom masks" not in viewer.layers or not widget.call_button.enabled:
         if time.monotonic() > end:
             raise TimeoutError(f"no masks after {TIMEOUT} s")
         _wait(1)
-    viewer.camera.center, viewer.camera.zoom = ((top + bottom) / 2, (left + right) / 2), 5
-    viewer.layers["phantom masks"].contour = 2
+    viewer.scene.camera.center, viewer.scene.camera.zoom = ((top + bottom) / 2, (left + right) / 2), 5
+    viewer.layers["phantom masks"].contour = 1
+    viewer.layers["phantom masks"].opacity = 1
     _wait(20)
     for row, column, button in CLICKS:
         _click(viewer, row, column, button)

@@ -45,10 +45,11 @@ def save(folder: Path, name: str, frames: Mapping[tuple[int, ...], Nodules], kno
     stale = []
     masks = [folder / f"{each}{MASK}" for each in names]
     for path, (_, mender) in zip(masks, made, strict=True):
-        if path.exists() and path not in known:
-            raise OutputError(f"{path}: it is there already; choose another folder")
-        contents[path] = mask_bytes(mender.mask)
         corrections, unmended = _beside(path, CORRECTIONS), _beside(path, UNMENDED)
+        there = [each for each in (path, corrections, unmended) if each.exists()]
+        if there and path not in known:
+            raise OutputError(f"{there[0]}: it is there already; choose another folder")
+        contents[path] = mask_bytes(mender.mask)
         if mender.corrections:
             contents[corrections] = corrections_json(mender.subject, mender.corrections).encode()
             contents[unmended] = mask_bytes(mender.base)
