@@ -12,12 +12,15 @@ from napari.components import ViewerModel
 from napari.layers import Labels
 from napari.utils.notifications import show_error, show_info
 
+from flipagents.formats.quality_csv import REASONS
 from flipagents.segment.mend import FARTHEST, Mender
+from flipagents.segment.quality import Quality
 from flipagents.serve.napari_mend import MaskLayer, Settings, listen
 from flipagents.serve.service import Result
 from flipenv.errors import EpisodeError, FlipError
 from flipenv.pixels import Grey
 
+QUALITY = "predicted Dice"  # column of the layer's features
 SIZES = (4.0, 2.0, 1.0, 0.5)  # of superpixels, as multiples of the mender's own; as on the page
 STEP = 0.25  # of the reach
 HELP = "click: add to the mask\nright click, Shift-click: take away\nCtrl-Z, Ctrl-Shift-Z: undo, redo"
@@ -82,6 +85,11 @@ class MendPanel:
         """Show the masks of a frame on a layer, which can be mended from then on."""
         menders = [Mender(each.case.image, each.case.box, each.mask) for each in results]
         self._of(viewer, layer).replace(index, menders)
+        # shown by napari beside the label under the pointer
+        layer.features = {
+            "index": list(range(len(results) + 1)),
+            QUALITY: ["", *(_sure(each.quality) for each in results)],
+        }
         self._tell()
 
     def _of(self, viewer: ViewerModel, layer: Labels) -> MaskLayer:
@@ -142,3 +150,11 @@ def _bare(each: Any) -> Any:
 
 def _row(name: str, *widgets: Any) -> Container[Any]:
     return Container(widgets=widgets, layout="horizontal", labels=False, name=name)
+
+
+def _sure(quality: Quality | None) -> str:
+    """How good a mask probably is, and why to look at it; "" for a method without maps."""
+    if quality is None:
+        return ""
+    between = "" if quality.low is None else f" ({quality.low:.2f} to {quality.high:.2f})"
+    return ", ".join([f"{quality.value:.2f}{between}", *(REASONS.get(each, each) for each in quality.reasons)])

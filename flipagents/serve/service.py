@@ -20,7 +20,6 @@ from flipagents.compare.methods import (
     has_runtimes,
     make_method,
     run_answers,
-    run_method,
     run_rated,
 )
 from flipagents.compare.ours import Finder, Flip
@@ -88,6 +87,7 @@ class Result:
     case: Case  # with the box given to the method
     mask: Mask
     answer: Answer | None = None  # with the maps that its quality is rated by, while they are known
+    quality: Quality | None = None  # of the mask, where it was rated when it was made
 
 
 def open_picture(path: Path, frame: int | None = None, *, upright: bool = False) -> Picture:
@@ -189,10 +189,11 @@ class SegmentationService:
         return [each.mask for each in self.results(image, boxes, method, margin)]
 
     def results(self, image: NDArray[np.uint8], boxes: Sequence[Box], method: str, margin: int = 0) -> list[Result]:
-        """As `masks`, each with the box that the method was given."""
+        """As `masks`, each with the box that the method was given and how good it probably is."""
         made = self.method(method)
         cases = self._placed([Case(image, box, id=str(n)) for n, box in enumerate(boxes, 1)], margin)
-        return [Result(method, case, mask) for case, mask in zip(cases, run_method(made, cases), strict=True)]
+        rated = run_rated(made, cases)
+        return [Result(method, case, own.mask, quality=own.quality) for case, own in zip(cases, rated, strict=True)]
 
     def rated(self, image: NDArray[np.uint8], boxes: Sequence[Box], method: str, margin: int = 0) -> list[Rated]:
         """As `masks`, each mask with how good it probably is; for a method without maps that is None."""

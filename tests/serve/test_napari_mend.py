@@ -13,6 +13,8 @@ import pytest
 from flipagents.maps.geometry import ellipse
 from flipagents.segment.corrections import ERASE, PASS, CorrectionError, read_corrections
 from flipagents.segment.mend import Mender
+from flipagents.segment.quality import Quality
+from flipagents.serve.service import Result, SegmentationService
 from flipenv import Case, open_source
 from flipenv.pixels import Mask
 
@@ -284,3 +286,24 @@ def test_the_panel(opened: Open, case: Case, tmp_path: Path) -> None:
     panel.play.changed.emit(True)
     assert opened.is_mended()
     assert "scan masks: 2 corrections" in panel.status.value
+
+
+def test_how_sure_each_mask_is(opened: Open, case: Case) -> None:
+    from flipagents.serve.napari_panel import MendPanel
+
+    panel = MendPanel(lambda: (opened.viewer, opened.layer, (), case.image))
+    quality = Quality(0.931, 0.88, 0.96, calibrated=True, reasons=("outline-unsure",))
+    panel.show(opened.viewer, opened.layer, (), [Result("contour", case, start(case), quality=quality)])
+    row, column = np.argwhere(opened.layer.data == 1)[0]
+    status = opened.layer.get_status((row, column), world=False)
+    assert "0.93 (0.88 to 0.96), the outline is unsure" in str(status)
+    panel.show(opened.viewer, opened.layer, (), [Result("polar", case, start(case))])
+    assert "0.9" not in str(opened.layer.features["predicted Dice"].tolist())
+
+
+def test_the_service_rates_what_napari_shows(case: Case) -> None:
+    (contour,) = SegmentationService().results(case.image, [case.box], "contour")
+    (polar,) = SegmentationService().results(case.image, [case.box], "polar")
+    assert contour.quality is not None
+    assert 0.5 < contour.quality.value <= 1
+    assert polar.quality is None
