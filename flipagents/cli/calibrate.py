@@ -15,7 +15,13 @@ def calibrate(options: argparse.Namespace) -> int:
     from flipagents.cli.inputs import source_text
     from flipagents.compare.calibrate import calibrate as fit
     from flipagents.compare.methods import default_method
+    from flipagents.store.checkpoint import WEIGHTS
+    from flipenv.errors import ConfigError
 
+    if options.out is None and (options.weights is None or options.weights.parent == WEIGHTS):
+        raise ConfigError(
+            "the calibration of the weights that ship is not replaced; give -o FILE, for `flip segment --quality FILE`"
+        )
     methods = options.methods or [default_method(options.weights)]
     done = fit(
         source_text(options.data, options.split),

@@ -20,11 +20,12 @@ def evaluate(options: argparse.Namespace) -> int:
     """Compare methods on cases with masks; print a table and write Markdown, LaTeX, JSON and a per-case CSV."""
     from flipagents.cli.inputs import source_text
     from flipagents.compare import report
+    from flipagents.compare.methods import usual_methods
 
     source = source_text(options.data, options.split)
     found = report.evaluate(
         source,
-        options.methods,
+        options.methods or usual_methods(options.weights),
         shift=options.shift,
         margin=options.margin,
         weights=options.weights,

@@ -137,7 +137,7 @@ class Parser(argparse.ArgumentParser):
         if action.choices is not None and value not in action.choices:
             known = list(map(str, action.choices))
             raise argparse.ArgumentError(
-                action, f"invalid choice: {value!r}{_meant([value], known)} (choose from {', '.join(known)})"
+                action, f"invalid choice: {value!r}{_meant([str(value)], known)} (choose from {', '.join(known)})"
             )
 
 
@@ -213,7 +213,9 @@ def make_parser() -> Parser:
     three.add_argument("--data", required=True, help="cases with masks: see below")
     three.add_argument("--split", help="split of --data, such as val")
     three.add_argument(
-        "--methods", nargs="+", default=["polar", "flip", "flip+student"], help="methods besides box and ellipse"
+        "--methods",
+        nargs="+",
+        help="methods besides box and ellipse (default: polar flip flip+student, as far as there)",
     )
     three.add_argument(
         "--shift",

@@ -44,12 +44,14 @@ def _trained(options: argparse.Namespace) -> tuple[Scorer | str, dict[str, Segme
     def alone(method: Method) -> Segment:
         return lambda case: run_method(method, [case])[0]
 
+    best, scorer = default_method(options.weights), None
+    methods: dict[str, Method] = {}
     try:
-        flip = Flip(options.weights, runtime=options.runtime)
-        scorer = flip.scorer()
-        methods: dict[str, Method] = {"flip": flip}
-        if default_method(options.weights) == "contour":
-            methods["contour"] = make_method("contour", options.weights, runtime=options.runtime)
+        if best != "flip+student":  # else there are no agents
+            flip = Flip(options.weights, runtime=options.runtime)
+            scorer, methods = flip.scorer(), {"flip": flip}
+        if best != "flip":
+            methods[best] = make_method(best, options.weights, runtime=options.runtime)
     except MissingDependencyError as error:
         print(f"flip play: the contrast scores, and nobody plays against you: {error}", file=sys.stderr)
         return "contrast", {}

@@ -17,9 +17,12 @@ def review(options: argparse.Namespace) -> int:
     from flipagents.serve.review import cards, listing
     from flipagents.serve.review_page import sheet
     from flipagents.store.files import write_texts
+    from flipenv.errors import ConfigError
     from flipenv.progress import show_progress
 
     path = options.out or options.folder / SHEET
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"-o {path}: the page is HTML; give a name that ends with .html")
     found = listing(options.folder)
     count = min(len(found.masks), options.first or len(found.masks))
     with show_progress("drawing", count, quiet=options.quiet, brief=True) as shown:

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from flipagents.compare.methods import check_method
-from flipagents.compare.trainers import PARTS, check_options, train_method
+from flipagents.compare.trainers import AGENTLESS, PARTS, check_options, train_method
 from flipagents.machine.devices import check_name
 from flipagents.store.files import file_names, write_texts
 from flipenv.errors import ConfigError, MissingDependencyError
@@ -144,7 +144,9 @@ def perform(run: Run, *, progress: bool = True) -> None:
     if run.done:
         return
     plan, weights = run.plan, run.folder / WEIGHTS
-    seeded = {part: {"seed": run.seed, **run.options.get(part, {})} for part in SEEDED}
+    preset = run.options.get("preset", plan.preset)
+    parts = ("student",) if preset in AGENTLESS else SEEDED
+    seeded = {part: {"seed": run.seed, **run.options.get(part, {})} for part in parts}
     options = {"preset": plan.preset, **run.options, **seeded}
     log_line(f"{run.folder}: {run.config}, seed {run.seed}", quiet=not progress)
     shown: dict[str, Any] = {"device": plan.device, "progress": progress}

@@ -71,6 +71,11 @@ def _each(function: BoxFunction) -> Method:
     return lambda cases: [function(case.image, case.box) for case in cases]
 
 
+def usual_methods(weights: str | Path | None = None) -> list[str]:
+    """The methods that `flip evaluate` compares if none are named: a rule, and what the pipeline has."""
+    return ["polar", *(["flip"] if default_method(weights) != "flip+student" else []), "flip+student"]
+
+
 def default_method(weights: str | Path | None = None) -> str:
     """The method of a pipeline if none is named: its learned prior alone; or its agents; without agents its student.
 

@@ -42,7 +42,8 @@ class Flip:
             self.runtime = self.segmenter.runtime
             if not self.segmenter.stages:
                 raise CheckpointError(
-                    f"{self.segmenter.folder} has no agents; use --method flip+student, or weights with agents"
+                    f"{self.segmenter.folder} has no agents, which method 'flip' and its pictures need; its masks come "
+                    "from method 'flip+student'"
                 )
             self.gauge = self.segmenter.gauge
 

@@ -30,6 +30,7 @@ from flipenv.sources import SourceLike, open_source
 
 GROUP = "flipagents.trainers"  # entry points
 PRESETS = ("small", "guided", "paper-small", "paper")  # of our pipeline, see `flipagents.train.presets`
+AGENTLESS = ("guided",)  # of them
 PRESET, AGENT = "small", "ddqn"  # its defaults
 
 
@@ -118,6 +119,12 @@ def check_options(*, preset: str = PRESET, agent: str = AGENT, **parts: Any) -> 
     if preset not in PRESETS:
         raise ConfigError(unknown("preset", preset, PRESETS))
     AGENTS.check(agent)
+    if preset in AGENTLESS:
+        if agent != AGENT:
+            raise ConfigError(f"preset {preset!r} has no agents, so agent {agent!r} has no effect: omit it")
+        unused = [name for name in ("env", "learner", "classifier") if parts.get(name)]
+        if unused:
+            raise ConfigError(f"preset {preset!r} has no agents, so {unused[0]} has no effect: omit it")
     for name, options in parts.items():
         if not isinstance(options, Mapping):
             raise ConfigError(f"{name}={options!r}: expected part.field=value, for example learner.epochs=5")

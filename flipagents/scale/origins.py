@@ -90,7 +90,7 @@ class Origins:
         change = self._change(before, index, mask)
         if not change and there == list(files):
             return None
-        if before.mended:
+        if before.is_by_hand:
             missing = ", ".join(file.name for file in files if file not in there)
             reason = f"other {change}" if change else f"no {missing}"
             raise ConfigError(
@@ -117,7 +117,7 @@ class Origins:
             "box": box is None or before.box == box,
             "method": before.method == self.method,
             "margin": before.margin == self.margin,
-            "weights": before.weights == self.weights,
+            "weights": before.is_by_hand or before.weights == self.weights,  # a person's mask outlives them
             "points": before.points == self.points,
             "mask, which is truncated": is_whole(mask),
         }

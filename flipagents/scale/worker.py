@@ -80,6 +80,7 @@ class _Segmented:
     case: Case
     rated: Rated
     corrections: str  # text of their file, "" without clicks
+    unmended: Mask | None  # the mask before them
     seconds: float  # the chunk's time divided by its cases
 
 
@@ -93,6 +94,7 @@ class Worker:
         self.agents = self.method if isinstance(self.method, Flip) else None
         self.scorer = self.agents.scorer() if self.agents else None
         self._corrections = ""  # of the only case, with clicks
+        self._unmended: Mask | None = None
         self.locator = None
         if work.check_boxes:
             self.locator = load_student("locator", work.weights, work.device, work.runtime)
@@ -141,6 +143,7 @@ class Worker:
                 spacing_mm=spacing,
                 origin=self.work.origins.of(each.index, files, case.box),
                 corrections=each.corrections,
+                unmended=each.unmended,
                 notes=notes_of(case.id, each.rated),
             )
         except OutputError as error:
@@ -183,7 +186,7 @@ class Worker:
         return [
             Outcome(index, failed[index])
             if index in failed
-            else _Segmented(index, cases[index], rated[index], self._corrections, seconds)
+            else _Segmented(index, cases[index], rated[index], self._corrections, self._unmended, seconds)
             for index in paths
         ]
 
@@ -192,10 +195,11 @@ class Worker:
         return run_rated(self.method, cases, locator=self.locator, change=change)
 
     def _mended(self, case: Case, answer: Answer) -> Mask:
-        """The mask after the clicks; keeps the text of their file."""
+        """The mask after the clicks; keeps the one before, and the text of their file."""
         mender = Mender(case.image, answer.box, answer.mask)
         for x, y, label in self.work.points:
             mender.click(y, x, ACTIONS[label])
+        self._unmended = answer.mask
         self._corrections = corrections_json(mender.subject, mender.corrections)
         return mender.mask
 

@@ -24,6 +24,8 @@ class Answer:
     map: Chances | None = None  # from which the mask was made; None for a method without one
     opinions: Mapping[str, Chances] = field(default_factory=dict)  # other maps of the same nodule, by name
 
+    by_hand: bool = False  # whether a person changed the mask
+
     def mended(self, mask: Mask) -> Answer:
         """The answer with another mask (height, width) bool by a person, whose word is certain where it differs."""
         changed = mask != self.mask
@@ -32,4 +34,5 @@ class Answer:
             return np.where(changed, mask.astype(np.float32), seen)
 
         others = {name: told(seen) for name, seen in self.opinions.items()}
-        return Answer(mask, self.box, None if self.map is None else told(self.map), others)
+        seen = None if self.map is None else told(self.map)
+        return Answer(mask, self.box, seen, others, self.by_hand or bool(changed.any()))

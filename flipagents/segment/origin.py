@@ -34,6 +34,11 @@ class Origin:
     points: Points = ()  # clicks that mended it, in their order
     mended: bool = False  # by a person on the page, after all of that
 
+    @property
+    def is_by_hand(self) -> bool:
+        """Whether a person mended the mask, by points or on the page."""
+        return self.mended or bool(self.points)
+
     def text(self) -> str:
         """As JSON, on one line."""
         values = dataclasses.asdict(self)

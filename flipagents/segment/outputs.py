@@ -15,7 +15,7 @@ from PIL import Image, PngImagePlugin
 from flipagents.formats.dicom_seg import seg_bytes
 from flipagents.formats.nifti import Voxels, nifti_bytes
 from flipagents.formats.scans import Scan
-from flipagents.segment.origin import KEY, UNMENDED, Origin, read_origin
+from flipagents.segment.origin import CORRECTIONS, KEY, UNMENDED, Origin, read_origin
 from flipagents.segment.walk import Recording
 from flipagents.store.files import replacing
 from flipenv.pictures.film import write_gif, write_mp4
@@ -45,7 +45,8 @@ def output_paths(
         ".mp4": mp4,
         "_mask.nii.gz": nifti,
         "_seg.dcm": seg,
-        "_corrections.json": corrections,
+        CORRECTIONS: corrections,
+        UNMENDED: corrections,
     }
     return [folder / f"{name}{suffix}" for suffix, is_requested in requested.items() if is_requested]
 

@@ -76,8 +76,10 @@ class Gauge:
             value, low, high = 1 - float(np.exp(-seen["agreement"])), None, None
         else:
             value, low, high = self.calibration.predict(seen)
+            if answer.by_hand:  # calibrated on masks that nobody changed; a wrong click looks as sure as a right one
+                low = high = None
         reasons = [*_about_the_box(seen), *(["outline-unsure"] if value < UNSURE else [])]
-        return Quality(value, low, high, self.calibration is not None, tuple(reasons))
+        return Quality(value, low, high, low is not None, tuple(reasons))
 
 
 def features(image: Grey, box: Box, answer: Answer) -> dict[str, float]:

@@ -120,10 +120,14 @@ class Segmenter:
         clicks_of(points, labels)  # bad ones are refused before the agents walk
         return mend_points(image, box, self.predict_many([image], [box])[0], points, labels)
 
-    def predict_with_quality(self, box: Sequence[int]) -> tuple[Mask, Quality]:
+    def predict_with_quality(
+        self, box: Sequence[int], points: ArrayLike | None = None, labels: ArrayLike | None = None
+    ) -> tuple[Mask, Quality]:
         """As `predict`, with how good the mask probably is: see `flipagents.segment.quality`."""
         image = self._shown()
         answer = next(self.answers([image], [box]))
+        if points is not None or labels is not None:
+            answer = answer.mended(self.predict(box, points, labels))
         quality = self.gauge.rate(image, answer)
         assert quality is not None, "a pipeline's answers have a map"
         return answer.mask, quality

@@ -39,7 +39,7 @@ def card(sheet: Sheet, quality: Quality | None) -> str:
 
 def _quality(quality: Quality) -> str:
     if quality.low is None or quality.high is None:
-        first = f"Self-agreement **{quality.value:.2f}**, not calibrated"
+        first = f"Predicted Dice **{quality.value:.2f}**, not calibrated"
     else:
         first = f"Predicted Dice **{quality.value:.2f}**, 90%: {quality.low:.2f} to {quality.high:.2f}"
     return "; ".join([first, *(f"**{REASONS.get(reason, reason)}**" for reason in quality.reasons)])

@@ -81,11 +81,11 @@ def open_mask(mask: Path) -> Sheet:
     sheet = Sheet(mask.parent / origin.image, origin.frame, target=mask)
     box = Box.from_xyxy(*origin.box)
     corrections, unmended = _beside(mask, CORRECTIONS), _beside(mask, UNMENDED)
-    before = unmended if origin.mended else mask
+    before = unmended if origin.is_by_hand else mask
     first = read_mask(before, sheet.picture.image.shape)
     nodule = Nodule(box)
     nodule.make(Result(origin.method, sheet.picture.case(box), first), (box, origin.margin, origin.method, ""))
-    if origin.mended:
+    if origin.is_by_hand:
         mender = nodule.mending()
         mender.replay(read_corrections(corrections, mender.subject))
     sheet.nodules = [nodule]

@@ -28,8 +28,10 @@ from flipagents.segment.corrections import (
 )
 from flipagents.segment.mend import FARTHEST, Mender, clicks_of, default_cell_area, mend_points
 from flipagents.segment.origin import read_origin
+from flipagents.serve.page_saving import open_mask
 from flipenv.errors import BoxError, ImageError, MaskError, SourceError
 from flipenv.pixels import Mask
+from flipenv.sources import read_mask
 from flipenv.types import Box, Case
 
 
@@ -329,7 +331,16 @@ def test_points_on_the_command_line(phantoms: list[Case], tmp_path: Path, capsys
     assert f"{x},{y}+" in capsys.readouterr().out
     assert main([*words, *clicks]) == 0
     assert "1 already done" in capsys.readouterr().out
-    assert main(words) == 0
+    kept = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert read_mask(out / "scan_unmended.png", case.image.shape).sum() == ellipse(box, case.image.shape).sum()
+    for other in ([], ["--points", f"{x},{y}-"]):  # clicks are not lost by a command that has others, or none
+        assert main([*words, *other]) == 2
+        assert "was mended by a person and would be made again (other points)" in capsys.readouterr().err
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == kept
+    opened = open_mask(out / "scan_mask.png").nodule
+    assert len(opened.corrections) == len(origin.points), "the page goes on from them"
+    np.testing.assert_array_equal(opened.mask, mask)
+    assert main([*words, "--overwrite"]) == 0
     assert (out / "scan_mask.png").read_bytes() == plain, "without points as before"
     assert not (out / "scan_corrections.json").exists()
 

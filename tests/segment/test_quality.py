@@ -13,7 +13,7 @@ from flipagents.segment.answer import Answer
 from flipagents.segment.calibration import Calibration, Line
 from flipagents.segment.quality import LOCATOR, UNSURE, Gauge, features
 from flipenv.errors import ConfigError
-from flipenv.types import Box
+from flipenv.types import Box, Case
 
 BOX = Box(30, 44, 90, 144)
 
@@ -97,3 +97,22 @@ def test_reasons() -> None:
     seen = dataclasses.replace(answer, opinions={**answer.opinions, LOCATOR: answer.map})
     assert Gauge().rate(image, seen).reasons == ()
     assert {"no-nodule", "box-off", "outline-unsure", "empty"} <= set(REASONS)
+
+
+def test_a_mended_mask_is_not_calibrated(phantoms: list[Case]) -> None:
+    pytest.importorskip("onnxruntime")
+    from flipagents.segment.segmenter import Segmenter
+
+    case = phantoms[1]
+    segmenter = Segmenter.from_pretrained("busi-guided")
+    segmenter.set_image(case.image)
+    first, plain = segmenter.predict_with_quality(case.box)
+    y, x = np.argwhere(first)[0]
+    mask, mended = segmenter.predict_with_quality(case.box, points=[(x, y)], labels=[0])
+    assert not mask[y, x]
+    assert plain.calibrated
+    assert plain.low is not None
+    assert (mended.calibrated, mended.low, mended.high) == (False, None, None), (
+        "a wrong click looks as sure as a right one"
+    )
+    assert 0 < mended.value < 1

@@ -108,7 +108,7 @@ def test_masks_of_the_command_line(table: Path, tmp_path: Path) -> None:
         read_mended(out, source)
     corrections.write_text(told)
     kept = corrections.read_bytes()
-    assert main(words) == 0, "the mask without clicks, whose files replace those with them"
+    assert main([*words, "--overwrite"]) == 0, "the mask without clicks, whose files replace those with them"
     with pytest.raises(ConfigError, match=r"has no mended mask \(0 files"):
         read_mended(out, source)
     corrections.write_bytes(kept)

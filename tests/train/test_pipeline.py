@@ -22,7 +22,7 @@ from flipagents.classify.classifier import ClassifierConfig
 from flipagents.classify.sites import PatchConfig
 from flipagents.compare.methods import make_method, run_method
 from flipagents.compare.ours import Found
-from flipagents.compare.trainers import PRESETS
+from flipagents.compare.trainers import AGENTLESS, PRESETS
 from flipagents.learn.config import LearnerConfig
 from flipagents.maps.network import StudentConfig
 from flipagents.metrics import dice
@@ -212,6 +212,7 @@ def test_presets() -> None:
     assert set(presets()) == {"guided", "paper", "paper-small", "small"} == set(PRESETS), (
         "those that are known without torch"
     )
+    assert {name for name, each in presets().items() if not each.env} == set(AGENTLESS)
     paper = presets()["paper"]
     assert paper.recipe.prior is None
     assert paper.students == ()
