@@ -21,6 +21,7 @@ from flipenv.types import Box
 # Tuned on phantom films from seed 100 on and on boxes 10 px too large, 5 px too small and 8 px shifted, BUSI split val.
 PULLS = (25.0, 50.0, 100.0)  # as those of `polar_probability`, which are 150 and more for tight boxes
 MOST = 0.25  # of the box's sides, farthest that a user's box may lie from where this finds it
+KEPT = 0.8  # of that distance, moved in later frames: no frame is quite like the user's
 LEAST = 6  # px, side of a box
 
 
@@ -51,14 +52,14 @@ class Follower:
     """Carries a box from frame to frame.
 
     What the seeker makes of the user's box, on the user's frame, tells by how much each side of what it finds must be
-    moved: spicules that it cuts off, or margins that the user leaves, keep their share of the box's sides.
+    moved: spicules that it cuts off, or margins that the user leaves, keep most of their share of the box's sides.
     """
 
     def __init__(self, seeker: Seeker, image: Grey, box: Box) -> None:
         self.seeker = seeker
         found = seeker.box(image, box)
         shares = (np.array(box) - np.array(found)) / _sides(found)
-        self.shares = np.clip(shares, -MOST, MOST)
+        self.shares = KEPT * np.clip(shares, -MOST, MOST)
 
     def box(self, image: Grey, last: Box) -> Box:
         """The box in a frame (height, width), from the last one; inside the image, and at least LEAST px wide."""

@@ -24,7 +24,7 @@ START = 2
 
 @pytest.fixture(scope="module")
 def film() -> Film:
-    return phantom_film(3, 10, 112, 152, fade=True)
+    return phantom_film(2, 10, 112, 152, fade=True)
 
 
 @pytest.fixture
