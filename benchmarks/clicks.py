@@ -42,7 +42,7 @@ from flipagents.metrics import bootstrap, dice
 from flipagents.segment.corrections import ACTIONS
 from flipagents.segment.mend import Mender
 from flipagents.store.files import write_texts
-from flipagents.store.provenance import about
+from flipagents.store.provenance import about, without_folders
 from flipenv.episode import grow_box
 from flipenv.pixels import Mask
 from flipenv.sources import open_source
@@ -221,8 +221,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Course]:
         print(f"{name}: {' '.join(f'{found[name].dice[:, count].mean():.4f}' for count in COUNTS)}", flush=True)
     worst = np.argsort(next(iter(found.values())).dice[:, 0], kind="stable")[:WORST]
     groups = {f"all {len(cases)} cases": np.arange(len(cases)), f"the {len(worst)} worst before": worst}
-    facts = {**about(Path(__file__)), "source": options.data, "seeds": options.seeds[:1]}
-    text = table(found, groups, options.method, options.draws) + f"{provenance(facts)}\n"
+    facts = {**about(Path(__file__)), "source": without_folders(options.data), "seeds": options.seeds[:1]}
+    text = table(found, groups, without_folders(options.method), options.draws) + f"{provenance(facts)}\n"
     write_texts({options.out / "table.md": text, options.out / "cases.csv": lines(found, cases)})
     save_figures(options.out, {"dice.png": figure(found, groups, options.draws)})
     print(text)
