@@ -45,6 +45,10 @@ class Box(NamedTuple):
         """Slice of the box's columns."""
         return slice(self.left, self.right)
 
+    def mirrored(self, width: int) -> Box:
+        """The same box on the image, `width` px wide, flipped left to right."""
+        return Box(self.top, width - self.right, self.bottom, width - self.left)
+
     @classmethod
     def from_xyxy(cls, x0: int, y0: int, x1: int, y1: int) -> Box:
         """Box from corners x0, y0, x1, y1 (columns first, half-open)."""

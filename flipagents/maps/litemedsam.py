@@ -61,10 +61,7 @@ class LiteMedSAM:
         Mean over the image and its horizontal flip: on BUSI `val` the flip is worth 0.007 Dice (docs/experiments.md).
         """
         turned = [np.ascontiguousarray(image[:, ::-1]) for image in images]
-        mirrored = [
-            Box(box.top, image.shape[1] - box.right, box.bottom, image.shape[1] - box.left)
-            for image, box in zip(images, boxes, strict=True)
-        ]
+        mirrored = [box.mirrored(image.shape[1]) for image, box in zip(images, boxes, strict=True)]
         for there, back in zip(self.logits(images, boxes), self.logits(turned, mirrored), strict=True):
             yield np.asarray((_sigmoid(there) + _sigmoid(back)[:, ::-1]) / 2, np.float32)
 

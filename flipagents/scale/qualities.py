@@ -17,14 +17,13 @@ from PIL import Image
 from flipagents.compare.methods import Rated
 from flipagents.formats import quality_csv
 from flipagents.formats.quality_csv import COLUMNS, read_quality, write_quality
-from flipagents.segment.origin import read_origin
+from flipagents.segment.origin import MASK, read_origin
 from flipagents.segment.quality import Quality
 from flipenv.errors import ConfigError, FlipError
 from flipenv.sources import read_image
 from flipenv.types import Box
 
 KEY = "flip-learning-quality"  # of the PNG text chunk
-MASKS = "_mask.png"
 _DIGITS = 4  # of a Dice
 
 
@@ -61,7 +60,7 @@ def read_row(mask: Path) -> quality_csv.Quality | None:
     area = own.get("area_px")
     return quality_csv.Quality(
         mask=mask.name,
-        image=str(own.get("image", mask.name.removesuffix(MASKS))),
+        image=str(own.get("image", mask.name.removesuffix(MASK))),
         box=Box.from_xyxy(*origin.box),
         method=origin.method,
         area_px=int(np.count_nonzero(read_image(mask))) if area is None else area,
@@ -89,7 +88,7 @@ def write_table(folder: Path) -> list[quality_csv.Quality]:
     written.
     """
     path = folder / quality_csv.NAME
-    rows = [row for row in map(_row_or_none, sorted(folder.glob(f"*{MASKS}"))) if row is not None]
+    rows = [row for row in map(_row_or_none, sorted(folder.glob(f"*{MASK}"))) if row is not None]
     if rows != _known(path):
         write_quality(path, rows)
     return rows

@@ -15,6 +15,7 @@ KEY = "flip-learning"  # of the PNG text chunk
 END = b"IEND\xaeB`\x82"  # last bytes of a complete PNG
 STORED = ("stamp", "files")  # fields that may differ for the same work
 Points: TypeAlias = tuple[tuple[int, int, int], ...]  # x, y in px and label of each: 1 on the nodule, 0 not
+MASK = "_mask.png"  # end of a mask's file name
 CORRECTIONS, UNMENDED = "_corrections.json", "_unmended.png"  # ends of the files beside a mask mended by a person
 
 
@@ -50,6 +51,11 @@ class Origin:
     def is_same_work(self, other: Origin) -> bool:
         """Whether two masks with these origins are the same mask."""
         return dataclasses.replace(self, **{name: getattr(other, name) for name in STORED}) == other
+
+
+def beside(file: Path, end: str) -> Path:
+    """The file with another end beside a mask or its corrections."""
+    return file.with_name(file.name.removesuffix(MASK).removesuffix(CORRECTIONS) + end)
 
 
 def read_origin(mask: Path) -> Origin | None:

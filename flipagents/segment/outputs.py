@@ -15,7 +15,7 @@ from PIL import Image, PngImagePlugin
 from flipagents.formats.dicom_seg import seg_bytes
 from flipagents.formats.nifti import Voxels, nifti_bytes
 from flipagents.formats.scans import Scan
-from flipagents.segment.origin import CORRECTIONS, KEY, UNMENDED, Origin, read_origin
+from flipagents.segment.origin import CORRECTIONS, KEY, MASK, UNMENDED, Origin, read_origin
 from flipagents.segment.walk import Recording
 from flipagents.store.files import replacing
 from flipenv.pictures.film import write_gif, write_mp4
@@ -38,7 +38,7 @@ def output_paths(
 ) -> list[Path]:
     """Paths of the files of one case: mask, overlay unless `only_masks`, curve, film, NIfTI, DICOM, corrections."""
     requested = {
-        "_mask.png": True,
+        MASK: True,
         "_overlay.png": pictures,
         "_curve.png": curve and pictures,
         ".gif": gif,

@@ -111,24 +111,14 @@ class Segmenter:
         nodule and 0 where it is not. They mend the mask in their order, see `flipagents.segment.mend`. Raises
         EpisodeError before `set_image`, BoxError, ImageError, CorrectionError for points or labels that do not fit.
         """
-        image = self._shown()
-        if points is None and labels is None:
-            return self.predict_many([image], [box])[0]
-        if points is None or labels is None:
-            given, missing = ("labels", "points") if points is None else ("points", "labels")
-            raise CorrectionError(f"{given} without {missing}; expected points (N, 2), (x, y), and labels (N,), 1 or 0")
-        clicks_of(points, labels)  # bad ones are refused before the agents walk
-        return mend_points(image, box, self.predict_many([image], [box])[0], points, labels)
+        return self._answered(box, points, labels).mask
 
     def predict_with_quality(
         self, box: Sequence[int], points: ArrayLike | None = None, labels: ArrayLike | None = None
     ) -> tuple[Mask, Quality]:
         """As `predict`, with how good the mask probably is: see `flipagents.segment.quality`."""
-        image = self._shown()
-        answer = next(self.answers([image], [box]))
-        if points is not None or labels is not None:
-            answer = answer.mended(self.predict(box, points, labels))
-        quality = self.gauge.rate(image, answer)
+        answer = self._answered(box, points, labels)
+        quality = self.gauge.rate(self._shown(), answer)
         assert quality is not None, "a pipeline's answers have a map"
         return answer.mask, quality
 
@@ -146,7 +136,7 @@ class Segmenter:
     ) -> Iterator[Answer]:
         """As `predict_many`, one after the other, each mask with its map and the maps behind that.
 
-        These are the prior (`prior`), and for a pipeline without agents the two maps of `flipagents.maps.contour`.
+        This is the prior (`prior`), if agents see one.
         """
         for case, values, opinions in self._maps(images, boxes, progress):
             yield Answer(self._mask(values), case.box, np.asarray((values + 1) / 2, np.float32), opinions)
@@ -199,6 +189,18 @@ class Segmenter:
             else:
                 seen = self.student.maps([case.image for case in chunk], [case.box for case in chunk])
                 yield from ((case, 2 * own - 1, {}) for case, own in zip(chunk, seen, strict=True))
+
+    def _answered(self, box: Sequence[int], points: ArrayLike | None, labels: ArrayLike | None) -> Answer:
+        """The answer for a box of the image set, mended by the points if there are any."""
+        image = self._shown()
+        if points is None and labels is None:
+            return next(self.answers([image], [box]))
+        if points is None or labels is None:
+            given, missing = ("labels", "points") if points is None else ("points", "labels")
+            raise CorrectionError(f"{given} without {missing}; expected points (N, 2), (x, y), and labels (N,), 1 or 0")
+        clicks_of(points, labels)  # bad ones are refused before the agents walk
+        answer = next(self.answers([image], [box]))
+        return answer.mended(mend_points(image, box, answer.mask, points, labels))
 
     def _mask(self, values: Map) -> Mask:
         return tidy(values > 0, opening=self.recipe.opening)
@@ -265,6 +267,6 @@ def walking(env: EnvConfig, **options: Any) -> EnvConfig:
 
 def _mirrored(case: Case) -> Case:
     width = case.image.shape[1]
-    box = Box(case.box.top, width - case.box.right, case.box.bottom, width - case.box.left)
+    box = case.box.mirrored(width)
     prior = None if case.prior is None else np.ascontiguousarray(case.prior[:, ::-1])
     return Case(np.ascontiguousarray(case.image[:, ::-1]), box, id=f"{case.id} mirrored", prior=prior)

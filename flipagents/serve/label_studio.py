@@ -85,7 +85,7 @@ class Backend:
         image = self.image(_field(tasks[0], "data").get(tags.key))
         boxes = [read_box(each, image.shape) for each in drawn]
         with self._busy:
-            rated = self.service.rated(image, boxes, self.method, self.margin)
+            rated = self.service.results(image, boxes, self.method, self.margin)
         result = [_region(own.mask, each, tags, own.quality) for own, each in zip(rated, drawn, strict=True)]
         scores = [own.quality.value for own in rated if own.quality is not None]
         answer = {"result": result, "model_version": self.version, **({"score": min(scores)} if scores else {})}

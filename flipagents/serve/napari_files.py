@@ -13,7 +13,7 @@ from flipagents.segment.corrections import (
     read_with_subject,
 )
 from flipagents.segment.mend import Mender
-from flipagents.segment.origin import CORRECTIONS, UNMENDED
+from flipagents.segment.origin import CORRECTIONS, MASK, UNMENDED, beside
 from flipagents.segment.outputs import mask_bytes
 from flipagents.serve.napari_nodules import Nodules
 from flipagents.store.files import OutputError, file_names, replacing
@@ -23,8 +23,6 @@ from flipenv.pixels import Grey
 from flipenv.sources import read_mask
 from flipenv.sources.contents import digest
 from flipenv.sources.files import image_name
-
-MASK = "_mask.png"
 
 
 def save(folder: Path, name: str, frames: Mapping[tuple[int, ...], Nodules], known: set[Path]) -> list[Path]:
@@ -45,7 +43,7 @@ def save(folder: Path, name: str, frames: Mapping[tuple[int, ...], Nodules], kno
     stale = []
     masks = [folder / f"{each}{MASK}" for each in names]
     for path, (_, mender) in zip(masks, made, strict=True):
-        corrections, unmended = _beside(path, CORRECTIONS), _beside(path, UNMENDED)
+        corrections, unmended = beside(path, CORRECTIONS), beside(path, UNMENDED)
         there = [each for each in (path, corrections, unmended) if each.exists()]
         if there and path not in known:
             raise OutputError(f"{there[0]}: it is there already; choose another folder")
@@ -73,7 +71,7 @@ def open_corrections(path: Path, image: Grey, nodules: Nodules) -> tuple[Mender,
     subject, _ = read_with_subject(path)
     if subject.image != digest(image):
         raise CorrectionError(f"{path}: holds corrections of another image; choose the layer and frame clicked on")
-    unmended = _beside(path, UNMENDED)
+    unmended = beside(path, UNMENDED)
     if unmended.exists():
         base = read_mask(unmended, image.shape)
     else:
@@ -91,9 +89,4 @@ def open_corrections(path: Path, image: Grey, nodules: Nodules) -> tuple[Mender,
 
 def mask_of(corrections: Path) -> Path:
     """The mask that a file of corrections lies beside."""
-    return _beside(corrections, MASK)
-
-
-def _beside(path: Path, end: str) -> Path:
-    name = path.name.removesuffix(MASK).removesuffix(CORRECTIONS)
-    return path.with_name(name + end)
+    return beside(corrections, MASK)

@@ -11,7 +11,7 @@ from flipagents.formats.coco import Labelled, coco_json
 from flipagents.formats.scans import Scan
 from flipagents.formats.spacing import spacing_of
 from flipagents.segment.corrections import corrections_json, read_corrections
-from flipagents.segment.origin import CORRECTIONS, UNMENDED, Origin, read_origin
+from flipagents.segment.origin import CORRECTIONS, MASK, UNMENDED, Origin, beside, read_origin
 from flipagents.segment.outputs import output_paths, write_outputs
 from flipagents.serve import service
 from flipagents.serve.page_state import Nodule, Sheet
@@ -25,7 +25,6 @@ from flipenv.types import Box
 
 ZIP = "masks.zip"
 COCO = "coco.json"
-MASK = "_mask.png"
 REWRITTEN = ("_overlay.png", "_mask.nii.gz", "_seg.dcm")  # written with a mask, and made again from a mended one
 
 
@@ -80,7 +79,7 @@ def open_mask(mask: Path) -> Sheet:
         raise ConfigError(f"{mask} is the mask of a case without an image file; only masks of image files are mended")
     sheet = Sheet(mask.parent / origin.image, origin.frame, target=mask)
     box = Box.from_xyxy(*origin.box)
-    corrections, unmended = _beside(mask, CORRECTIONS), _beside(mask, UNMENDED)
+    corrections, unmended = beside(mask, CORRECTIONS), beside(mask, UNMENDED)
     before = unmended if origin.is_by_hand else mask
     first = read_mask(before, sheet.picture.image.shape)
     nodule = Nodule(box)
@@ -138,12 +137,8 @@ def _made(before: Origin, nodule: Nodule, choices: Choices) -> Origin:
 
 def _mended(mask: Path, nodule: Nodule) -> list[Path]:
     """Files of the corrections of a mask, and of the mask before them; none without corrections."""
-    return [_beside(mask, end) for end in (CORRECTIONS, UNMENDED)] if nodule.corrections else []
+    return [beside(mask, end) for end in (CORRECTIONS, UNMENDED)] if nodule.corrections else []
 
 
 def _text(nodule: Nodule) -> str:
     return "" if nodule.mender is None else corrections_json(nodule.mender.subject, nodule.corrections)
-
-
-def _beside(mask: Path, end: str) -> Path:
-    return mask.with_name(mask.name.removesuffix(MASK) + end)

@@ -11,14 +11,13 @@ import cv2
 import numpy as np
 
 from flipagents.formats.quality_csv import NAME, REASONS, Quality, read_quality
-from flipagents.segment.origin import Origin, read_origin
+from flipagents.segment.origin import MASK, Origin, read_origin
 from flipenv.checks import check_box
 from flipenv.errors import BoxError, FlipError, ImageError, SourceError
 from flipenv.pixels import Grey, Mask
 from flipenv.sources import read_image
 from flipenv.types import Box
 
-SUFFIX = "_mask.png"
 VIEW = (400, 300)  # width and height of a card's picture, in its own units
 AROUND = 0.3  # of the long side of what is shown, on each side
 FAR = 1.0  # likewise if the nodule may be elsewhere
@@ -37,7 +36,7 @@ class Listed:
     @property
     def name(self) -> str:
         """The mask's file name without its ending."""
-        return self.path.name.removesuffix(SUFFIX).removesuffix(".png")
+        return self.path.name.removesuffix(MASK).removesuffix(".png")
 
     @property
     def is_marked(self) -> bool:
@@ -87,12 +86,12 @@ def listing(folder: Path) -> Listing:
     table = folder / NAME
     rows = {row.mask: row for row in read_quality(table)} if table.exists() else {}
     try:
-        names = {path.name for path in folder.glob(f"*{SUFFIX}")}
+        names = {path.name for path in folder.glob(f"*{MASK}")}
     except OSError as error:
         raise SourceError(f"{folder}: cannot be read ({error.strerror})") from None
     names |= {name for name in rows if (folder / name).is_file()}
     if not names:
-        raise SourceError(f"{folder} holds no NAME{SUFFIX}; expected the output folder of `flip segment`")
+        raise SourceError(f"{folder} holds no NAME{MASK}; expected the output folder of `flip segment`")
     masks = [_listed(folder / name, rows.get(name)) for name in names]
     return Listing(folder, sorted(masks, key=_urgency), table.exists(), len(rows.keys() - names))
 

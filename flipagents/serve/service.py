@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from flipagents.compare.methods import (
     METHODS,
     Method,
-    Rated,
     has_runtimes,
     make_method,
     run_answers,
@@ -194,11 +193,6 @@ class SegmentationService:
         cases = self._placed([Case(image, box, id=str(n)) for n, box in enumerate(boxes, 1)], margin)
         rated = run_rated(made, cases)
         return [Result(method, case, own.mask, quality=own.quality) for case, own in zip(cases, rated, strict=True)]
-
-    def rated(self, image: NDArray[np.uint8], boxes: Sequence[Box], method: str, margin: int = 0) -> list[Rated]:
-        """As `masks`, each mask with how good it probably is; for a method without maps that is None."""
-        made = self.method(method)
-        return run_rated(made, self._placed([Case(image, box, id=str(n)) for n, box in enumerate(boxes, 1)], margin))
 
     def method(self, name: str) -> Method:
         """One of `available_methods`, made on first use; ConfigError for any other."""

@@ -13,14 +13,13 @@ from typing import Any
 
 from flipagents.segment.corrections import ACTIONS, Correction, CorrectionError, Subject, read_with_subject
 from flipagents.segment.mend import Mender
-from flipagents.segment.origin import CORRECTIONS, Origin, is_whole, read_origin
+from flipagents.segment.origin import CORRECTIONS, MASK, Origin, beside, is_whole, read_origin
 from flipenv.errors import ConfigError
 from flipenv.pixels import Mask
 from flipenv.sources import Source, read_mask
 from flipenv.sources.contents import digest
 from flipenv.types import Case
 
-MASK = "_mask.png"
 NAMED = 3  # masks listed in a line
 SAME = "the pixels of the image and the box must be the same as in the training data"
 
@@ -99,7 +98,7 @@ def _pairs(folder: Path) -> tuple[dict[tuple[str, tuple[int, ...]], _Pair], int]
         if not corrections:
             unclicked += 1
             continue
-        mask = path.with_name(path.name.removesuffix(CORRECTIONS) + MASK)
+        mask = beside(path, MASK)
         if not mask.is_file():
             raise CorrectionError(f"{path}: its mask {mask.name} is missing; put it back, or remove the corrections")
         if not is_whole(mask):
@@ -121,7 +120,7 @@ def _pairs(folder: Path) -> tuple[dict[tuple[str, tuple[int, ...]], _Pair], int]
 def _read(pair: _Pair, case: Case) -> Mask:
     """The mask of a pair, if it is the one after the corrections."""
     mask = read_mask(pair.mask, case.image.shape)
-    file = pair.mask.name.removesuffix(MASK) + CORRECTIONS
+    file = beside(pair.mask, CORRECTIONS).name
     origin = read_origin(pair.mask)
     # a click may change nothing, so the mask before the clicks is only wrong if they would have changed it
     before = digest(mask) == pair.subject.mask and _replayed(mask, pair, case)

@@ -239,19 +239,17 @@ def teach(
     images, boxes = [case.image for case in cases], [case.box for case in cases]
     teacher: Student | None = None
 
-    def taught(name: str, config: StudentConfig) -> Student:
-        log_line(f"{name}: computing its target maps", quiet=not progress)
-        if teacher is not None:
-            maps: list[Target] = list(teacher.maps(images, boxes))
-        elif Recipe.read(folder).stages:
+    def first() -> list[Target]:
+        if Recipe.read(folder).stages:
             segmenter = Segmenter.from_pretrained(folder, device=device, runtime="torch")
-            maps = [(value + 1) / 2 for value in segmenter.map_many(images, boxes, progress=progress)]
+            maps: list[Target] = [(value + 1) / 2 for value in segmenter.map_many(images, boxes, progress=progress)]
         else:
             maps = list(rule_maps(cases))
-        if teacher is None and guides is not None:
-            maps = with_guides(maps, guides)
-        if teacher is None:
-            maps = with_masks(maps, mended or {})
+        return with_masks(maps if guides is None else with_guides(maps, guides), mended or {})
+
+    def taught(name: str, config: StudentConfig) -> Student:
+        log_line(f"{name}: computing its target maps", quiet=not progress)
+        maps = first() if teacher is None else list(teacher.maps(images, boxes))
         return distil(cases, maps, config, device=device, progress=progress, title=name)
 
     for name, config in students.items():

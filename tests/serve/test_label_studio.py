@@ -108,7 +108,7 @@ def test_scores_are_predicted_dice(case: Case, monkeypatch: pytest.MonkeyPatch) 
     aside = Box(case.box.top, max(case.box.left - 9, 0), case.box.bottom, case.box.right)
     request = asked(uri(case), region(case, case.box), region(case, aside))
     (prediction,) = Backend(service, method="contour").predict(request)["results"]
-    expected = [own.quality.value for own in service.rated(case.image, [case.box, aside], "contour")]
+    expected = [own.quality.value for own in service.results(case.image, [case.box, aside], "contour")]
     assert [each["score"] for each in prediction["result"]] == expected
     assert prediction["score"] == min(expected) < max(expected)
     (plain,) = Backend(service, method="ellipse").predict(request)["results"]
@@ -316,7 +316,7 @@ def test_an_error_of_ours_is_told_briefly(
     def fails(*_: Any) -> None:
         raise RuntimeError("secret path")
 
-    monkeypatch.setattr(SegmentationService, "rated", fails)
+    monkeypatch.setattr(SegmentationService, "results", fails)
     request = json.dumps(asked("sub folder/scan 1.png", region(case, case.box)))
     assert ask(port, "POST", "/predict", request) == (500, {"error": "internal error: RuntimeError"})
     assert "secret path" in capsys.readouterr().out
