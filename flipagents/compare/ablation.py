@@ -28,9 +28,10 @@ from pathlib import Path
 from typing import Any
 
 from flipagents.compare.methods import check_method
-from flipagents.compare.trainers import AGENTLESS, PARTS, check_options, train_method
+from flipagents.compare.trainers import PARTS, check_options, train_method
 from flipagents.machine.devices import check_name
 from flipagents.store.files import file_names, write_texts
+from flipagents.train.agentless import AGENTLESS
 from flipenv.errors import ConfigError, MissingDependencyError
 from flipenv.options import naming
 from flipenv.progress import log_line

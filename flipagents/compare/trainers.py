@@ -21,6 +21,7 @@ from flipagents.learn.config import LearnerConfig
 from flipagents.machine.devices import check_device
 from flipagents.store.files import check_writable
 from flipagents.store.run_folder import check, log, merged
+from flipagents.train.agentless import DEFAULT_AGENT, check_unused
 from flipagents.train.corrections import read_mended
 from flipenv.config import EnvConfig
 from flipenv.errors import ConfigError
@@ -30,8 +31,7 @@ from flipenv.sources import SourceLike, open_source
 
 GROUP = "flipagents.trainers"  # entry points
 PRESETS = ("small", "guided", "paper-small", "paper")  # of our pipeline, see `flipagents.train.presets`
-AGENTLESS = ("guided",)  # of them
-PRESET, AGENT = "small", "ddqn"  # its defaults
+PRESET = "small"  # its default
 
 
 class Trainer(Protocol):
@@ -95,7 +95,7 @@ def check_training(
     if name == "flip":
         check_options(**given)
         mended = None if corrections is None else read_mended(corrections, open_source(source)).record()
-        named = {"preset": given.pop("preset", PRESET), "agent": given.pop("agent", AGENT)}
+        named = {"preset": given.pop("preset", PRESET), "agent": given.pop("agent", DEFAULT_AGENT)}
         flat = {key: value for part, own in given.items() for key, value in merged({"": own}, part).items()}
         check(Path(folder), **named, options=flat, data=source, val=val, corrections=mended)
     elif corrections is not None:
@@ -111,7 +111,7 @@ PARTS = ("env", "learner", "classifier", "student")  # of our pipeline, each wit
 KNOWN = {"env": EnvConfig, "learner": LearnerConfig}  # parts that can be checked without torch
 
 
-def check_options(*, preset: str = PRESET, agent: str = AGENT, **parts: Any) -> None:
+def check_options(*, preset: str = PRESET, agent: str = DEFAULT_AGENT, **parts: Any) -> None:
     """Raise ConfigError for unknown options of our pipeline, as far as they can be checked without torch.
 
     parts: mappings of options for each of PARTS.
@@ -119,12 +119,6 @@ def check_options(*, preset: str = PRESET, agent: str = AGENT, **parts: Any) -> 
     if preset not in PRESETS:
         raise ConfigError(unknown("preset", preset, PRESETS))
     AGENTS.check(agent)
-    if preset in AGENTLESS:
-        if agent != AGENT:
-            raise ConfigError(f"preset {preset!r} has no agents, so agent {agent!r} has no effect: omit it")
-        unused = [name for name in ("env", "learner", "classifier") if parts.get(name)]
-        if unused:
-            raise ConfigError(f"preset {preset!r} has no agents, so {unused[0]} has no effect: omit it")
     for name, options in parts.items():
         if not isinstance(options, Mapping):
             raise ConfigError(f"{name}={options!r}: expected part.field=value, for example learner.epochs=5")
@@ -132,6 +126,7 @@ def check_options(*, preset: str = PRESET, agent: str = AGENT, **parts: Any) -> 
             raise ConfigError(unknown("part", name, PARTS))
         if name in KNOWN:
             known_fields(KNOWN[name], options)
+    check_unused(preset, agent, parts)
 
 
 def train_flip(
@@ -142,7 +137,7 @@ def train_flip(
     progress: bool = True,
     *,
     preset: str = PRESET,
-    agent: str = AGENT,
+    agent: str = DEFAULT_AGENT,
     corrections: str | Path | None = None,
     **parts: Any,
 ) -> Path:

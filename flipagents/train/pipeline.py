@@ -32,6 +32,7 @@ from flipagents.store import checkpoint, run_folder
 from flipagents.store.checkpoint import CheckpointError
 from flipagents.store.recipe import CONTOUR, Recipe
 from flipagents.store.run_folder import AGENT, CLASSIFIER, FINAL, STAGES
+from flipagents.train.agentless import DEFAULT_AGENT, check_unused
 from flipagents.train.corrections import read_mended
 from flipagents.train.guide import GUIDE, ask_guide, check_guide, with_guides
 from flipagents.train.presets import presets
@@ -52,7 +53,7 @@ def train_pipeline(
     folder: str | Path,
     *,
     preset: str = "small",
-    agent: str = "ddqn",
+    agent: str = DEFAULT_AGENT,
     device: str = "cpu",
     progress: bool = True,
     corrections: str | Path | None = None,
@@ -76,6 +77,7 @@ def train_pipeline(
     """
     if preset not in presets():
         raise ConfigError(unknown("preset", preset, presets()))
+    check_unused(preset, agent, {"env": env_options, "learner": learner_options, "classifier": classifier_options})
     chosen, folder, device = presets()[preset], Path(folder), check_device(device)
     learner = chosen.learner.replace(**{"device": device, **(learner_options or {})})
     learner = learner.replace(device=check_device(learner.device))
@@ -83,14 +85,7 @@ def train_pipeline(
     for env in stages.values():
         check_names(env)
     judged: dict[str, ClassifierConfig] = {}
-    if not stages:
-        unused = {"env": env_options, "learner": learner_options, "classifier": classifier_options}
-        for name, given in unused.items():
-            if given:
-                raise ConfigError(
-                    f"preset {preset!r} has no agents, so {name}.{next(iter(given))} has no effect: omit it"
-                )
-    else:
+    if stages:
         last = stages[STAGES[-1]]
         check_agent(make_agent(agent, last, learner), learner)  # errors show before the classifier is trained
         asked = dict(classifier_options or {})

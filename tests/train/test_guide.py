@@ -14,6 +14,7 @@ import flipenv
 pytest.importorskip("torch", reason="the networks are trained with torch")
 pytest.importorskip("monai", reason="their loss is MONAI's")
 from flipagents.compare.methods import default_method, make_method, run_method
+from flipagents.compare.trainers import check_options
 from flipagents.maps import litemedsam
 from flipagents.segment.loading import load_student
 from flipagents.segment.segmenter import Segmenter
@@ -100,4 +101,18 @@ def test_what_cannot_work_is_refused_at_once(table: Path, tmp_path: Path, monkey
         train_pipeline(f"csv:{table}", None, tmp_path / "run", preset="guided")
     with pytest.raises(ConfigError, match=r"preset 'guided' has no agents, so learner\.epochs has no effect"):
         train_pipeline(f"csv:{table}", None, tmp_path / "run", preset="guided", learner_options={"epochs": 3})
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_agents_alone_use_is_refused_with_and_without_torch(table: Path, tmp_path: Path) -> None:
+    for options, named in (
+        ({"agent": "vdn"}, "agent 'vdn'"),
+        ({"env": {"frames": 1}}, r"env\.frames"),
+        ({"classifier": {"epochs": 1}}, r"classifier\.epochs"),
+    ):
+        with pytest.raises(ConfigError, match=f"preset 'guided' has no agents, so {named} has no effect: omit it"):
+            check_options(preset="guided", **options)
+    with pytest.raises(ConfigError, match="so agent 'vdn' has no effect"):
+        train_pipeline(f"csv:{table}", None, tmp_path / "run", preset="guided", agent="vdn")
+    check_options(preset="guided", student={"epochs": 1})
     assert not (tmp_path / "run").exists()

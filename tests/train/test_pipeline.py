@@ -22,7 +22,7 @@ from flipagents.classify.classifier import ClassifierConfig
 from flipagents.classify.sites import PatchConfig
 from flipagents.compare.methods import make_method, run_method
 from flipagents.compare.ours import Found
-from flipagents.compare.trainers import AGENTLESS, PRESETS
+from flipagents.compare.trainers import PRESETS
 from flipagents.learn.config import LearnerConfig
 from flipagents.maps.network import StudentConfig
 from flipagents.metrics import dice
@@ -30,6 +30,7 @@ from flipagents.segment.segmenter import Segmenter
 from flipagents.store import run_folder
 from flipagents.store.checkpoint import CheckpointError, plain
 from flipagents.store.run_folder import LOG, RUN
+from flipagents.train.agentless import AGENTLESS
 from flipagents.train.pipeline import train_pipeline
 from flipagents.train.presets import presets
 from tests.train.conftest import ENV, LEARNER, OPTIONS, STUDENT
